@@ -1,0 +1,1 @@
+//! The throwaway cluster and what the demo does on it.

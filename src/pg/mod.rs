@@ -1,0 +1,1 @@
+//! The only user of tokio-postgres: connections, sessions, statements, the catalogue.
