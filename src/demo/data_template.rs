@@ -19,7 +19,6 @@ const INITDB: &[&str] = &[
     "--username=postgres",
     "--encoding=UTF8",
     "--locale=C",
-    "--no-instructions",
 ];
 
 /// As much of a failed program's output as an error shows, in bytes, from its end.

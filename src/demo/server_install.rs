@@ -159,7 +159,20 @@ fn command_for(os_release: &str, macos: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+
+    #[test]
+    fn what_apt_says_is_in_the_error() {
+        if !Path::new("/usr/bin/apt-get").exists() {
+            return;
+        }
+        let error = apt(&["no-such-operation"]).unwrap_err().to_string();
+        assert!(
+            error.contains("apt-get no-such-operation failed") && error.contains("E: "),
+            "{error}"
+        );
+    }
 
     #[test]
     fn the_hint_fits_the_system() {

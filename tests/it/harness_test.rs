@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Signal, Tool, cluster, database};
+use crate::harness::{Signal, Tool, cluster, database, pg_dump_fits};
 
 #[tokio::test]
 async fn a_database_belongs_to_one_test_and_goes_with_it() {
@@ -42,6 +42,10 @@ async fn a_database_belongs_to_one_test_and_goes_with_it() {
 
 #[test]
 fn a_dump_and_a_checksum_tell_changes_from_none() {
+    if !pg_dump_fits() {
+        eprintln!("not run: pg_dump is older than the server");
+        return;
+    }
     let db = database("dump");
     db.psql("CREATE TABLE \"Größe\" (id int PRIMARY KEY, v text);\nCREATE SCHEMA tenantmig;\n");
     db.sql("INSERT INTO \"Größe\" VALUES (1, 'a'), (2, NULL)");

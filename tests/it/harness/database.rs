@@ -225,6 +225,20 @@ impl Drop for Db {
     }
 }
 
+/// Whether `pg_dump_schema` can work: pg_dump refuses a server newer than itself, and a folder of server programs
+/// given by TENANTMIG_TEST_PG_BINDIR need not hold one. A test that returns on `false` says so on stderr.
+pub fn pg_dump_fits() -> bool {
+    let out = client_program("pg_dump")
+        .arg("--version")
+        .output()
+        .expect("pg_dump runs");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let major = text
+        .split(|c: char| !c.is_ascii_digit())
+        .find_map(|number| number.parse::<u32>().ok());
+    major.expect("pg_dump tells its version") >= cluster().binaries().major()
+}
+
 /// Connects, the connection's own task being driven by the harness's runtime whatever the test does.
 async fn connect(url: String) -> Client {
     try_connect(url)
