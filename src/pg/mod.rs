@@ -1,1 +1,5 @@
 //! The only user of tokio-postgres: connections, sessions, statements, the catalogue.
+
+mod fault;
+
+pub use fault::{Class, Fault};
