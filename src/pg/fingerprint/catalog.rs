@@ -20,7 +20,7 @@ pub struct CatalogPrint {
 /// `information_schema`, `pg_toast*` and `pg_temp*`. What is covered and what is not: see the [module](super).
 ///
 /// Takes one read-only snapshot with its own transaction: the session must not be in one. When the future is dropped
-/// half-way, that transaction stays open; drop the connection too. Some fifteen queries, whatever the number of
+/// half-way, that transaction stays open; drop the connection too. Some twenty queries, whatever the number of
 /// tables; PostgreSQL 13 to 18. `pg_get_*` functions look at the catalogue of the moment rather than the snapshot's, so
 /// DDL in another session can fail the call (XX000) or mix the two.
 pub async fn catalog(

@@ -55,8 +55,8 @@ WHERE n.oid = ANY ($1) AND w.rulename <> '_RETURN'
 SELECT format('function %I.%I(%s): ', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid))
        || CASE WHEN p.prokind <> 'a' THEN rtrim(pg_get_functiondef(p.oid), E'\n')
                ELSE format('AGGREGATE (%s) RETURNS %s', pg_get_function_arguments(p.oid), pg_get_function_result(p.oid)) || concat(
-                    ' PARALLEL ' || p.proparallel,
-                    ' KIND ' || g.aggkind,
+                    ' PARALLEL ' || p.proparallel::text,
+                    ' KIND ' || g.aggkind::text,
                     ' STYPE ' || format_type(g.aggtranstype, NULL),
                     ' INITCOND ' || quote_literal(g.agginitval),
                     ' MSTYPE ' || format_type(nullif(g.aggmtranstype, 0), NULL),
@@ -67,8 +67,8 @@ SELECT format('function %I.%I(%s): ', n.nspname, p.proname, pg_get_function_iden
                                   ('MINVFUNC', g.aggminvtransfn), ('MFINALFUNC', g.aggmfinalfn)) v (name, func)
                      WHERE v.func <> 0),
                     ' SORTOP ' || nullif(g.aggsortop, 0)::regoperator::text,
-                    ' FINAL MODIFY ' || g.aggfinalmodify || CASE WHEN g.aggfinalextra THEN ' EXTRA' ELSE '' END,
-                    ' MFINAL MODIFY ' || g.aggmfinalmodify || CASE WHEN g.aggmfinalextra THEN ' EXTRA' ELSE '' END) END
+                    ' FINAL MODIFY ' || g.aggfinalmodify::text || CASE WHEN g.aggfinalextra THEN ' EXTRA' ELSE '' END,
+                    ' MFINAL MODIFY ' || g.aggmfinalmodify::text || CASE WHEN g.aggmfinalextra THEN ' EXTRA' ELSE '' END) END
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 LEFT JOIN pg_aggregate g ON g.aggfnoid = p.oid
 WHERE n.oid = ANY ($1)

@@ -10,7 +10,7 @@ pub(super) const FACTS: &[Facts] = &[Facts {
     since: 0,
     sql: r#"
 SELECT k.head || f.property || ': ' || f.value
-FROM (SELECT k.*, 'constraint ' || coalesce(format('%I.%I', n.nspname, c.relname) , '') || format('.%I', k.conname) AS head
+FROM (SELECT k.*, format('constraint %I.%I.%I', n.nspname, c.relname, k.conname) AS head
       FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE n.oid = ANY ($1)
       UNION ALL

@@ -91,9 +91,9 @@ WITH rels AS MATERIALIZED (
     SELECT 'pg_database'::regclass, oid, 0, 'database', datdba, datacl, 'd' FROM pg_database WHERE datname = current_database()
     UNION ALL
     SELECT 'pg_default_acl'::regclass, d.oid, 0,
-           format('default privileges of %I ', pg_get_userbyid(d.defaclrole)) || coalesce(format('in schema %I ', n.nspname), '')
+           format('default privileges of %I ', pg_get_userbyid(d.defaclrole)) || coalesce('in schema ' || quote_ident(n.nspname) || ' ', '')
            || CASE d.defaclobjtype WHEN 'r' THEN 'on tables' WHEN 'S' THEN 'on sequences' WHEN 'f' THEN 'on functions'
-                                   WHEN 'T' THEN 'on types' WHEN 'n' THEN 'on schemas' ELSE 'on ' || d.defaclobjtype END,
+                                   WHEN 'T' THEN 'on types' WHEN 'n' THEN 'on schemas' ELSE 'on ' || d.defaclobjtype::text END,
            NULL, d.defaclacl, NULL
     FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace
     WHERE d.defaclnamespace = 0 OR n.oid = ANY ($1)

@@ -67,10 +67,10 @@ CROSS JOIN LATERAL (VALUES
     ('', concat_ws(' ', CASE c.relpersistence WHEN 'p' THEN 'permanent' WHEN 'u' THEN 'unlogged' ELSE 'temporary' END,
                    format_type(s.seqtypid, NULL), 'start', s.seqstart, 'increment', s.seqincrement, 'min', s.seqmin, 'max', s.seqmax,
                    'cache', s.seqcache, CASE WHEN s.seqcycle THEN 'cycle' END)),
-    (' owned by', format('%I.%I.%I', tn.nspname, t.relname, a.attname)
+    (' owned by', quote_ident(tn.nspname) || '.' || quote_ident(t.relname) || '.' || quote_ident(a.attname)
                   || CASE WHEN d.deptype = 'i' THEN ' as identity' ELSE '' END)
 ) f (property, value)
-WHERE n.oid = ANY ($1) AND (f.property = '' OR d.objid IS NOT NULL)
+WHERE n.oid = ANY ($1) AND f.value IS NOT NULL
 "#,
     },
 ];
