@@ -1,4 +1,23 @@
 //! tenantmig takes a live, single-tenant PostgreSQL database to multi-tenant Row-Level Security, and back.
+//!
+//! The layers, lowest first; imports run downward only. ARCHITECTURE.md has the map.
 
-pub mod demo;
+// L0: vocabulary
+pub mod diag;
+pub mod sql;
+pub mod unit;
+// L1: a plan and what it is made of, pure
+pub mod checks;
+pub mod plan;
+pub mod steps;
+// L2: the machine, pure
+pub mod engine;
+// L3: the database
+pub mod ledger;
 pub mod pg;
+// L4: the shell
+pub mod driver;
+pub mod report;
+// L5: what a person meets
+pub mod cli;
+pub mod demo;

@@ -90,15 +90,7 @@ impl Cluster {
         let data = data_template::data_directory(&home, &binaries, user)?;
         let log = home.path("server.log");
         configure(&data, &options)?;
-        let mut cluster = Self {
-            server: None,
-            binaries,
-            user,
-            data,
-            log,
-            port: 0,
-            _home: home,
-        };
+        let mut cluster = Self { server: None, binaries, user, data, log, port: 0, _home: home };
         cluster.start_on_free_port()?;
         Ok(cluster)
     }
@@ -115,12 +107,7 @@ impl Cluster {
 
     /// A connection URL for `role`, which needs no password; both names may hold any character.
     pub fn url_as(&self, role: &str, database: &str) -> String {
-        format!(
-            "postgres://{}@127.0.0.1:{}/{}",
-            percent_encoded(role),
-            self.port,
-            percent_encoded(database)
-        )
+        format!("postgres://{}@127.0.0.1:{}/{}", percent_encoded(role), self.port, percent_encoded(database))
     }
 
     /// The directory of the server programs.
@@ -175,12 +162,7 @@ impl Cluster {
     /// Starts the server again on the same port and data, after a fast stop if it runs.
     pub fn restart(&mut self) -> Result<(), ClusterError> {
         self.stop(Mode::Fast)?;
-        self.server = Some(Postmaster::start(
-            &self.binaries,
-            self.user,
-            &self.data,
-            &self.log,
-        )?);
+        self.server = Some(Postmaster::start(&self.binaries, self.user, &self.data, &self.log)?);
         Ok(())
     }
 
@@ -189,10 +171,7 @@ impl Cluster {
         loop {
             self.port = free_port()?;
             // The last line on a setting wins.
-            append(
-                &self.data.join("postgresql.conf"),
-                &format!("port = {}\n", self.port),
-            )?;
+            append(&self.data.join("postgresql.conf"), &format!("port = {}\n", self.port))?;
             match self.restart() {
                 Err(ClusterError::Died { log, .. })
                     if log.contains("could not bind") && attempt < PORT_ATTEMPTS_MAX =>
@@ -217,14 +196,8 @@ impl Drop for Cluster {
 /// Writes the settings and the access rules into the fresh data directory.
 fn configure(data: &Path, options: &ClusterOptions) -> Result<(), ClusterError> {
     let builtin = SETTINGS.iter().map(|(name, value)| (*name, *value));
-    let extra = options
-        .extra_conf
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
-    let lines: String = builtin
-        .chain(extra)
-        .map(|(name, value)| setting_line(name, value))
-        .collect();
+    let extra = options.extra_conf.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let lines: String = builtin.chain(extra).map(|(name, value)| setting_line(name, value)).collect();
     append(&data.join("postgresql.conf"), &lines)?;
     if options.extra_hba.is_empty() {
         return Ok(());
@@ -239,19 +212,12 @@ fn configure(data: &Path, options: &ClusterOptions) -> Result<(), ClusterError> 
 
 /// A line of postgresql.conf, in which a quote is doubled and a backslash escapes.
 fn setting_line(name: &str, value: &str) -> String {
-    format!(
-        "{name} = '{}'\n",
-        value.replace('\\', "\\\\").replace('\'', "''")
-    )
+    format!("{name} = '{}'\n", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 fn append(path: &Path, text: &str) -> Result<(), ClusterError> {
-    let mut file = File::options()
-        .append(true)
-        .open(path)
-        .map_err(ClusterError::io("open", path))?;
-    file.write_all(text.as_bytes())
-        .map_err(ClusterError::io("write", path))
+    let mut file = File::options().append(true).open(path).map_err(ClusterError::io("open", path))?;
+    file.write_all(text.as_bytes()).map_err(ClusterError::io("write", path))
 }
 
 /// A port that the system says is free now.
@@ -259,10 +225,7 @@ fn free_port() -> Result<u16, ClusterError> {
     TcpListener::bind(("127.0.0.1", 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
-        .map_err(ClusterError::io(
-            "find a free port on",
-            Path::new("127.0.0.1"),
-        ))
+        .map_err(ClusterError::io("find a free port on", Path::new("127.0.0.1")))
 }
 
 /// RFC 3986: all but unreserved characters as %XX of their UTF-8 bytes.
@@ -286,22 +249,10 @@ mod tests {
 
     fn ask(cluster: &Cluster, sql: &str) -> String {
         let out = Command::new(cluster.binaries().program("psql"))
-            .args([
-                "-XAtq",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-d",
-                &cluster.url("postgres"),
-                "-c",
-                sql,
-            ])
+            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &cluster.url("postgres"), "-c", sql])
             .output()
             .unwrap();
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
@@ -313,9 +264,7 @@ mod tests {
             ..ClusterOptions::default()
         };
         // Started by a thread that ends: the server must not end with it.
-        let mut cluster = std::thread::spawn(|| Cluster::start(options).unwrap())
-            .join()
-            .unwrap();
+        let mut cluster = std::thread::spawn(|| Cluster::start(options).unwrap()).join().unwrap();
         let port = cluster.port();
         assert_eq!(ask(&cluster, "SHOW tenantmig.sample"), r"it's \ here");
         assert_eq!(ask(&cluster, "SHOW wal_level"), "logical");
@@ -323,19 +272,12 @@ mod tests {
         cluster.kill_9().unwrap();
         assert!(matches!(cluster.kill_9(), Err(ClusterError::NotRunning)));
         cluster.restart().unwrap();
-        assert_eq!(
-            (cluster.port(), ask(&cluster, "SELECT n FROM kept").as_str()),
-            (port, "1")
-        );
+        assert_eq!((cluster.port(), ask(&cluster, "SELECT n FROM kept").as_str()), (port, "1"));
         cluster.stop(Mode::Fast).unwrap();
         assert_eq!(cluster.pid(), None);
         cluster.restart().unwrap();
         let (data, log) = (cluster.data_dir().to_owned(), cluster.log_path().to_owned());
-        assert!(
-            std::fs::read_to_string(&log)
-                .unwrap()
-                .contains("automatic recovery in progress")
-        );
+        assert!(std::fs::read_to_string(&log).unwrap().contains("automatic recovery in progress"));
         drop(cluster);
         assert!(!data.exists() && !log.exists());
     }
@@ -343,15 +285,8 @@ mod tests {
     #[test]
     fn a_bad_setting_is_told_with_the_log() {
         let extra_conf = vec![("shared_buffers".to_owned(), "lots".to_owned())];
-        let error = Cluster::start(ClusterOptions {
-            extra_conf,
-            ..ClusterOptions::default()
-        })
-        .unwrap_err();
-        assert!(
-            error.to_string().contains("\"shared_buffers\": \"lots\""),
-            "{error}"
-        );
+        let error = Cluster::start(ClusterOptions { extra_conf, ..ClusterOptions::default() }).unwrap_err();
+        assert!(error.to_string().contains("\"shared_buffers\": \"lots\""), "{error}");
     }
 
     #[test]

@@ -39,25 +39,13 @@ impl ClusterHome {
         sweep(&base)?;
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         // Random too: containers that share a temporary directory repeat each other's process ids.
-        let name = format!(
-            "cluster-{}-{serial}-{:08x}",
-            std::process::id(),
-            rand::random::<u32>()
-        );
+        let name = format!("cluster-{}-{serial}-{:08x}", std::process::id(), rand::random::<u32>());
         let (dir, lock_path) = (base.join(&name), base.join(format!("{name}.lock")));
         // Lock first, folder second: the sweep looks at folders, so it never meets one whose owner has no lock yet.
         let lock = File::create_new(&lock_path).map_err(ClusterError::io("create", &lock_path))?;
         lock.lock().map_err(ClusterError::io("lock", &lock_path))?;
-        let home = Self {
-            base,
-            dir,
-            lock_path,
-            _lock: lock,
-        };
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&home.dir)
-            .map_err(ClusterError::io("create", &home.dir))?;
+        let home = Self { base, dir, lock_path, _lock: lock };
+        DirBuilder::new().mode(0o700).create(&home.dir).map_err(ClusterError::io("create", &home.dir))?;
         user.own(&home.dir)?;
         Ok(home)
     }
@@ -109,11 +97,7 @@ fn shared_base(user: ServerUser) -> Result<PathBuf, ClusterError> {
 fn passable_temp_dir() -> PathBuf {
     let temp = std::env::temp_dir();
     let open = |dir: &Path| std::fs::metadata(dir).is_ok_and(|m| m.mode() & 0o001 != 0);
-    if temp.is_absolute() && temp.ancestors().all(open) {
-        temp
-    } else {
-        PathBuf::from("/tmp")
-    }
+    if temp.is_absolute() && temp.ancestors().all(open) { temp } else { PathBuf::from("/tmp") }
 }
 
 /// Removes the clusters whose owners have ended, and ends the servers that outlived them.
@@ -149,19 +133,14 @@ fn end_server_of(data: &Path) -> Result<(), ClusterError> {
     let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else {
         return Ok(());
     };
-    let pid = text
-        .lines()
-        .next()
-        .and_then(|line| line.trim().parse().ok())
-        .and_then(Pid::from_raw);
+    let pid = text.lines().next().and_then(|line| line.trim().parse().ok()).and_then(Pid::from_raw);
     let Some(pid) = pid else { return Ok(()) };
     if !process_table::command_line(pid).contains(&data.display().to_string()) {
         return Ok(());
     }
     process_table::send(pid, Signal::QUIT).map_err(ClusterError::io("end the server on", data))?;
     if !wait_gone(pid) {
-        process_table::send(pid, Signal::KILL)
-            .map_err(ClusterError::io("kill the server on", data))?;
+        process_table::send(pid, Signal::KILL).map_err(ClusterError::io("kill the server on", data))?;
         wait_gone(pid);
     }
     Ok(())

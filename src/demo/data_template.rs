@@ -13,14 +13,7 @@ use super::server_binaries::ServerBinaries;
 use super::server_user::ServerUser;
 
 /// C sorts by bytes and is the one locale that every system has.
-const INITDB: &[&str] = &[
-    "--no-sync",
-    "--auth=trust",
-    "--username=postgres",
-    "--encoding=UTF8",
-    "--locale=C",
-    "--no-instructions",
-];
+const INITDB: &[&str] = &["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"];
 
 /// As much of a failed program's output as an error shows, in bytes, from its end.
 const OUTPUT_BYTES_MAX: usize = 2_000;
@@ -36,39 +29,22 @@ pub(super) fn data_directory(
         make_template(&template, home, binaries, user)?;
     }
     let data = home.path("data");
-    run(
-        user.command(Path::new("cp"))
-            .arg("-Rp")
-            .arg(&template)
-            .arg(&data),
-        "cp",
-    )?;
+    run(user.command(Path::new("cp")).arg("-Rp").arg(&template).arg(&data), "cp")?;
     Ok(data)
 }
 
 /// Keyed by everything that shapes the files: the account, the exact server build and initdb's options.
 fn template_path(home: &ClusterHome, binaries: &ServerBinaries, user: ServerUser) -> PathBuf {
-    let key = format!(
-        "{}\0{}\0{INITDB:?}\0{}",
-        binaries.bindir().display(),
-        binaries.version(),
-        user.uid()
-    );
+    let key = format!("{}\0{}\0{INITDB:?}\0{}", binaries.bindir().display(), binaries.version(), user.uid());
     let digest = Sha256::digest(key.as_bytes());
-    let short: String = digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    home.base()
-        .join(format!("template-{}-{short}", binaries.major()))
+    let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    home.base().join(format!("template-{}-{short}", binaries.major()))
 }
 
 /// A template is there as a whole or not at all, since it is renamed into place; the owner is checked
 /// because the folder may be older than a change of the server's account.
 fn is_usable(template: &Path, user: ServerUser) -> bool {
-    std::fs::symlink_metadata(template)
-        .is_ok_and(|m| m.is_dir() && m.uid() == user.uid() && m.mode() & 0o077 == 0)
+    std::fs::symlink_metadata(template).is_ok_and(|m| m.is_dir() && m.uid() == user.uid() && m.mode() & 0o077 == 0)
         && template.join("global/pg_control").is_file()
 }
 
@@ -81,10 +57,7 @@ fn make_template(
 ) -> Result<(), ClusterError> {
     let draft = home.path("template");
     let initdb = binaries.program("initdb");
-    run(
-        user.command(&initdb).args(INITDB).arg("-D").arg(&draft),
-        "initdb",
-    )?;
+    run(user.command(&initdb).args(INITDB).arg("-D").arg(&draft), "initdb")?;
     if std::fs::rename(&draft, template).is_ok() || is_usable(template, user) {
         // When another process was first, its template is as good, and ours goes with the folder.
         return Ok(());
@@ -98,9 +71,7 @@ fn make_template(
 }
 
 fn run(command: &mut Command, program: &str) -> Result<(), ClusterError> {
-    let out = command
-        .output()
-        .map_err(ClusterError::io("run", Path::new(program)))?;
+    let out = command.output().map_err(ClusterError::io("run", Path::new(program)))?;
     if out.status.success() {
         return Ok(());
     }

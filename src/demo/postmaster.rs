@@ -43,37 +43,19 @@ impl Postmaster {
         data: &Path,
         log: &Path,
     ) -> Result<Self, ClusterError> {
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .map_err(ClusterError::io("open", log))?;
-        let log_from = file
-            .metadata()
-            .map_err(ClusterError::io("look at", log))?
-            .len();
+        let file = File::options().create(true).append(true).open(log).map_err(ClusterError::io("open", log))?;
+        let log_from = file.metadata().map_err(ClusterError::io("look at", log))?.len();
         let program = binaries.program("postgres");
         let mut command = user.command_that_dies_with_us(&program);
         let stderr = file.try_clone().map_err(ClusterError::io("open", log))?;
-        command
-            .arg("-D")
-            .arg(data)
-            .stdout(Stdio::from(file))
-            .stderr(Stdio::from(stderr));
+        command.arg("-D").arg(data).stdout(Stdio::from(file)).stderr(Stdio::from(stderr));
         // A group of its own: the terminal's Ctrl-C is for us, and the server must outlive our clean-up.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let child =
-            spawn_from_lasting_thread(command).map_err(ClusterError::io("run", &program))?;
+        let child = spawn_from_lasting_thread(command).map_err(ClusterError::io("run", &program))?;
         let pid = Pid::from_child(&child);
         let (data, log) = (data.to_owned(), log.to_owned());
         let log_from = usize::try_from(log_from).unwrap_or(usize::MAX);
-        let mut server = Self {
-            child,
-            pid,
-            data,
-            log,
-            log_from,
-        };
+        let mut server = Self { child, pid, data, log, log_from };
         match server.wait_ready() {
             Ok(()) => Ok(server),
             // Ended and collected: its process id may be another's by now.
@@ -93,8 +75,7 @@ impl Postmaster {
 
     /// Sends `signal` and waits until the server has ended.
     pub(super) fn stop(&mut self, signal: Signal) -> Result<(), ClusterError> {
-        process_table::send(self.pid, signal)
-            .map_err(ClusterError::io("stop the server on", &self.data))?;
+        process_table::send(self.pid, signal).map_err(ClusterError::io("stop the server on", &self.data))?;
         let deadline = Instant::now() + Duration::from_secs(STOPPED_SECONDS_MAX);
         while self.try_wait()?.is_none() {
             if Instant::now() >= deadline {
@@ -140,10 +121,7 @@ impl Postmaster {
                 return Ok(());
             }
             if let Some(status) = self.try_wait()? {
-                return Err(ClusterError::Died {
-                    status: status.to_string(),
-                    log: self.log_tail(),
-                });
+                return Err(ClusterError::Died { status: status.to_string(), log: self.log_tail() });
             }
             if Instant::now() >= deadline {
                 return Err(self.timed_out("ready", READY_SECONDS_MAX));
@@ -153,24 +131,17 @@ impl Postmaster {
     }
 
     fn try_wait(&mut self) -> Result<Option<ExitStatus>, ClusterError> {
-        self.child
-            .try_wait()
-            .map_err(ClusterError::io("wait for the server on", &self.data))
+        self.child.try_wait().map_err(ClusterError::io("wait for the server on", &self.data))
     }
 
     fn timed_out(&self, state: &'static str, seconds: u64) -> ClusterError {
-        ClusterError::TimedOut {
-            state,
-            seconds,
-            log: self.log_tail(),
-        }
+        ClusterError::TimedOut { state, seconds, log: self.log_tail() }
     }
 
     /// The last lines that this start wrote.
     fn log_tail(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
-        let text =
-            String::from_utf8_lossy(bytes.get(self.log_from..).unwrap_or_default()).into_owned();
+        let text = String::from_utf8_lossy(bytes.get(self.log_from..).unwrap_or_default()).into_owned();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES_MAX)..].join("\n")
     }
@@ -193,9 +164,7 @@ fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
             }
         };
         // If this fails the receiver is dropped with it, and every order reports so.
-        let _reported_by_send = std::thread::Builder::new()
-            .name("server-spawner".to_owned())
-            .spawn(spawn_each);
+        let _reported_by_send = std::thread::Builder::new().name("server-spawner".to_owned()).spawn(spawn_each);
         sender
     });
     let (reply, answer) = mpsc::channel();

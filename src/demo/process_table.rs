@@ -9,11 +9,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 /// The direct children of `parent`.
 pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
     let raw = parent.as_raw_pid();
-    pairs()
-        .into_iter()
-        .filter(|(_, ppid)| *ppid == raw)
-        .filter_map(|(pid, _)| Pid::from_raw(pid))
-        .collect()
+    pairs().into_iter().filter(|(_, ppid)| *ppid == raw).filter_map(|(pid, _)| Pid::from_raw(pid)).collect()
 }
 
 /// True when `pid` runs no more: absent, or a zombie that its parent has not collected.
@@ -30,10 +26,7 @@ pub(super) fn command_line(pid: Pid) -> String {
     let raw = pid.as_raw_pid();
     if has_proc() {
         let bytes = std::fs::read(format!("/proc/{raw}/cmdline")).unwrap_or_default();
-        return String::from_utf8_lossy(&bytes)
-            .replace('\0', " ")
-            .trim()
-            .to_owned();
+        return String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned();
     }
     ps(&["-p", &raw.to_string(), "-o", "args="])
 }

@@ -45,26 +45,17 @@ impl ServerBinaries {
 
     /// Takes the programs in `dir`, if `postgres` runs there and `initdb` is beside it.
     pub fn at(dir: &Path) -> Result<Self, ClusterError> {
-        let missing = || ClusterError::NoBinaries {
-            searched: format!("{}", dir.display()),
-            hint: install_hint(),
-        };
+        let missing = || ClusterError::NoBinaries { searched: format!("{}", dir.display()), hint: install_hint() };
         let dir = dir.canonicalize().map_err(|_| missing())?;
         if !dir.join("initdb").is_file() {
             return Err(missing());
         }
-        let out = Command::new(dir.join("postgres"))
-            .arg("--version")
-            .output()
-            .map_err(|_| missing())?;
+        let out = Command::new(dir.join("postgres")).arg("--version").output().map_err(|_| missing())?;
         let version = String::from_utf8_lossy(&out.stdout).trim().to_owned();
         if !out.status.success() || major(&version).is_none() {
             return Err(missing());
         }
-        Ok(Self {
-            bindir: dir,
-            version,
-        })
+        Ok(Self { bindir: dir, version })
     }
 
     /// The directory, absolute.
@@ -87,11 +78,7 @@ impl ServerBinaries {
     /// (some packagers keep `psql` and `pg_dump` apart from the server).
     pub fn program(&self, name: &str) -> PathBuf {
         let beside = self.bindir.join(name);
-        if beside.is_file() {
-            beside
-        } else {
-            PathBuf::from(name)
-        }
+        if beside.is_file() { beside } else { PathBuf::from(name) }
     }
 }
 
@@ -102,11 +89,7 @@ fn candidates() -> Vec<PathBuf> {
         dirs.push(PathBuf::from(String::from_utf8_lossy(&out.stdout).trim()));
     }
     for (parent, prefix, tail) in VERSIONED {
-        dirs.extend(
-            newest_first(Path::new(parent), prefix)
-                .into_iter()
-                .map(|d| d.join(tail)),
-        );
+        dirs.extend(newest_first(Path::new(parent), prefix).into_iter().map(|d| d.join(tail)));
     }
     if let Some(path) = std::env::var_os("PATH") {
         dirs.extend(std::env::split_paths(&path));
@@ -147,10 +130,7 @@ mod tests {
     #[test]
     fn reads_the_major_version_as_postgres_prints_it() {
         let check = |text, expect| assert_eq!(major(text), expect, "{text}");
-        check(
-            "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)",
-            Some(15),
-        );
+        check("postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)", Some(15));
         check("postgres (PostgreSQL) 18beta1", Some(18));
         check("postgres (PostgreSQL) 9.6.24", Some(9));
         check("postgres (EnterpriseDB) 15.1", None);

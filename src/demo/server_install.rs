@@ -70,19 +70,10 @@ fn forbid_default_cluster() -> Result<(), ClusterError> {
 fn apt(arguments: &[&str]) -> Result<(), ClusterError> {
     let temp = std::env::temp_dir();
     let mut output = tempfile::tempfile().map_err(ClusterError::io("create a file in", &temp))?;
-    let dup = || {
-        output
-            .try_clone()
-            .map(Stdio::from)
-            .map_err(ClusterError::io("use a file in", &temp))
-    };
+    let dup = || output.try_clone().map(Stdio::from).map_err(ClusterError::io("use a file in", &temp));
     let program = Path::new("apt-get");
     let mut child = Command::new(program)
-        .args([
-            "-q",
-            "-o",
-            &format!("DPkg::Lock::Timeout={APT_LOCK_SECONDS_MAX}"),
-        ])
+        .args(["-q", "-o", &format!("DPkg::Lock::Timeout={APT_LOCK_SECONDS_MAX}")])
         .args(["-o", "Dpkg::Options::=--force-confold"])
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
@@ -95,29 +86,19 @@ fn apt(arguments: &[&str]) -> Result<(), ClusterError> {
         .map_err(ClusterError::io("run", program))?;
     let deadline = Instant::now() + Duration::from_secs(APT_SECONDS_MAX);
     let status = loop {
-        match child
-            .try_wait()
-            .map_err(ClusterError::io("wait for", program))?
-        {
+        match child.try_wait().map_err(ClusterError::io("wait for", program))? {
             Some(status) if status.success() => return Ok(()),
             Some(status) => break status.to_string(),
-            None if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(APT_POLL_MS))
-            }
+            None if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(APT_POLL_MS)),
             None => {
                 child.kill().map_err(ClusterError::io("kill", program))?;
-                child
-                    .wait()
-                    .map_err(ClusterError::io("wait for", program))?;
+                child.wait().map_err(ClusterError::io("wait for", program))?;
                 break format!("no end after {APT_SECONDS_MAX} s");
             }
         }
     };
     let mut text = Vec::new();
-    output
-        .rewind()
-        .and_then(|()| output.read_to_end(&mut text))
-        .map_err(ClusterError::io("read", &temp))?;
+    output.rewind().and_then(|()| output.read_to_end(&mut text)).map_err(ClusterError::io("read", &temp))?;
     let tail = &text[text.len().saturating_sub(OUTPUT_BYTES_MAX)..];
     Err(ClusterError::Program {
         program: format!("apt-get {}", arguments.join(" ")),
@@ -133,10 +114,7 @@ fn command_for(os_release: &str, macos: bool) -> &'static str {
     }
     let ids: Vec<&str> = os_release
         .lines()
-        .filter_map(|line| {
-            line.strip_prefix("ID=")
-                .or_else(|| line.strip_prefix("ID_LIKE="))
-        })
+        .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
         .flat_map(|value| value.trim_matches('"').split(' '))
         .collect();
     let is = |id: &str| ids.contains(&id);
@@ -159,7 +137,17 @@ fn command_for(os_release: &str, macos: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+
+    #[test]
+    fn what_apt_says_is_in_the_error() {
+        if !Path::new("/usr/bin/apt-get").exists() {
+            return;
+        }
+        let error = apt(&["no-such-operation"]).unwrap_err().to_string();
+        assert!(error.contains("apt-get no-such-operation failed") && error.contains("E: "), "{error}");
+    }
 
     #[test]
     fn the_hint_fits_the_system() {
@@ -167,22 +155,10 @@ mod tests {
             let command = command_for(os, false);
             assert!(command.contains(expect), "{os}: {command}");
         };
-        check(
-            "ID=debian\nVERSION_ID=\"12\"\n",
-            "apt-get install postgresql-15",
-        );
-        check(
-            "ID=debian\nVERSION_ID=\"13\"\n",
-            "apt-get install postgresql`",
-        );
-        check(
-            "ID=pop\nID_LIKE=\"ubuntu debian\"\n",
-            "apt-get install postgresql`",
-        );
-        check(
-            "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n",
-            "dnf install",
-        );
+        check("ID=debian\nVERSION_ID=\"12\"\n", "apt-get install postgresql-15");
+        check("ID=debian\nVERSION_ID=\"13\"\n", "apt-get install postgresql`");
+        check("ID=pop\nID_LIKE=\"ubuntu debian\"\n", "apt-get install postgresql`");
+        check("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "dnf install");
         check("ID=alpine\n", "apk add");
         check("", "brew install");
         assert!(command_for("", true).starts_with("`brew"));

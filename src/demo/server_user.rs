@@ -54,8 +54,9 @@ impl ServerUser {
     pub(super) fn own(self, path: &Path) -> Result<(), ClusterError> {
         match self {
             Self::Same { .. } => Ok(()),
-            Self::Other { uid, gid } => std::os::unix::fs::chown(path, Some(uid), Some(gid))
-                .map_err(ClusterError::io("chown", path)),
+            Self::Other { uid, gid } => {
+                std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(ClusterError::io("chown", path))
+            }
         }
     }
 
@@ -81,10 +82,7 @@ impl ServerUser {
         }
         let mut command = Command::new("setpriv");
         if let Self::Other { uid, gid } = self {
-            command
-                .arg(format!("--reuid={uid}"))
-                .arg(format!("--regid={gid}"))
-                .arg("--clear-groups");
+            command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}")).arg("--clear-groups");
         }
         command.args(["--pdeathsig", "QUIT", "--"]).arg(program);
         tidy(&mut command);
@@ -101,32 +99,23 @@ fn tidy(command: &mut Command) {
             command.env_remove(&name);
         }
     }
-    command
-        .env("LC_ALL", "C")
-        .current_dir("/")
-        .stdin(Stdio::null());
+    command.env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
 }
 
 /// util-linux 2.33 taught setpriv `--pdeathsig`; BusyBox's has neither option.
 fn setpriv_has_pdeathsig() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     *KNOWN.get_or_init(|| {
-        Command::new("setpriv")
-            .arg("--help")
-            .stdin(Stdio::null())
-            .output()
-            .is_ok_and(|out| {
-                let help = String::from_utf8_lossy(&out.stdout);
-                help.contains("--pdeathsig") && help.contains("--reuid")
-            })
+        Command::new("setpriv").arg("--help").stdin(Stdio::null()).output().is_ok_and(|out| {
+            let help = String::from_utf8_lossy(&out.stdout);
+            help.contains("--pdeathsig") && help.contains("--reuid")
+        })
     })
 }
 
 /// User and group id of `name` in the text of a passwd file; root under another name does not count.
 fn ids_of(passwd: &str, name: &str) -> Option<(u32, u32)> {
-    let line = passwd
-        .lines()
-        .find(|line| line.split(':').next() == Some(name))?;
+    let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);
     let uid = fields.next()?.parse().ok()?;
     let gid = fields.next()?.parse().ok()?;

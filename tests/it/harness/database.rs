@@ -26,26 +26,12 @@ pub struct Db {
 #[track_caller]
 pub fn database(name: &str) -> Db {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
-    let mut safe: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_lowercase()
-            } else {
-                '_'
-            }
-        })
-        .collect();
+    let mut safe: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
     safe.truncate(NAME_BYTES_MAX - 8);
     let name = format!("t{}_{safe}", SERIAL.fetch_add(1, Ordering::Relaxed));
-    execute_on(
-        "postgres",
-        format!("CREATE DATABASE {name} TEMPLATE template0"),
-    );
-    Db {
-        name,
-        roles: Mutex::default(),
-    }
+    execute_on("postgres", format!("CREATE DATABASE {name} TEMPLATE template0"));
+    Db { name, roles: Mutex::default() }
 }
 
 impl Db {
@@ -107,15 +93,8 @@ impl Db {
     #[track_caller]
     pub fn role(&self, name: &str, attributes: &str) -> String {
         let role = format!("{}_{name}", self.name);
-        assert!(
-            role.len() <= IDENTIFIER_BYTES_MAX,
-            "{role} would be cut short"
-        );
-        assert!(
-            role.bytes()
-                .all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit()),
-            "{role}"
-        );
+        assert!(role.len() <= IDENTIFIER_BYTES_MAX, "{role} would be cut short");
+        assert!(role.bytes().all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit()), "{role}");
         self.sql(&format!("CREATE ROLE {role} {attributes}"));
         self.roles.lock().unwrap().push(role.clone());
         role
@@ -124,23 +103,13 @@ impl Db {
     /// Runs a script by the real psql, which stops at the first error; returns what it printed.
     #[track_caller]
     pub fn psql(&self, script: &str) -> String {
-        self.try_psql(script)
-            .unwrap_or_else(|error| panic!("psql: {error}\n{script}"))
+        self.try_psql(script).unwrap_or_else(|error| panic!("psql: {error}\n{script}"))
     }
 
     /// As `psql`; what it wrote to stderr if it failed.
     pub fn try_psql(&self, script: &str) -> Result<String, String> {
         let mut command = client_program("psql");
-        command.args([
-            "-X",
-            "-q",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-d",
-            &self.url(),
-            "-f",
-            "-",
-        ]);
+        command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &self.url(), "-f", "-"]);
         let mut child = command.stdin(Stdio::piped()).spawn().expect("psql runs");
         let mut stdin = child.stdin.take().unwrap();
         let script = script.to_owned();
@@ -162,34 +131,15 @@ impl Db {
     #[track_caller]
     pub fn pg_dump_schema(&self) -> String {
         let out = client_program("pg_dump")
-            .args([
-                "--schema-only",
-                "--exclude-schema=tenantmig",
-                "-d",
-                &self.url(),
-            ])
+            .args(["--schema-only", "--exclude-schema=tenantmig", "-d", &self.url()])
             .output()
             .expect("pg_dump runs");
-        assert!(
-            out.status.success(),
-            "pg_dump: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
+        assert!(out.status.success(), "pg_dump: {}", String::from_utf8_lossy(&out.stderr));
         let dump = String::from_utf8(out.stdout).unwrap();
         let varies = |line: &str| {
-            [
-                "\\restrict ",
-                "\\unrestrict ",
-                "-- Dumped from",
-                "-- Dumped by",
-            ]
-            .iter()
-            .any(|p| line.starts_with(p))
+            ["\\restrict ", "\\unrestrict ", "-- Dumped from", "-- Dumped by"].iter().any(|p| line.starts_with(p))
         };
-        dump.lines()
-            .filter(|line| !varies(line))
-            .map(|line| format!("{line}\n"))
-            .collect()
+        dump.lines().filter(|line| !varies(line)).map(|line| format!("{line}\n")).collect()
     }
 
     /// MD5 over the rows of `table` (SQL text, quoted as need be) in the order of their text.
@@ -208,12 +158,8 @@ impl Drop for Db {
             return;
         }
         let mut failures = Vec::new();
-        let mut attempt =
-            |sql: String| failures.extend(execute(cluster().url("postgres"), sql).err());
-        attempt(format!(
-            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
-            self.name
-        ));
+        let mut attempt = |sql: String| failures.extend(execute(cluster().url("postgres"), sql).err());
+        attempt(format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         let roles = self.roles.get_mut().map(std::mem::take).unwrap_or_default();
         if !roles.is_empty() {
             attempt(format!("DROP ROLE IF EXISTS {}", roles.join(", ")));
@@ -225,11 +171,18 @@ impl Drop for Db {
     }
 }
 
+/// Whether `pg_dump_schema` can work: pg_dump refuses a server newer than itself, and a folder of server programs
+/// given by TENANTMIG_TEST_PG_BINDIR need not hold one. A test that returns on `false` says so on stderr.
+pub fn pg_dump_fits() -> bool {
+    let out = client_program("pg_dump").arg("--version").output().expect("pg_dump runs");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let major = text.split(|c: char| !c.is_ascii_digit()).find_map(|number| number.parse::<u32>().ok());
+    major.expect("pg_dump tells its version") >= cluster().binaries().major()
+}
+
 /// Connects, the connection's own task being driven by the harness's runtime whatever the test does.
 async fn connect(url: String) -> Client {
-    try_connect(url)
-        .await
-        .unwrap_or_else(|error| panic!("{error}"))
+    try_connect(url).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 async fn try_connect(url: String) -> Result<Client, String> {
@@ -238,10 +191,7 @@ async fn try_connect(url: String) -> Result<Client, String> {
         tokio::spawn(connection);
         Ok(client)
     });
-    connecting
-        .await
-        .unwrap()
-        .map_err(|error: tokio_postgres::Error| message(&error))
+    connecting.await.unwrap().map_err(|error: tokio_postgres::Error| message(&error))
 }
 
 #[track_caller]
@@ -253,10 +203,7 @@ fn execute_on(database: &str, sql: String) {
 fn execute(url: String, sql: String) -> Result<(), String> {
     block_on(async move {
         let client = try_connect(url).await?;
-        client
-            .batch_execute(&sql)
-            .await
-            .map_err(|error| message(&error))
+        client.batch_execute(&sql).await.map_err(|error| message(&error))
     })
 }
 
@@ -267,10 +214,7 @@ where
     let query = query.to_owned();
     block_on(async move {
         let client = try_connect(url).await?;
-        let row = client
-            .query_one(&query, &[])
-            .await
-            .map_err(|error| message(&error))?;
+        let row = client.query_one(&query, &[]).await.map_err(|error| message(&error))?;
         row.try_get(0).map_err(|error| message(&error))
     })
 }
@@ -286,14 +230,9 @@ fn message(error: &tokio_postgres::Error) -> String {
 /// psql or pg_dump of the cluster's own version where it has them, without the caller's settings.
 fn client_program(name: &str) -> Command {
     let mut command = Command::new(cluster().binaries().program(name));
-    for (variable, _) in std::env::vars_os().filter(|(v, _)| v.to_string_lossy().starts_with("PG"))
-    {
+    for (variable, _) in std::env::vars_os().filter(|(v, _)| v.to_string_lossy().starts_with("PG")) {
         command.env_remove(variable);
     }
-    command
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

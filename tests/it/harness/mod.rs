@@ -7,7 +7,7 @@ mod running;
 mod server;
 mod tool;
 
-pub use database::{Db, database};
+pub use database::{Db, database, pg_dump_fits};
 pub use output::Output;
 pub use running::{Running, Signal};
 pub use server::{block_on, cluster};

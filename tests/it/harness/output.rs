@@ -38,32 +38,20 @@ impl Output {
     /// Asserts that neither stream contains `text`, for example a password.
     #[track_caller]
     pub fn nowhere_has(self, text: &str) -> Self {
-        assert!(
-            !self.stdout.contains(text) && !self.stderr.contains(text),
-            "{text:?} was printed:\n{self}"
-        );
+        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "{text:?} was printed:\n{self}");
         self
     }
 
     /// Standard output as one JSON value.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|e| panic!("stdout is not JSON ({e}):\n{self}"))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("stdout is not JSON ({e}):\n{self}"))
     }
 }
 
 impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            command,
-            code,
-            stdout,
-            stderr,
-        } = self;
-        write!(
-            f,
-            "$ {command}\nexit code {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
-        )
+        let Self { command, code, stdout, stderr } = self;
+        write!(f, "$ {command}\nexit code {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
     }
 }

@@ -29,22 +29,10 @@ pub struct Running {
 }
 
 impl Running {
-    pub(super) fn new(
-        mut child: Child,
-        command: String,
-        bound: Duration,
-        home: Arc<tempfile::TempDir>,
-    ) -> Self {
+    pub(super) fn new(mut child: Child, command: String, bound: Duration, home: Arc<tempfile::TempDir>) -> Self {
         let stdout = Stream::read(child.stdout.take().expect("stdout is a pipe"));
         let stderr = Stream::read(child.stderr.take().expect("stderr is a pipe"));
-        Self {
-            child,
-            command,
-            bound,
-            stdout,
-            stderr,
-            _home: home,
-        }
+        Self { child, command, bound, stdout, stderr, _home: home }
     }
 
     /// The process id.
@@ -57,12 +45,7 @@ impl Running {
     pub fn signal(&mut self, signal: Signal) -> &mut Self {
         // One that has been collected may have given its process id to another.
         let status = self.child.try_wait().unwrap();
-        assert!(
-            status.is_none(),
-            "{} ended ({status:?}) before {signal:?}:\n{}",
-            self.command,
-            self.streams()
-        );
+        assert!(status.is_none(), "{} ended ({status:?}) before {signal:?}:\n{}", self.command, self.streams());
         kill_process(Pid::from_child(&self.child), signal).unwrap();
         self
     }
@@ -95,31 +78,17 @@ impl Running {
             if Instant::now() >= deadline {
                 self.child.kill().unwrap();
                 self.child.wait().unwrap();
-                panic!(
-                    "{} had not ended after {:?}:\n{}",
-                    self.command,
-                    self.bound,
-                    self.streams()
-                );
+                panic!("{} had not ended after {:?}:\n{}", self.command, self.bound, self.streams());
             }
             std::thread::sleep(Duration::from_millis(POLL_MS));
         };
         // Only the program itself holds the pipes, so their ends are there now or in a moment.
         let (stdout, stderr) = (self.stdout.rest(self.bound), self.stderr.rest(self.bound));
-        Output {
-            command: self.command.clone(),
-            code: code(status),
-            stdout,
-            stderr,
-        }
+        Output { command: self.command.clone(), code: code(status), stdout, stderr }
     }
 
     fn streams(&self) -> String {
-        format!(
-            "--- stdout\n{}\n--- stderr\n{}",
-            self.stdout.text(),
-            self.stderr.text()
-        )
+        format!("--- stdout\n{}\n--- stderr\n{}", self.stdout.text(), self.stderr.text())
     }
 }
 
@@ -132,9 +101,7 @@ impl Drop for Running {
 }
 
 fn code(status: ExitStatus) -> i32 {
-    status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
 #[derive(Debug, Default)]
@@ -186,16 +153,9 @@ impl Stream {
         String::from_utf8_lossy(&self.seen.0.lock().unwrap().bytes).into_owned()
     }
 
-    fn wait_until(
-        &self,
-        bound: Duration,
-        done: impl Fn(&Seen) -> bool,
-    ) -> std::sync::MutexGuard<'_, Seen> {
+    fn wait_until(&self, bound: Duration, done: impl Fn(&Seen) -> bool) -> std::sync::MutexGuard<'_, Seen> {
         let (seen, changed) = &*self.seen;
         let guard = seen.lock().unwrap();
-        changed
-            .wait_timeout_while(guard, bound, |seen| !done(seen))
-            .unwrap()
-            .0
+        changed.wait_timeout_while(guard, bound, |seen| !done(seen)).unwrap().0
     }
 }

@@ -16,14 +16,9 @@ const BINDIR_VARIABLE: &str = "TENANTMIG_TEST_PG_BINDIR";
 /// removes the folder.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-        let bindir = std::env::var_os(BINDIR_VARIABLE)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from);
-        Cluster::start(ClusterOptions {
-            bindir,
-            ..ClusterOptions::default()
-        })
-        .unwrap_or_else(|error| panic!("no cluster for the tests: {error}"))
+        let bindir = std::env::var_os(BINDIR_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+        Cluster::start(ClusterOptions { bindir, ..ClusterOptions::default() })
+            .unwrap_or_else(|error| panic!("no cluster for the tests: {error}"))
     });
     &CLUSTER
 }
@@ -31,13 +26,8 @@ pub fn cluster() -> &'static Cluster {
 /// Drives the harness's connections beside whatever runtime a test has, so that they go on while a test
 /// blocks on a child process.
 pub(super) fn runtime() -> &'static Runtime {
-    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-        Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap()
-    });
+    static RUNTIME: LazyLock<Runtime> =
+        LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
     &RUNTIME
 }
 
@@ -49,7 +39,5 @@ where
 {
     let (sender, receiver) = mpsc::channel();
     runtime().spawn(async move { sender.send(future.await) });
-    receiver
-        .recv()
-        .expect("a task of the harness panicked; see above")
+    receiver.recv().expect("a task of the harness panicked; see above")
 }

@@ -16,16 +16,8 @@ const RUN_SECONDS_MAX: u64 = 120;
 
 /// Variables that would change what the program does, besides all whose names start with PG or TENANTMIG_
 /// or end in DATABASE_URL.
-const CLEARED: &[&str] = &[
-    "NO_COLOR",
-    "FORCE_COLOR",
-    "CLICOLOR",
-    "CLICOLOR_FORCE",
-    "RUST_LOG",
-    "COLUMNS",
-    "CI",
-    "TERM",
-];
+const CLEARED: &[&str] =
+    &["NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "RUST_LOG", "COLUMNS", "CI", "TERM"];
 
 /// A path below the repository's root, for example `plans/alphapulse.toml`.
 pub fn repo_path(relative: &str) -> PathBuf {
@@ -77,8 +69,7 @@ impl Tool {
 
     /// Adds arguments.
     pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, arguments: I) -> Self {
-        self.arguments
-            .extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
+        self.arguments.extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
         self
     }
 
@@ -90,8 +81,7 @@ impl Tool {
 
     /// Sets a variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.variables
-            .push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
+        self.variables.push((name.as_ref().to_owned(), Some(value.as_ref().to_owned())));
         self
     }
 
@@ -143,42 +133,22 @@ impl Tool {
             }
         }
         // No ~/.pgpass, ~/.pg_service.conf or ~/.postgresql of whoever runs the tests.
-        command
-            .env("HOME", self.home.path())
-            .current_dir(self.dir.as_deref().unwrap_or(self.home.path()));
+        command.env("HOME", self.home.path()).current_dir(self.dir.as_deref().unwrap_or(self.home.path()));
         for (name, value) in &self.variables {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
         }
-        let stdin = if self.stdin.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        };
-        command
-            .args(&self.arguments)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.args(&self.arguments).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         if let (Some(mut pipe), Some(text)) = (child.stdin.take(), self.stdin) {
             // A program that ends without reading its input breaks the pipe, as it may.
             std::thread::spawn(move || pipe.write_all(text.as_bytes()));
         }
         let arguments: Vec<_> = self.arguments.iter().map(|a| a.to_string_lossy()).collect();
-        let program = Path::new(&self.program)
-            .file_name()
-            .unwrap_or_default()
-            .display();
-        Running::new(
-            child,
-            format!("{program} {}", arguments.join(" ")),
-            self.bound,
-            self.home,
-        )
+        let program = Path::new(&self.program).file_name().unwrap_or_default().display();
+        Running::new(child, format!("{program} {}", arguments.join(" ")), self.bound, self.home)
     }
 }

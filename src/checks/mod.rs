@@ -1,0 +1,79 @@
+//! The checks: one file each, and this table. A gate is a check that guards a phase; `verify` runs the same ones again.
+
+use std::fmt::Debug;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use toml::{Spanned, de::DeTable};
+
+use crate::{
+    plan::Site,
+    sql::{QName, Stmt},
+};
+
+/// A check, ready to run. It passes when its query returns no row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Unique in its phase: `nulls:app.users.tenant_id`.
+    pub id: String,
+    pub kind: String,
+    /// What it asserts: "no NULL is left in app.users.tenant_id".
+    pub title: String,
+    /// Rows of three columns, one a finding: `what text` (the finding in words), `found bigint` (how many),
+    /// `example text` (a row or an object to look at, or NULL). Where `baseline` is given, `$1` is its value.
+    pub query: Stmt,
+    /// A query of one bigint, measured when the run starts and kept with the run.
+    pub baseline: Option<Stmt>,
+    /// The tables it reads; under FORCE RLS a role without BYPASSRLS cannot measure them.
+    pub tables: Vec<QName>,
+}
+
+/// What every kind of check can do. All of it is pure.
+pub trait CheckKind: Debug + Send + Sync {
+    /// Finds what is wrong with the check by itself.
+    fn check(&self, site: &mut Site<'_>);
+
+    /// The query that measures it.
+    fn lower(&self) -> Gate;
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    pub name: &'static str,
+    /// A `[[phase.gate]]` in TOML that passes on the database of the step examples.
+    pub example: &'static str,
+    /// The file's text; its top comment is the documentation.
+    pub source: &'static str,
+    parse: fn(Spanned<DeTable<'_>>) -> Result<Box<dyn CheckKind>, toml::de::Error>,
+}
+
+impl Kind {
+    /// Reads a check from its table, `kind` taken out.
+    pub fn parse(&self, table: Spanned<DeTable<'_>>) -> Result<Box<dyn CheckKind>, toml::de::Error> {
+        (self.parse)(table)
+    }
+}
+
+fn parse<T: CheckKind + DeserializeOwned + 'static>(
+    table: Spanned<DeTable<'_>>,
+) -> Result<Box<dyn CheckKind>, toml::de::Error> {
+    Ok(Box::new(T::deserialize(toml::de::Deserializer::from(table))?))
+}
+
+macro_rules! kinds {
+    ($($name:ident => $type:ident),* $(,)?) => {
+        $(pub mod $name;)*
+
+        /// Every kind of check, in the order of the documentation.
+        pub const KINDS: &[Kind] = &[$(Kind {
+            name: stringify!($name),
+            example: $name::EXAMPLE,
+            source: include_str!(concat!(stringify!($name), ".rs")),
+            parse: parse::<$name::$type>,
+        }),*];
+    };
+}
+
+kinds! {
+    nulls => Nulls,
+}

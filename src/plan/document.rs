@@ -1,0 +1,139 @@
+//! The outer form of a plan: which tables there are, and the plain ones among them.
+
+use serde::Deserialize;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, Deserializer},
+};
+
+use super::{
+    section::{self, Table},
+    types::{BackfillDefaults, Safety, Tenancy},
+    wording::advice,
+};
+use crate::diag::{Diag, Diags};
+
+/// The version of the plan's form that this program reads.
+pub const FORMAT: i64 = 1;
+
+const KEYS: &[&str] = &["format", "name", "description", "safety", "tenancy", "backfill", "phase", "gate"];
+
+/// The plain values of a plan; phases and gates are read by `parse`.
+#[derive(Debug)]
+pub struct Header {
+    pub name: String,
+    pub description: String,
+    pub safety: Safety,
+    pub tenancy: Option<Tenancy>,
+    pub backfill: BackfillDefaults,
+}
+
+#[derive(Deserialize)]
+struct Top {
+    format: i64,
+    name: String,
+    #[serde(default)]
+    description: String,
+}
+
+/// Reads everything but phases and gates.
+pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Header> {
+    let start = 0..source.lines().next().map_or(0, str::len).max(1).min(source.len());
+    for (key, _) in doc.iter().filter(|(k, _)| !KEYS.contains(&k.get_ref().as_ref())) {
+        let word = key.get_ref().as_ref();
+        diags.push(Diag::error("TM0102", key.span(), format!("unknown key `{word}`")).help(advice(word, KEYS)));
+    }
+    let mut plain = DeTable::new();
+    for (key, value) in doc.iter().filter(|(_, v)| v.get_ref().as_table().is_none() && v.get_ref().as_array().is_none())
+    {
+        plain.insert(key.clone(), value.clone());
+    }
+    let top = section::read(Spanned::new(start, plain), diags, |t| Top::deserialize(Deserializer::from(t)));
+    if let Some(top) = &top {
+        check_top(top, doc, diags);
+    }
+    let safety = table(doc, "safety", diags, |t| Safety::deserialize(Deserializer::from(t)));
+    let tenancy = table(doc, "tenancy", diags, |t| Tenancy::deserialize(Deserializer::from(t)));
+    let backfill = table(doc, "backfill", diags, |t| BackfillDefaults::deserialize(Deserializer::from(t)));
+    check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
+    let top = top?;
+    Some(Header {
+        name: top.name,
+        description: top.description,
+        safety: safety.unwrap_or_default(),
+        tenancy,
+        backfill: backfill.unwrap_or_default(),
+    })
+}
+
+fn check_top(top: &Top, doc: &DeTable<'_>, diags: &mut Diags) {
+    let place = |key: &str| doc.get(key).map_or(0..0, Spanned::span);
+    if top.format != FORMAT {
+        diags.push(
+            Diag::error("TM0110", place("format"), format!("format {} is not known", top.format))
+                .help(format!("this version of tenantmig reads format = {FORMAT}")),
+        );
+    }
+    let fits = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    if top.name.is_empty() || !top.name.chars().all(fits) {
+        diags.push(
+            Diag::error("TM0103", place("name"), "a plan's name has letters, digits, `-`, `_` and `.` only")
+                .help("it names the plan in the ledger, in commands and in metrics"),
+        );
+    }
+}
+
+fn check_sections(doc: &DeTable<'_>, safety: Option<&Safety>, tenancy: Option<&Tenancy>, diags: &mut Diags) {
+    let place = |table: &str, key: &str| {
+        let value = doc.get(table).and_then(|t| t.get_ref().as_table()).and_then(|t| t.get(key));
+        value.map_or(0..0, Spanned::span)
+    };
+    if let Some(safety) = safety {
+        let bounds = [
+            ("lock_timeout", safety.lock_timeout),
+            ("index_wait", safety.index_wait),
+            ("statement_deadline", safety.statement_deadline),
+        ];
+        for (key, _) in bounds.into_iter().filter(|(_, value)| value.0 == 0) {
+            diags.push(
+                Diag::error("TM0103", place("safety", key), format!("`{key}` = 0 would wait without end"))
+                    .help("PostgreSQL reads 0 as no limit; write a bound such as \"2s\""),
+            );
+        }
+    }
+    if let Some(tenancy) = tenancy
+        && !tenancy.setting.contains('.')
+    {
+        diags.push(
+            Diag::error(
+                "TM0103",
+                place("tenancy", "setting"),
+                format!("`{}` is not a custom setting", tenancy.setting),
+            )
+            .help("PostgreSQL takes only names with a dot, such as \"app.tenant_id\""),
+        );
+    }
+}
+
+fn table<'i, T>(
+    doc: &DeTable<'i>,
+    key: &str,
+    diags: &mut Diags,
+    parse: impl Fn(Table<'i>) -> Result<T, toml::de::Error>,
+) -> Option<T> {
+    let value = doc.get(key)?;
+    match value.get_ref() {
+        DeValue::Table(table) => section::read(Spanned::new(value.span(), table.clone()), diags, parse),
+        other @ (DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)) => {
+            let message = format!("`{key}` is a table, not {}", other.type_str());
+            diags
+                .push(Diag::error("TM0103", value.span(), message).help(format!("write [{key}] on a line of its own")));
+            None
+        }
+    }
+}

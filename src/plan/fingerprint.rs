@@ -1,0 +1,55 @@
+//! The fingerprint of a plan: the same for the same meaning, whatever its comments, spacing and order of keys.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// SHA-256 over a plan's values in canonical order and the files it names, in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub String);
+
+impl Fingerprint {
+    /// Of a plan's text, which must be TOML, and the (path, text) of each file it reads. The description does not count.
+    pub fn of(source: &str, files: &[(String, String)]) -> Result<Self, toml::de::Error> {
+        let mut values: toml::Table = toml::from_str(source)?;
+        values.remove("description");
+        let mut hash = Sha256::new();
+        // toml::Table is a BTreeMap, so its text is canonical.
+        hash.update(values.to_string());
+        for (path, text) in files {
+            hash.update([0]);
+            hash.update(path);
+            hash.update([0]);
+            hash.update(text);
+        }
+        Ok(Self(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    }
+
+    /// The first characters, for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn form_does_not_count_and_meaning_does() {
+        let of = |text: &str| Fingerprint::of(text, &[]).unwrap();
+        assert_eq!(of("a = 1 # one\nb = 'x'"), of("b = \"x\"\n\na=1"));
+        assert_ne!(of("a = 1"), of("a = 2"));
+        let file = |text: &str| Fingerprint::of("a = 1", &[("f.sql".to_owned(), text.to_owned())]).unwrap();
+        assert_ne!(file("SELECT 1"), file("SELECT 2"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Where in the plan a step or gate stands: a check says what is wrong by key, the site knows the place.
+
+use std::{collections::BTreeMap, fmt, ops::Range};
+
+use crate::diag::{Diag, Diags};
+
+use super::parse::ReadFile;
+
+/// One table of the plan, with the places of its keys.
+pub struct Site<'a> {
+    diags: &'a mut Diags,
+    span: Range<usize>,
+    keys: &'a BTreeMap<String, Range<usize>>,
+    read: &'a ReadFile<'a>,
+}
+
+impl fmt::Debug for Site<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").field("span", &self.span).field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// A finding that can still be given advice.
+#[derive(Debug)]
+pub struct Finding<'a>(Option<&'a mut Diag>);
+
+impl Finding<'_> {
+    /// What to do about it.
+    pub fn help(self, help: impl Into<String>) {
+        if let Some(diag) = self.0 {
+            diag.help = Some(help.into());
+        }
+    }
+}
+
+impl<'a> Site<'a> {
+    pub(super) fn new(
+        diags: &'a mut Diags,
+        span: Range<usize>,
+        keys: &'a BTreeMap<String, Range<usize>>,
+        read: &'a ReadFile<'a>,
+    ) -> Self {
+        Self { diags, span, keys, read }
+    }
+
+    /// An error at the value of `key`, or at the table's header when the key is not written.
+    pub fn error(&mut self, key: &str, code: &'static str, message: impl Into<String>) -> Finding<'_> {
+        self.push(Diag::error(code, self.place(key), message))
+    }
+
+    /// A warning at the value of `key`.
+    pub fn warning(&mut self, key: &str, code: &'static str, message: impl Into<String>) -> Finding<'_> {
+        self.push(Diag::warning(code, self.place(key), message))
+    }
+
+    /// Whether the plan writes `key`.
+    pub fn has(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// The text of a file named by `key`, relative to the plan; a missing one is a finding.
+    pub fn read(&mut self, key: &str, path: &str) -> Option<String> {
+        match (self.read)(path) {
+            Ok(text) => Some(text),
+            Err(why) => {
+                self.error(key, "TM0109", format!("cannot read `{path}`: {why}"))
+                    .help("the path is taken from the folder of the plan");
+                None
+            }
+        }
+    }
+
+    fn place(&self, key: &str) -> Range<usize> {
+        self.keys.get(key).unwrap_or(&self.span).clone()
+    }
+
+    fn push(&mut self, diag: Diag) -> Finding<'_> {
+        self.diags.push(diag);
+        Finding(self.diags.0.last_mut())
+    }
+}

@@ -1,0 +1,186 @@
+//! The plan as it stands after parsing: every value valid by itself, phases in the order in which they run.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+
+use crate::{
+    checks::CheckKind,
+    sql::{Ident, QName, TypeName},
+    steps::{Object, StepKind},
+    unit::{OnOrphan, UnitId},
+};
+
+/// A whole plan.
+#[derive(Debug)]
+pub struct Plan {
+    pub name: String,
+    pub description: String,
+    pub safety: Safety,
+    pub tenancy: Option<Tenancy>,
+    pub backfill: BackfillDefaults,
+    pub phases: Vec<Phase>,
+}
+
+/// One phase: the unit of rolling back.
+#[derive(Debug)]
+pub struct Phase {
+    pub id: String,
+    pub on_failure: OnFailure,
+    pub steps: Vec<PlanStep>,
+    pub gates: Vec<PlanGate>,
+}
+
+/// One step of a phase, with the places of its keys.
+#[derive(Debug)]
+pub struct PlanStep {
+    pub id: String,
+    pub kind: &'static str,
+    pub step: Box<dyn StepKind>,
+    pub span: Range<usize>,
+    pub keys: BTreeMap<String, Range<usize>>,
+}
+
+/// One gate that the plan names itself.
+#[derive(Debug)]
+pub struct PlanGate {
+    pub kind: &'static str,
+    pub check: Box<dyn CheckKind>,
+    pub span: Range<usize>,
+}
+
+/// What happens when a step or a gate of a phase fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// The phase is undone; earlier phases stay.
+    #[default]
+    Rollback,
+    /// Everything is undone.
+    RollbackAll,
+    /// Everything stays as it is until somebody decides.
+    Pause,
+}
+
+/// A length of time, written as `250ms`, `2s` or `5min`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// As the standard library has it.
+    pub fn duration(self) -> Duration {
+        Duration::from_millis(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let length = humantime::parse_duration(&text).map_err(|_| {
+            D::Error::custom(format!("`{text}` is not a length of time; write it like \"250ms\", \"2s\" or \"5min\""))
+        })?;
+        u64::try_from(length.as_millis()).map(Self).map_err(|_| D::Error::custom("that is too long"))
+    }
+}
+
+/// How much the run may ask of the server. Every wait is bounded by one of these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Safety {
+    /// The longest that DDL queues for a lock: everyone behind it waits as long.
+    pub lock_timeout: Millis,
+    /// How often a lock is tried for again before the step fails.
+    pub lock_retries: u32,
+    /// No DDL is queued while a transaction on its table is older than this.
+    pub max_xact_age: Millis,
+    /// The longest that one wait of CREATE or DROP INDEX CONCURRENTLY for older transactions may take.
+    pub index_wait: Millis,
+    /// The longest that one statement may run: an index build, a validation, a gate.
+    pub statement_deadline: Millis,
+    pub on_failure: OnFailure,
+}
+
+impl Default for Safety {
+    fn default() -> Self {
+        Self {
+            lock_timeout: Millis(2_000),
+            lock_retries: 20,
+            max_xact_age: Millis(5 * 60_000),
+            index_wait: Millis(10 * 60_000),
+            statement_deadline: Millis(6 * 3_600_000),
+            on_failure: OnFailure::Rollback,
+        }
+    }
+}
+
+/// Who the tenants are and how a session says which one it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenancy {
+    pub registry: Registry,
+    /// The column that carries the tenant in every table.
+    pub column: Ident,
+    /// The setting by which the application names the tenant: `app.tenant_id`.
+    pub setting: String,
+    /// The application's runtime roles.
+    #[serde(default)]
+    pub roles: Vec<Ident>,
+}
+
+/// The table of the tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    pub table: QName,
+    pub key: Ident,
+    pub r#type: TypeName,
+}
+
+/// What backfill steps do where they say nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackfillDefaults {
+    /// Rows of the table that one batch walks over.
+    pub batch_rows: u32,
+    pub on_orphan: OnOrphan,
+}
+
+impl Default for BackfillDefaults {
+    fn default() -> Self {
+        Self { batch_rows: 5_000, on_orphan: OnOrphan::Stop }
+    }
+}
+
+/// What lowering must know of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// As in `server_version_num`: 150018.
+    pub version_num: u32,
+}
+
+impl Default for ServerFacts {
+    /// The oldest supported version: what `validate` assumes without a server.
+    fn default() -> Self {
+        Self { version_num: 130_000 }
+    }
+}
+
+/// What a step sees of the plan around it while it is lowered.
+#[derive(Debug)]
+pub struct Lowering<'a> {
+    pub phase: &'a str,
+    pub step: &'a str,
+    pub server: ServerFacts,
+    pub tenancy: Option<&'a Tenancy>,
+    pub backfill: &'a BackfillDefaults,
+    /// What earlier steps of the plan made, and the unit that made it.
+    pub made: &'a BTreeMap<Object, UnitId>,
+}
+
+impl Lowering<'_> {
+    /// The id of this step's unit `part`.
+    pub fn unit(&self, part: &str) -> UnitId {
+        UnitId(format!("{}/{}/{part}", self.phase, self.step))
+    }
+}

@@ -1,0 +1,14 @@
+//! Typed SQL text: identifiers, expressions, literals and statements, so that wrong quoting cannot be written.
+
+mod expr;
+mod ident;
+mod keyword;
+mod lex;
+mod literal;
+mod stmt;
+
+pub use expr::{Expr, TypeName};
+pub use ident::{Ident, IdentError, QName};
+pub use lex::{LexError, Statement, split};
+pub use literal::Literal;
+pub use stmt::{List, SqlPart, Stmt, part};

@@ -1,0 +1,245 @@
+//! The unit: a deed with its inverse and a way to recognise it. A plan's steps are lowered to units; the engine runs nothing else.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sql::{Expr, Ident, Literal, QName, Stmt};
+
+/// `phase/step/unit`, unique in a program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnitId(pub String);
+
+impl fmt::Display for UnitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The smallest thing that is done, undone and recorded as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    pub id: UnitId,
+    /// What it does, as a DBA would say it: "add column tenant_id to app.users".
+    pub title: String,
+    pub up: Op,
+    pub down: Down,
+    pub probe: Probe,
+    pub lock: Lock,
+    /// What an undo destroys beyond what `up` made, in words; `None` when nothing.
+    pub loses: Option<String>,
+}
+
+/// How a deed is carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// Statements of one transaction; the outcome is recorded in the same transaction.
+    Tx(Vec<Stmt>),
+    /// A statement that PostgreSQL refuses inside a transaction. `repair` clears what a failed attempt leaves behind
+    /// (each a statement of its own, outside a transaction), and runs before a retry and before an undo.
+    Autocommit { stmt: Stmt, repair: Vec<Stmt> },
+    /// Batches over a table.
+    Backfill(BackfillSpec),
+    /// A query of one boolean: false or NULL fails the unit. Changes nothing.
+    Assert(Stmt),
+}
+
+/// How a deed is taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Down {
+    /// Carried out as it stands; may run twice.
+    Op(Op),
+    /// The undo of an earlier unit of the same program takes this along: dropping a column drops what was filled in.
+    CoveredBy(UnitId),
+    /// There is nothing to take back.
+    Nothing { why: String },
+    /// The point of no return: a rollback past this unit is refused.
+    Irreversible { why: String },
+}
+
+/// How a deed is recognised in the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// Only the ledger knows (free SQL, a backfill): the outcome commits with the deed, so it knows exactly.
+    Ledger,
+    /// A query of one row: `presence text` (absent, partial, present, conflict, compare), `found text` (what is there),
+    /// `restore text[]` (statements that bring back what the deed is about to replace).
+    Catalog { query: Stmt, twin: Option<Twin> },
+}
+
+/// The server's own deparse of what the deed makes: run when the query says `compare`, in a transaction that is always
+/// rolled back. `setup` makes a temporary twin; `query` returns the same three columns as the probe's query.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Twin {
+    pub setup: Vec<Stmt>,
+    pub query: Stmt,
+}
+
+/// What a probe says of a deed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// Not there.
+    Absent,
+    /// Half there: the wreck of an index, a policy with another text that the deed replaces.
+    Partial,
+    /// There, as the deed would make it.
+    Present,
+    /// Something else stands in its place, which the deed must not touch.
+    Conflict,
+}
+
+/// What stood in the database before the deed, recorded with the intent. An undo restores it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Before {
+    pub presence: Presence,
+    /// What was found, as the server deparses it.
+    pub found: Option<String>,
+    /// Statements that bring it back, run after the undo in the same transaction.
+    pub restore: Vec<Stmt>,
+}
+
+impl Before {
+    /// Nothing was there.
+    pub fn absent() -> Self {
+        Self { presence: Presence::Absent, found: None, restore: Vec::new() }
+    }
+
+    /// The deed was there before us, so neither doing nor undoing touches it.
+    pub fn is_adopted(&self) -> bool {
+        self.presence == Presence::Present
+    }
+}
+
+/// PostgreSQL's table locks, weakest first (documentation, "Explicit Locking").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockLevel {
+    None,
+    AccessShare,
+    RowShare,
+    RowExclusive,
+    ShareUpdateExclusive,
+    Share,
+    ShareRowExclusive,
+    Exclusive,
+    AccessExclusive,
+}
+
+impl fmt::Display for LockLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::AccessShare => "ACCESS SHARE",
+            Self::RowShare => "ROW SHARE",
+            Self::RowExclusive => "ROW EXCLUSIVE",
+            Self::ShareUpdateExclusive => "SHARE UPDATE EXCLUSIVE",
+            Self::Share => "SHARE",
+            Self::ShareRowExclusive => "SHARE ROW EXCLUSIVE",
+            Self::Exclusive => "EXCLUSIVE",
+            Self::AccessExclusive => "ACCESS EXCLUSIVE",
+        })
+    }
+}
+
+/// The strongest lock a unit takes, where, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    pub level: LockLevel,
+    pub on: Vec<QName>,
+    pub hold: Hold,
+}
+
+/// How long a lock is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// For a change of the catalogue: milliseconds.
+    Moment,
+    /// For one batch.
+    Batch,
+    /// While every row is read.
+    Scan,
+    /// While every row is written again.
+    Rewrite,
+}
+
+impl Lock {
+    /// No lock that anybody could wait for.
+    pub fn none() -> Self {
+        Self { level: LockLevel::None, on: Vec::new(), hold: Hold::Moment }
+    }
+
+    /// A lock on one table.
+    pub fn on(level: LockLevel, table: &QName, hold: Hold) -> Self {
+        Self { level, on: vec![table.clone()], hold }
+    }
+
+    /// The same lock on one more table.
+    pub fn and(mut self, table: &QName) -> Self {
+        self.on.push(table.clone());
+        self
+    }
+}
+
+/// What a backfill writes, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackfillSpec {
+    pub table: QName,
+    pub column: Ident,
+    pub value: BackfillValue,
+    /// Rows to leave alone: only those for which this is true are filled. Sees the table as `row`.
+    pub only: Option<Expr>,
+    pub on_orphan: OnOrphan,
+    /// Rows of the table that one batch walks over.
+    pub batch_rows: u32,
+}
+
+/// Where a backfill's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackfillValue {
+    Constant(Literal),
+    /// `column` of the parent row whose columns equal the child's: pairs of (child column, parent column).
+    Parent {
+        table: QName,
+        column: Ident,
+        on: Vec<(Ident, Ident)>,
+    },
+    /// An expression that sees the table's row as `row`.
+    Expr(Expr),
+}
+
+/// What happens to rows for which no value is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOrphan {
+    /// The backfill fails at its closing proof and names them.
+    #[default]
+    Stop,
+    /// They stay NULL; the gates tell.
+    Skip,
+}
+
+impl Down {
+    /// An undo of one transaction.
+    pub fn tx(stmts: impl Into<Vec<Stmt>>) -> Self {
+        Self::Op(Op::Tx(stmts.into()))
+    }
+
+    /// One that has nothing to do, and why.
+    pub fn nothing(why: &str) -> Self {
+        Self::Nothing { why: why.to_owned() }
+    }
+}
+
+impl Probe {
+    /// A probe of the catalogue.
+    pub fn catalog(query: Stmt) -> Self {
+        Self::Catalog { query, twin: None }
+    }
+}
