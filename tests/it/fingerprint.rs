@@ -17,26 +17,14 @@ const NEWER: &[(i32, &str, &str)] = &[
         "ALTER TABLE app.users ALTER COLUMN email SET COMPRESSION pglz",
         "+column app.users.email compression: pglz",
     ),
-    (
-        140_000,
-        "CREATE FUNCTION app.one() RETURNS int RETURN 1",
-        "+    RETURN 1",
-    ),
+    (140_000, "CREATE FUNCTION app.one() RETURNS int RETURN 1", "+    RETURN 1"),
     (
         150_000,
         "ALTER PUBLICATION fp_pub SET TABLE app.accounts (id, name) WHERE (id > 3)",
         "+publication fp_pub table app.accounts WHERE: (id > 3)",
     ),
-    (
-        150_000,
-        "ALTER PUBLICATION fp_pub SET TABLES IN SCHEMA app",
-        "+publication fp_pub schema app: published",
-    ),
-    (
-        150_000,
-        "ALTER VIEW app.adults SET (security_invoker = true)",
-        "+view app.adults options: security_invoker=true",
-    ),
+    (150_000, "ALTER PUBLICATION fp_pub SET TABLES IN SCHEMA app", "+publication fp_pub schema app: published"),
+    (150_000, "ALTER VIEW app.adults SET (security_invoker = true)", "+view app.adults options: security_invoker=true"),
     (
         180_000,
         "ALTER TABLE app.base ADD CONSTRAINT a_there NOT NULL a NOT VALID",
@@ -97,16 +85,11 @@ fn own() -> Vec<String> {
 }
 
 fn table(name: &str) -> TableName {
-    TableName {
-        schema: "app".to_owned(),
-        table: name.to_owned(),
-    }
+    TableName { schema: "app".to_owned(), table: name.to_owned() }
 }
 
 async fn take(client: &Client) -> Fingerprint {
-    Fingerprint::take(client, &own(), &[])
-        .await
-        .expect("fingerprint")
+    Fingerprint::take(client, &own(), &[]).await.expect("fingerprint")
 }
 
 /// Applies a change and compares; `expect` is the start of a line of the diff, or no diff at all. Returns the new
@@ -126,10 +109,7 @@ async fn check(
         None => diff.is_empty() && before.hash() == after.hash(),
         Some(line) => diff.lines().any(|l| l.starts_with(line)) && before.hash() != after.hash(),
     };
-    let wrong = format!(
-        "{change}\nexpected: {}\n{diff}\n",
-        expect.unwrap_or("no diff")
-    );
+    let wrong = format!("{change}\nexpected: {}\n{diff}\n", expect.unwrap_or("no diff"));
     (after, (!met).then_some(wrong))
 }
 
@@ -137,16 +117,11 @@ async fn check(
 async fn every_change_is_visible() {
     let db = rich("fp_visible");
     let client = db.client().await;
-    let lines: Vec<&str> = VISIBLE
-        .lines()
-        .filter(|l| !l.is_empty() && !l.starts_with("-- "))
-        .collect();
+    let lines: Vec<&str> = VISIBLE.lines().filter(|l| !l.is_empty() && !l.starts_with("-- ")).collect();
     assert!(lines.len() > 100 && lines.len().is_multiple_of(2));
     let (mut before, mut wrongs) = (take(&client).await, Vec::new());
     for pair in lines.chunks(2) {
-        let expect = pair[1]
-            .strip_prefix("--> ")
-            .expect("a change, then its line");
+        let expect = pair[1].strip_prefix("--> ").expect("a change, then its line");
         let (after, wrong) = check(&client, &before, pair[0], Some(expect)).await;
         before = after;
         wrongs.extend(wrong);
@@ -182,10 +157,7 @@ async fn what_comes_back_as_it_was_is_invisible() {
     }
     assert!(wrongs.is_empty(), "{}", wrongs.join("\n"));
     let own = |l: &String| l.contains("tenantmig");
-    assert!(
-        !before.lines().iter().any(own),
-        "the tool's own schema is excluded"
-    );
+    assert!(!before.lines().iter().any(own), "the tool's own schema is excluded");
 }
 
 #[tokio::test]
@@ -193,15 +165,10 @@ async fn a_wrecked_index_is_visible() {
     let db = rich("fp_wreck");
     let client = db.client().await;
     let before = take(&client).await;
-    let wreck = client
-        .batch_execute("CREATE UNIQUE INDEX CONCURRENTLY wreck ON app.base (a)")
-        .await;
+    let wreck = client.batch_execute("CREATE UNIQUE INDEX CONCURRENTLY wreck ON app.base (a)").await;
     assert!(wreck.is_err(), "the table holds duplicates");
     let diff = before.diff(&take(&client).await).expect("a difference");
-    assert!(
-        diff.contains("+index app.wreck state: invalid, not ready, live"),
-        "{diff}"
-    );
+    assert!(diff.contains("+index app.wreck state: invalid, not ready, live"), "{diff}");
 }
 
 /// FORCE makes a table's owner see what its policies let through. It must be said, not counted.
@@ -211,93 +178,40 @@ async fn rows_behind_a_policy_are_unreadable_and_not_zero() {
     let client = db.client().await;
     let owner = "ALTER SCHEMA app OWNER TO fp_owner; ALTER TABLE app.users OWNER TO fp_owner; SET SESSION AUTHORIZATION fp_owner";
     client.batch_execute(owner).await.expect("owner");
-    let print = data(
-        &client,
-        Some(&[table("users"), table("base"), table("gone")]),
-        &own(),
-        &[],
-    )
-    .await
-    .expect("data");
-    let why: Vec<(&str, &str)> = print
-        .unreadable()
-        .map(|(name, why)| (name.table.as_str(), why))
-        .collect();
+    let print = data(&client, Some(&[table("users"), table("base"), table("gone")]), &own(), &[]).await.expect("data");
+    let why: Vec<(&str, &str)> = print.unreadable().map(|(name, why)| (name.table.as_str(), why)).collect();
     assert_eq!(why.len(), 3, "{why:?}");
     assert_eq!(why[0], ("base", "permission denied for table base (42501)"));
-    assert!(
-        why[1].0 == "gone" && why[1].1.contains("no such table"),
-        "{why:?}"
-    );
-    assert_eq!(
-        why[2],
-        (
-            "users",
-            "query would be affected by row-level security policy for table \"users\" (42501)"
-        )
-    );
-    client
-        .batch_execute("ALTER TABLE app.users NO FORCE ROW LEVEL SECURITY")
-        .await
-        .expect("no force");
-    let print = data(&client, Some(&[table("users")]), &own(), &[])
-        .await
-        .expect("data");
-    assert!(
-        matches!(&print.tables[0].1, TableData::Rows { count: 10, .. }),
-        "{print:?}"
-    );
+    assert!(why[1].0 == "gone" && why[1].1.contains("no such table"), "{why:?}");
+    assert_eq!(why[2], ("users", "query would be affected by row-level security policy for table \"users\" (42501)"));
+    client.batch_execute("ALTER TABLE app.users NO FORCE ROW LEVEL SECURITY").await.expect("no force");
+    let print = data(&client, Some(&[table("users")]), &own(), &[]).await.expect("data");
+    assert!(matches!(&print.tables[0].1, TableData::Rows { count: 10, .. }), "{print:?}");
 }
 
 #[tokio::test]
 async fn ignored_columns_do_not_count() {
     let db = rich("fp_ignored");
     let client = db.client().await;
-    let ignored = [ColumnName {
-        of: table("users"),
-        column: "noted".to_owned(),
-    }];
+    let ignored = [ColumnName { of: table("users"), column: "noted".to_owned() }];
     let before = data(&client, None, &own(), &ignored).await.expect("data");
-    client
-        .batch_execute("UPDATE app.users SET noted = now() + interval '1 day'")
-        .await
-        .expect("update");
-    assert_eq!(
-        before,
-        data(&client, None, &own(), &ignored).await.expect("data")
-    );
-    assert_ne!(
-        before,
-        data(&client, None, &own(), &[]).await.expect("data")
-    );
+    client.batch_execute("UPDATE app.users SET noted = now() + interval '1 day'").await.expect("update");
+    assert_eq!(before, data(&client, None, &own(), &ignored).await.expect("data"));
+    assert_ne!(before, data(&client, None, &own(), &[]).await.expect("data"));
 }
 
 #[tokio::test]
 async fn nothing_stays_behind_in_the_session() {
     let db = rich("fp_session");
     let client = db.client().await;
-    client
-        .batch_execute("SET search_path = app; SET row_security = on; SET ROLE fp_reader")
-        .await
-        .expect("settings");
-    catalog(&client, &own())
-        .await
-        .expect("the catalogue is readable for an ordinary role");
+    client.batch_execute("SET search_path = app; SET row_security = on; SET ROLE fp_reader").await.expect("settings");
+    catalog(&client, &own()).await.expect("the catalogue is readable for an ordinary role");
     let row = client
-        .query_one(
-            "SELECT current_setting('search_path'), current_setting('row_security')",
-            &[],
-        )
+        .query_one("SELECT current_setting('search_path'), current_setting('row_security')", &[])
         .await
         .expect("settings");
     assert_eq!((row.get(0), row.get(1)), ("app", "on"));
     // Refused inside a transaction.
-    client
-        .batch_execute("RESET ROLE; RESET search_path")
-        .await
-        .expect("reset");
-    client
-        .batch_execute("VACUUM app.base")
-        .await
-        .expect("no transaction is left open");
+    client.batch_execute("RESET ROLE; RESET search_path").await.expect("reset");
+    client.batch_execute("VACUUM app.base").await.expect("no transaction is left open");
 }

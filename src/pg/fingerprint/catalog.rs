@@ -23,10 +23,7 @@ pub struct CatalogPrint {
 /// half-way, that transaction stays open; drop the connection too. Some twenty queries, whatever the number of
 /// tables; PostgreSQL 13 to 18. `pg_get_*` functions look at the catalogue of the moment rather than the snapshot's, so
 /// DDL in another session can fail the call (XX000) or mix the two.
-pub async fn catalog(
-    client: &Client,
-    exclude_schemas: &[String],
-) -> Result<CatalogPrint, FingerprintError> {
+pub async fn catalog(client: &Client, exclude_schemas: &[String]) -> Result<CatalogPrint, FingerprintError> {
     let read = match snapshot::begin(client, exclude_schemas).await {
         Ok(scope) => read(client, &scope).await,
         Err(error) => Err(error),
@@ -41,13 +38,8 @@ pub(super) async fn read(client: &Client, scope: &Scope) -> Result<CatalogPrint,
             continue;
         }
         let failed = || FingerprintError::query(facts.about);
-        let params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)] =
-            &[(&scope.namespaces, Type::OID_ARRAY)];
-        for row in client
-            .query_typed(facts.sql, params)
-            .await
-            .map_err(failed())?
-        {
+        let params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)] = &[(&scope.namespaces, Type::OID_ARRAY)];
+        for row in client.query_typed(facts.sql, params).await.map_err(failed())? {
             lines.push(row.try_get::<_, String>(0).map_err(failed())?);
         }
     }

@@ -85,10 +85,7 @@ impl DataPrint {
             .iter()
             .map(|(name, data)| match data {
                 TableData::Rows { count, checksum } => {
-                    format!(
-                        "data {}.{}: {count} rows, checksum {checksum}",
-                        name.schema, name.table
-                    )
+                    format!("data {}.{}: {count} rows, checksum {checksum}", name.schema, name.table)
                 }
                 TableData::Unreadable { why } => {
                     format!("data {}.{}: unreadable, {why}", name.schema, name.table)
@@ -140,9 +137,7 @@ pub(super) async fn read(
     }
     for asked in tables.unwrap_or_default() {
         if !found.iter().any(|(name, _)| name == asked) {
-            let why =
-                "there is no such table, or it holds no rows itself (a view, a partitioned table)"
-                    .to_owned();
+            let why = "there is no such table, or it holds no rows itself (a view, a partitioned table)".to_owned();
             found.push((asked.clone(), TableData::Unreadable { why }));
         }
     }
@@ -157,16 +152,11 @@ async fn statements(
     ignore_columns: &[ColumnName],
 ) -> Result<Vec<(TableName, String)>, FingerprintError> {
     let failed = || FingerprintError::query("the list of tables");
-    let schemas: Vec<&str> = ignore_columns
-        .iter()
-        .map(|c| c.of.schema.as_str())
-        .collect();
+    let schemas: Vec<&str> = ignore_columns.iter().map(|c| c.of.schema.as_str()).collect();
     let names: Vec<&str> = ignore_columns.iter().map(|c| c.of.table.as_str()).collect();
     let columns: Vec<&str> = ignore_columns.iter().map(|c| c.column.as_str()).collect();
-    let asked_schemas: Option<Vec<&str>> =
-        tables.map(|t| t.iter().map(|t| t.schema.as_str()).collect());
-    let asked_tables: Option<Vec<&str>> =
-        tables.map(|t| t.iter().map(|t| t.table.as_str()).collect());
+    let asked_schemas: Option<Vec<&str>> = tables.map(|t| t.iter().map(|t| t.schema.as_str()).collect());
+    let asked_tables: Option<Vec<&str>> = tables.map(|t| t.iter().map(|t| t.table.as_str()).collect());
     let rows = client
         .query_typed(
             STATEMENTS,
@@ -183,10 +173,7 @@ async fn statements(
         .map_err(failed())?;
     rows.iter()
         .map(|row| {
-            let name = TableName {
-                schema: row.try_get(0)?,
-                table: row.try_get(1)?,
-            };
+            let name = TableName { schema: row.try_get(0)?, table: row.try_get(1)? };
             Ok((name, row.try_get(2)?))
         })
         .collect::<Result<_, tokio_postgres::Error>>()
@@ -195,22 +182,13 @@ async fn statements(
 
 /// Reads one table under a savepoint that is rolled back either way: a refusal must not cost the snapshot, and the lock on a
 /// table that was read goes with it, so that thousands of tables neither fill the lock table nor hold up DDL behind us.
-async fn read_table(
-    client: &Client,
-    name: &TableName,
-    statement: &str,
-) -> Result<TableData, FingerprintError> {
+async fn read_table(client: &Client, name: &TableName, statement: &str) -> Result<TableData, FingerprintError> {
     let failed = || FingerprintError::query(format!("the rows of {}.{}", name.schema, name.table));
-    client
-        .batch_execute("SAVEPOINT one_table")
-        .await
-        .map_err(failed())?;
+    client.batch_execute("SAVEPOINT one_table").await.map_err(failed())?;
     let read = match client.query_typed(statement, &[]).await {
         Ok(rows) => count_and_checksum(&rows).map_err(failed())?,
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            TableData::Unreadable {
-                why: message(&error),
-            }
+            TableData::Unreadable { why: message(&error) }
         }
         Err(error) => return Err(failed()(error)),
     };
@@ -221,15 +199,10 @@ async fn read_table(
 
 fn count_and_checksum(rows: &[tokio_postgres::Row]) -> Result<TableData, tokio_postgres::Error> {
     // An aggregate without GROUP BY always returns one row.
-    let mut read = TableData::Unreadable {
-        why: "the server returned no row for a count".to_owned(),
-    };
+    let mut read = TableData::Unreadable { why: "the server returned no row for a count".to_owned() };
     for row in rows {
         let count: i64 = row.try_get(0)?;
-        read = TableData::Rows {
-            count: count.unsigned_abs(),
-            checksum: row.try_get(1)?,
-        };
+        read = TableData::Rows { count: count.unsigned_abs(), checksum: row.try_get(1)? };
     }
     Ok(read)
 }

@@ -21,26 +21,18 @@ pub fn diff(before: &[String], after: &[String]) -> Option<String> {
         return None;
     }
     let (old, new) = (Text::of(before), Text::of(after));
-    let diff = TextDiff::configure()
-        .timeout(DIFF_TIME_MAX)
-        .diff_slices(&old.refs(), &new.refs());
+    let diff = TextDiff::configure().timeout(DIFF_TIME_MAX).diff_slices(&old.refs(), &new.refs());
     let mut out = String::from("--- before\n+++ after\n");
     for ops in diff.grouped_ops(CONTEXT_LINES) {
         let changes = || ops.iter().flat_map(|op| diff.iter_changes(op));
-        let object = changes()
-            .find(|c| c.tag() != ChangeTag::Equal)
-            .and_then(|c| match (c.old_index(), c.new_index()) {
+        let object =
+            changes().find(|c| c.tag() != ChangeTag::Equal).and_then(|c| match (c.old_index(), c.new_index()) {
                 (Some(at), _) => old.object_at(at),
                 (None, Some(at)) => new.object_at(at),
                 (None, None) => None,
             });
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            out,
-            "{} {}",
-            UnifiedHunkHeader::new(&ops),
-            object.unwrap_or_default()
-        );
+        let _ = writeln!(out, "{} {}", UnifiedHunkHeader::new(&ops), object.unwrap_or_default());
         for change in changes() {
             let _ = writeln!(out, "{}{}", change.tag(), change.value());
         }
@@ -57,13 +49,9 @@ impl<'a> Text<'a> {
     fn of(facts: &'a [String]) -> Self {
         let lines = facts.iter().flat_map(|fact| {
             let indents = std::iter::once("").chain(std::iter::repeat("    "));
-            fact.split('\n')
-                .zip(indents)
-                .map(move |(line, indent)| (format!("{indent}{line}"), fact.as_str()))
+            fact.split('\n').zip(indents).map(move |(line, indent)| (format!("{indent}{line}"), fact.as_str()))
         });
-        Self {
-            lines: lines.collect(),
-        }
+        Self { lines: lines.collect() }
     }
 
     fn refs(&self) -> Vec<&str> {
@@ -72,9 +60,7 @@ impl<'a> Text<'a> {
 
     /// The part of the fact before its definition.
     fn object_at(&self, at: usize) -> Option<&'a str> {
-        self.lines
-            .get(at)
-            .map(|(_, fact)| fact.split_once(": ").map_or(*fact, |(object, _)| object))
+        self.lines.get(at).map(|(_, fact)| fact.split_once(": ").map_or(*fact, |(object, _)| object))
     }
 }
 
@@ -100,22 +86,8 @@ mod tests {
     #[test]
     fn a_changed_fact_is_shown_with_its_object_and_neighbours() {
         check(
-            &[
-                "a: 1",
-                "b: 2",
-                "c: 3",
-                "d: 4",
-                "table app.t force row security: forced",
-                "u: 6",
-            ],
-            &[
-                "a: 1",
-                "b: 2",
-                "c: 3",
-                "d: 4",
-                "table app.t force row security: not forced",
-                "u: 6",
-            ],
+            &["a: 1", "b: 2", "c: 3", "d: 4", "table app.t force row security: forced", "u: 6"],
+            &["a: 1", "b: 2", "c: 3", "d: 4", "table app.t force row security: not forced", "u: 6"],
             Some(
                 "--- before\n+++ after\n@@ -2,5 +2,5 @@ table app.t force row security\n b: 2\n c: 3\n d: 4\n\
                  -table app.t force row security: forced\n+table app.t force row security: not forced\n u: 6\n",

@@ -54,11 +54,7 @@ impl Fingerprint {
             hasher.update(line.as_bytes());
             hasher.update([0]);
         }
-        hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// What became different from `self` to `after` (see [`diff`]), or `None`. Rows that could not be read compare as equal:

@@ -42,21 +42,12 @@ pub(super) struct Scope {
 }
 
 /// Opens the transaction. The session must not be in one already.
-pub(super) async fn begin(
-    client: &Client,
-    exclude_schemas: &[String],
-) -> Result<Scope, FingerprintError> {
+pub(super) async fn begin(client: &Client, exclude_schemas: &[String]) -> Result<Scope, FingerprintError> {
     let failed = || FingerprintError::query("the snapshot");
     client.batch_execute(BEGIN).await.map_err(failed())?;
-    let row = client
-        .query_typed(SCOPE, &[(&exclude_schemas, Type::TEXT_ARRAY)])
-        .await
-        .map_err(failed())?;
+    let row = client.query_typed(SCOPE, &[(&exclude_schemas, Type::TEXT_ARRAY)]).await.map_err(failed())?;
     // An aggregate without GROUP BY always returns one row.
-    let mut scope = Scope {
-        version: 0,
-        namespaces: Vec::new(),
-    };
+    let mut scope = Scope { version: 0, namespaces: Vec::new() };
     for row in row {
         scope.version = row.try_get(0).map_err(failed())?;
         scope.namespaces = row.try_get(1).map_err(failed())?;
@@ -65,10 +56,7 @@ pub(super) async fn begin(
 }
 
 /// Ends the transaction, whatever came of it, and keeps the first error. It only read, so it is rolled back.
-pub(super) async fn end<T>(
-    client: &Client,
-    read: Result<T, FingerprintError>,
-) -> Result<T, FingerprintError> {
+pub(super) async fn end<T>(client: &Client, read: Result<T, FingerprintError>) -> Result<T, FingerprintError> {
     let ended = client.batch_execute("ROLLBACK").await;
     let value = read?;
     ended.map_err(FingerprintError::query("the snapshot"))?;
