@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     Program,
-    run::{Illegal, Run, UnitState},
+    run::{Illegal, Run},
 };
 use crate::{
     sql::Stmt,
@@ -58,14 +58,14 @@ pub fn preview(program: &Program, run: &Run, Destination(keep): Destination) -> 
             loses: unit.loses.clone(),
         };
         match &unit.down {
-            _ if before.is_adopted() => undo.nothing = Some("it was there before and stays".to_owned()),
+            _ if before.is_untouched() => undo.nothing = Some("it was there before and stays".to_owned()),
             Down::Op(Op::Tx(stmts)) => undo.sql = [stmts.clone(), before.restore.clone()].concat(),
             Down::Op(Op::Autocommit { stmt, .. }) => (undo.sql, undo.autocommit) = (vec![stmt.clone()], true),
             Down::Op(Op::Backfill(_) | Op::Assert(_)) => undo.nothing = Some("its undo writes no statement".to_owned()),
             Down::CoveredBy(other) => undo.nothing = Some(covered(program, run, other)),
             Down::Nothing { why } | Down::Irreversible { why } => undo.nothing = Some(why.clone()),
         }
-        if undo.nothing.is_some() || matches!(state, UnitState::Failed { .. }) {
+        if undo.nothing.is_some() || !state.is_done() {
             undo.loses = None;
         }
         undos.push(undo);
@@ -74,7 +74,7 @@ pub fn preview(program: &Program, run: &Run, Destination(keep): Destination) -> 
 }
 
 fn covered(program: &Program, run: &Run, by: &UnitId) -> String {
-    let adopted = program.find(by).and_then(|(number, ..)| run.unit(number).before()).is_some_and(Before::is_adopted);
+    let adopted = program.find(by).and_then(|(number, ..)| run.unit(number).before()).is_some_and(Before::is_untouched);
     if adopted {
         format!("what {by} would have made was there before: what was filled in stays")
     } else {

@@ -6,7 +6,7 @@
 //!
 //! | Mode | Event | Condition | Becomes |
 //! |---|---|---|---|
-//! | Forward | Started u | u is next, not done | u: Started (the first `before` is kept) |
+//! | Forward | Started u | u is next, not done | u: Started (the first `before` that was acted on is kept) |
 //! | Forward | Succeeded u | u Started | u: Done |
 //! | Forward | Failed u | u Started | u: Failed; then as *failure of p* |
 //! | Forward | GatePassed | the gate is next | gate: passed |
@@ -36,11 +36,24 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum UnitState {
     Pending,
-    Started { before: Before },
-    Done { before: Before },
-    Failed { before: Before },
-    Undoing { before: Before },
-    UndoFailed { before: Before },
+    Started {
+        before: Before,
+    },
+    Done {
+        before: Before,
+    },
+    Failed {
+        before: Before,
+    },
+    /// `done`: the deed had been completed, so that its undo has something to take back for certain.
+    Undoing {
+        before: Before,
+        done: bool,
+    },
+    UndoFailed {
+        before: Before,
+        done: bool,
+    },
 }
 
 impl UnitState {
@@ -51,8 +64,17 @@ impl UnitState {
             Self::Started { before }
             | Self::Done { before }
             | Self::Failed { before }
-            | Self::Undoing { before }
-            | Self::UndoFailed { before } => Some(before),
+            | Self::Undoing { before, .. }
+            | Self::UndoFailed { before, .. } => Some(before),
+        }
+    }
+
+    /// Whether the deed was completed and not yet taken back.
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Done { .. } => true,
+            Self::Undoing { done, .. } | Self::UndoFailed { done, .. } => *done,
+            Self::Pending | Self::Started { .. } | Self::Failed { .. } => false,
         }
     }
 
@@ -172,7 +194,8 @@ impl Run {
         if self.mode != Mode::Forward || self.next(program) != Effect::Do(number) {
             return Err(out_of_order("started", format!("`{unit}` is not the next unit")));
         }
-        let first = self.units[number].before().unwrap_or(before).clone();
+        // What was found first counts, unless nothing was touched on that occasion.
+        let first = self.units[number].before().filter(|first| !first.is_untouched()).unwrap_or(before).clone();
         self.units[number] = UnitState::Started { before: first };
         Ok(())
     }
@@ -245,7 +268,7 @@ impl Run {
     /// The last done unit after the phases that stay that cannot be taken back.
     pub fn irreversible(&self, program: &Program, keep: usize) -> Option<Illegal> {
         let touched = program.units().zip(&self.units).filter(|((p, _), _)| *p >= keep);
-        let done = touched.filter(|(_, state)| matches!(state, UnitState::Done { before } if !before.is_adopted()));
+        let done = touched.filter(|(_, state)| matches!(state, UnitState::Done { before } if !before.is_untouched()));
         let fixed = done.filter_map(|((_, unit), _)| match &unit.down {
             Down::Irreversible { why } => Some(Illegal::Irreversible { unit: unit.id.clone(), why: why.clone() }),
             Down::Op(_) | Down::CoveredBy(_) | Down::Nothing { .. } => None,
@@ -255,9 +278,10 @@ impl Run {
 
     fn undo_started(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
         let (number, ..) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
-        match (self.next(program), self.units[number].before()) {
+        let state = &self.units[number];
+        match (self.next(program), state.before()) {
             (Effect::Undo(next), Some(before)) if next == number => {
-                self.units[number] = UnitState::Undoing { before: before.clone() };
+                self.units[number] = UnitState::Undoing { before: before.clone(), done: state.is_done() };
                 Ok(())
             }
             (_, _) => Err(out_of_order(event.kind(), format!("`{unit}` is not the next to be undone"))),
@@ -273,7 +297,8 @@ impl Run {
     fn undo_failed(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
         let (number, before) = self.undoing(program, event, unit)?;
         let keep = self.mode.keep().unwrap_or(0);
-        self.units[number] = UnitState::UndoFailed { before };
+        let done = self.units[number].is_done();
+        self.units[number] = UnitState::UndoFailed { before, done };
         self.mode = Mode::Stuck { unit: number, keep };
         Ok(())
     }
@@ -281,7 +306,7 @@ impl Run {
     fn undoing(&self, program: &Program, event: &Event, unit: &UnitId) -> Result<(usize, Before), Illegal> {
         let (number, ..) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
         match (&self.mode, &self.units[number]) {
-            (Mode::Unwinding { .. }, UnitState::Undoing { before }) => Ok((number, before.clone())),
+            (Mode::Unwinding { .. }, UnitState::Undoing { before, .. }) => Ok((number, before.clone())),
             (mode, state) => Err(out_of_order(
                 event.kind(),
                 format!("`{unit}` is {} while the run is {}", state.word(), mode.word()),
