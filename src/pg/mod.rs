@@ -1,1 +1,3 @@
 //! The only user of tokio-postgres: connections, sessions, statements, the catalogue.
+pub mod settings;
+pub mod connect;
