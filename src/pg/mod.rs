@@ -1,3 +1,4 @@
 //! The only user of tokio-postgres: connections, sessions, statements, the catalogue.
-pub mod settings;
+
 pub mod connect;
+pub mod settings;
