@@ -153,6 +153,11 @@ impl Run {
         self.gates[p][g]
     }
 
+    /// Whether nothing of the run stands in the database.
+    pub fn is_untouched(&self) -> bool {
+        self.units.iter().all(|unit| matches!(unit, UnitState::Pending))
+    }
+
     /// How many units are done.
     pub fn units_done(&self) -> usize {
         self.units.iter().filter(|u| matches!(u, UnitState::Done { .. })).count()

@@ -150,10 +150,12 @@ pub async fn acquire(
     Ok(Acquired { holder: me, epoch, took_over: held })
 }
 
-/// Renews the lease. `false`: it is no longer ours.
+/// Renews the lease, from whichever session does it now. `false`: it is no longer ours.
 pub async fn heartbeat(client: &Client, schema: &Ident, epoch: i64) -> Result<bool, LedgerError> {
     let renew = sql!(
-        "UPDATE {}.lease SET heartbeat_at = clock_timestamp(), expires_at = clock_timestamp() + $2 * interval '1 ms'
+        "UPDATE {}.lease SET heartbeat_at = clock_timestamp(), expires_at = clock_timestamp() + $2 * interval '1 ms',
+                backend_pid = pg_backend_pid(),
+                backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
           WHERE epoch = $1 AND holder IS NOT NULL",
         schema
     );

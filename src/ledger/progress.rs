@@ -19,8 +19,6 @@ pub struct Cursor {
     pub walked: Option<Vec<String>>,
     /// 0 is the main walk; later ones sweep up rows that were locked.
     pub sweep: u32,
-    /// Rows that the present walk had to pass by because somebody held them.
-    pub skipped: u64,
 }
 
 /// One row of `migration_progress`.

@@ -30,12 +30,20 @@ pub struct Fault {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    /// The statement that failed, where one of several was run.
+    pub statement: Option<String>,
 }
 
 impl Fault {
     /// A fault that no server reported.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, sqlstate: None, message: message.into(), detail: None, hint: None }
+        Self { class, sqlstate: None, message: message.into(), detail: None, hint: None, statement: None }
+    }
+
+    /// With the statement that failed.
+    pub fn in_statement(mut self, statement: &str) -> Self {
+        self.statement = Some(statement.to_owned());
+        self
     }
 
     /// Whether the server gave this code.
@@ -62,6 +70,7 @@ impl From<tokio_postgres::Error> for Fault {
             message: db.message().to_owned(),
             detail: db.detail().map(str::to_owned),
             hint: db.hint().map(str::to_owned),
+            statement: None,
         }
     }
 }
