@@ -55,7 +55,10 @@ impl Attempt<'_> {
         let worth_another = match &error {
             ConnectError::Tls(_) => true,
             ConnectError::Login(LoginError::NotAdmitted { .. }) => tls.negotiated.get().is_some(),
-            ConnectError::Login(_) | ConnectError::Reach(_) | ConnectError::Settings(_) | ConnectError::Several { .. } => false,
+            ConnectError::Login(_)
+            | ConnectError::Reach(_)
+            | ConnectError::Settings(_)
+            | ConnectError::Several { .. } => false,
         };
         if !(optional && worth_another) {
             return Err(error);
@@ -93,7 +96,14 @@ impl Attempt<'_> {
         }
     }
 
-    async fn login(&self, mode: SslMode, options: Option<&str>, nonce: &str, tls: &Tls, context: &Context) -> Result<Connection, ConnectError> {
+    async fn login(
+        &self,
+        mode: SslMode,
+        options: Option<&str>,
+        nonce: &str,
+        tls: &Tls,
+        context: &Context,
+    ) -> Result<Connection, ConnectError> {
         let failed = |e: tokio_postgres::Error| classify(&e, context);
         let config = self.config(mode, options);
         let (client, connection) = config.connect(tls.connector.clone()).await.map_err(failed)?;
@@ -206,7 +216,9 @@ impl Attempt<'_> {
             TargetSessionAttrs::ReadWrite => look.read_only.then_some("is read-only"),
             TargetSessionAttrs::ReadOnly => (!look.read_only).then_some("takes writes"),
             TargetSessionAttrs::Primary => look.in_recovery.then_some("is a standby"),
-            TargetSessionAttrs::Standby | TargetSessionAttrs::PreferStandby => (!look.in_recovery).then_some("is a primary"),
+            TargetSessionAttrs::Standby | TargetSessionAttrs::PreferStandby => {
+                (!look.in_recovery).then_some("is a primary")
+            }
         };
         match found {
             None => Ok(()),
@@ -250,7 +262,11 @@ pub(super) async fn resolve_host(host: &str, port: u16, limit: Duration) -> Resu
     let found = timeout(limit, tokio::net::lookup_host((host, port))).await;
     let mut addresses: Vec<IpAddr> = match found {
         Ok(Ok(addresses)) => addresses.map(|a| a.ip()).collect(),
-        Ok(Err(e)) => return Err(unresolved(e.to_string().trim_start_matches("failed to lookup address information: ").to_owned())),
+        Ok(Err(e)) => {
+            return Err(unresolved(
+                e.to_string().trim_start_matches("failed to lookup address information: ").to_owned(),
+            ));
+        }
         Err(_) => return Err(unresolved(format!("no answer within {}", humantime::format_duration(limit)))),
     };
     addresses.dedup();

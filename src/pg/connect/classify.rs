@@ -71,9 +71,10 @@ fn network(error: &io::Error, context: &Context) -> ReachError {
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ReachError::Refused { at },
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::InvalidData => {
-            ReachError::HungUp { at, why: error.to_string() }
-        }
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::InvalidData => ReachError::HungUp { at, why: error.to_string() },
         _ => ReachError::Network { at, why: error.to_string() },
     }
 }
@@ -89,7 +90,9 @@ fn handshake(error: &rustls::Error, context: &Context) -> TlsError {
     }
     match error {
         rustls::Error::InvalidCertificate(problem) => certificate(problem, context),
-        rustls::Error::AlertReceived(alert) if is_about_client(*alert) => TlsError::ClientRejected { at, alert: format!("{alert:?}") },
+        rustls::Error::AlertReceived(alert) if is_about_client(*alert) => {
+            TlsError::ClientRejected { at, alert: format!("{alert:?}") }
+        }
         other => TlsError::Handshake { at, why: other.to_string() },
     }
 }
@@ -102,7 +105,9 @@ fn certificate(problem: &CertificateError, context: &Context) -> TlsError {
         CertificateError::UnknownIssuer => TlsError::UnknownIssuer { at, roots: context.roots.clone() },
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsError::Expired { at },
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsError::NotYetValid { at },
-        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => TlsError::CommonNameOnly { at, host },
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            TlsError::CommonNameOnly { at, host }
+        }
         CertificateError::NotValidForNameContext { presented, .. } => {
             TlsError::NameMismatch { at, host, presented: presented.iter().map(|name| plain_name(name)).collect() }
         }
@@ -178,7 +183,11 @@ fn pooler(at: String, message: String, context: &Context) -> LoginError {
     } else if has("no such user") {
         LoginError::RoleUnusable { at, message }
     } else if has("auth failed") || has("authentication failed") {
-        LoginError::WrongPassword { at, origin: context.password_origin.clone().unwrap_or_else(|| "nowhere".to_owned()), message }
+        LoginError::WrongPassword {
+            at,
+            origin: context.password_origin.clone().unwrap_or_else(|| "nowhere".to_owned()),
+            message,
+        }
     } else if has("no more connections") {
         LoginError::TooManyConnections { at, message }
     } else if has("query_wait_timeout") || has("server_login_retry") || has("client_login_timeout") || has("pooler") {

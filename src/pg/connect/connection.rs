@@ -146,7 +146,10 @@ impl fmt::Debug for Connection {
 
 /// Runs the connection's protocol until it ends, keeping the reason. The reason is stored while the driver's own half
 /// still exists, so before any waiting query is told "connection closed".
-pub(super) fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, at: String) -> watch::Receiver<Option<String>>
+pub(super) fn drive<S, T>(
+    mut connection: tokio_postgres::Connection<S, T>,
+    at: String,
+) -> watch::Receiver<Option<String>>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -155,7 +158,9 @@ where
     tokio::spawn(async move {
         let reason = loop {
             match poll_fn(|cx| connection.poll_message(cx)).await {
-                Some(Ok(AsyncMessage::Notice(notice))) => tracing::debug!(server = %at, "{}: {}", notice.severity(), notice.message()),
+                Some(Ok(AsyncMessage::Notice(notice))) => {
+                    tracing::debug!(server = %at, "{}: {}", notice.severity(), notice.message())
+                }
                 // Notifications: nothing here listens.
                 Some(Ok(_)) => {}
                 Some(Err(error)) => break chain(&error),

@@ -50,7 +50,12 @@ pub async fn connect(settings: &Settings, spec: &SessionSpec) -> Result<Connecti
     Err(one_or_several(attempts))
 }
 
-async fn connect_to(settings: &Settings, spec: &SessionSpec, target: &Target, wanted: TargetSessionAttrs) -> Result<Connection, ConnectError> {
+async fn connect_to(
+    settings: &Settings,
+    spec: &SessionSpec,
+    target: &Target,
+    wanted: TargetSessionAttrs,
+) -> Result<Connection, ConnectError> {
     let addresses: Vec<Option<IpAddr>> = match &target.address {
         Address::Socket(_) => vec![None],
         Address::Tcp { hostaddr: Some(ip), .. } => vec![Some(*ip)],

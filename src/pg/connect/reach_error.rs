@@ -114,7 +114,11 @@ impl ReachError {
     pub(super) fn answered(&self) -> bool {
         match self {
             Self::HungUp { .. } | Self::WrongKind { .. } | Self::TooOld { .. } => true,
-            Self::Unresolved { .. } | Self::Refused { .. } | Self::Timeout { .. } | Self::Socket { .. } | Self::Network { .. } => false,
+            Self::Unresolved { .. }
+            | Self::Refused { .. }
+            | Self::Timeout { .. }
+            | Self::Socket { .. }
+            | Self::Network { .. } => false,
         }
     }
 }

@@ -31,7 +31,8 @@ pub(super) struct Tls {
 pub(super) fn build(settings: &TlsSettings) -> Result<Tls, TlsError> {
     let mode = settings.mode.value;
     let enabled = mode != SslMode::Disable;
-    let (root_certificates, roots_in_words, warning) = if enabled { trusted(settings)? } else { (Vec::new(), "none".to_owned(), None) };
+    let (root_certificates, roots_in_words, warning) =
+        if enabled { trusted(settings)? } else { (Vec::new(), "none".to_owned(), None) };
     let depth = match mode {
         SslMode::VerifyFull => Depth::ChainAndName,
         SslMode::VerifyCa => Depth::Chain,
@@ -44,7 +45,13 @@ pub(super) fn build(settings: &TlsSettings) -> Result<Tls, TlsError> {
     roots.add_parsable_certificates(root_certificates.iter().cloned());
     let negotiated = Arc::new(OnceLock::new());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Verifier { depth, roots, root_certificates, provider: Arc::clone(&provider), negotiated: Arc::clone(&negotiated) };
+    let verifier = Verifier {
+        depth,
+        roots,
+        root_certificates,
+        provider: Arc::clone(&provider),
+        negotiated: Arc::clone(&negotiated),
+    };
     let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
     if settings.allow_tls13 {
         versions.push(&rustls::version::TLS13);
@@ -84,7 +91,10 @@ fn trusted(settings: &TlsSettings) -> Result<Trusted, TlsError> {
         None => Err(TlsError::RootsMissing { mode, path: PathBuf::from("~/.postgresql/root.crt") }),
         Some(TrustedRoots::System) => system_roots().map(|certs| (certs, "the system's roots".to_owned(), None)),
         Some(TrustedRoots::File(path)) if !path.exists() && mode < SslMode::VerifyCa => {
-            let warning = format!("sslrootcert {} does not exist: with sslmode={mode} the server's certificate is not verified", path.display());
+            let warning = format!(
+                "sslrootcert {} does not exist: with sslmode={mode} the server's certificate is not verified",
+                path.display()
+            );
             Ok((Vec::new(), "none".to_owned(), Some(warning)))
         }
         Some(TrustedRoots::File(path)) if !path.exists() => Err(TlsError::RootsMissing { mode, path: path.clone() }),
@@ -92,7 +102,10 @@ fn trusted(settings: &TlsSettings) -> Result<Trusted, TlsError> {
             let certs = certificates(path).map_err(|why| TlsError::RootFile { path: path.clone(), why })?;
             let mut store = RootCertStore::empty();
             if store.add_parsable_certificates(certs.iter().cloned()).0 == 0 {
-                return Err(TlsError::RootFile { path: path.clone(), why: "holds no certificate that can be parsed".to_owned() });
+                return Err(TlsError::RootFile {
+                    path: path.clone(),
+                    why: "holds no certificate that can be parsed".to_owned(),
+                });
             }
             Ok((certs, path.display().to_string(), None))
         }
@@ -102,7 +115,8 @@ fn trusted(settings: &TlsSettings) -> Result<Trusted, TlsError> {
 fn system_roots() -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
-        let why = found.errors.first().map_or_else(|| "the system has no trusted roots".to_owned(), ToString::to_string);
+        let why =
+            found.errors.first().map_or_else(|| "the system has no trusted roots".to_owned(), ToString::to_string);
         return Err(TlsError::SystemRoots { why });
     }
     Ok(found.certs)
@@ -110,7 +124,8 @@ fn system_roots() -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
-    let certs: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| "is not valid PEM".to_owned())?;
+    let certs: Vec<_> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| "is not valid PEM".to_owned())?;
     if certs.is_empty() { Err("holds no PEM certificate".to_owned()) } else { Ok(certs) }
 }
 

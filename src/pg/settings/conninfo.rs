@@ -32,7 +32,8 @@ pub(super) fn parse(text: &str, place: &str) -> Result<Vec<Pair>, SettingsError>
         }
         while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
         let value = if chars.next_if_eq(&'\'').is_some() {
-            quoted_value(&mut chars).ok_or_else(|| malformed(format!("unterminated quote in the value of key {}", pairs.len() + 1)))?
+            quoted_value(&mut chars)
+                .ok_or_else(|| malformed(format!("unterminated quote in the value of key {}", pairs.len() + 1)))?
         } else {
             bare_value(&mut chars)
         };

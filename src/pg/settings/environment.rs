@@ -22,9 +22,8 @@ impl Environment {
     /// Takes the snapshot of this process. Variables that are not UTF-8 are left out.
     #[must_use]
     pub fn from_process() -> Self {
-        let vars = std::env::vars_os()
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-            .collect();
+        let vars =
+            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
         Self {
             vars,
             home: std::env::home_dir(),
@@ -37,8 +36,7 @@ impl Environment {
     /// no local socket is assumed.
     #[must_use]
     pub fn of(vars: &[(&str, &str)]) -> Self {
-        let vars: BTreeMap<String, String> =
-            vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let vars: BTreeMap<String, String> = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Self {
             home: vars.get("HOME").map(PathBuf::from),
             os_user: vars.get("USER").cloned(),
@@ -93,8 +91,8 @@ impl fmt::Debug for Environment {
 /// ours on what is there.
 fn holds_socket(directory: &Path) -> bool {
     std::fs::read_dir(directory).is_ok_and(|entries| {
-        entries.flatten().any(|e| {
-            e.file_name().to_str().is_some_and(|n| n.starts_with(".s.PGSQL.") && !n.ends_with(".lock"))
-        })
+        entries
+            .flatten()
+            .any(|e| e.file_name().to_str().is_some_and(|n| n.starts_with(".s.PGSQL.") && !n.ends_with(".lock")))
     })
 }

@@ -44,7 +44,8 @@ impl Layers {
                 layers.put("dbname", SecretString::from(target), Origin::Flag("-d"));
             }
         }
-        let single = [("host", "--host", &flags.host), ("port", "--port", &flags.port), ("user", "--username", &flags.username)];
+        let single =
+            [("host", "--host", &flags.host), ("port", "--port", &flags.port), ("user", "--username", &flags.username)];
         for (name, flag, value) in single {
             if let Some(value) = value.as_deref().filter(|v| !v.is_empty()) {
                 layers.put(name, SecretString::from(value), Origin::Flag(flag));
@@ -106,17 +107,29 @@ impl Layers {
         let pairs = if uri::is_uri(text) {
             uri::parse(text, &place)?
         } else if let Some(scheme) = foreign_scheme(text) {
-            return Err(SettingsError::Malformed { place, why: format!("scheme {scheme}:// is not PostgreSQL's, write postgresql://") });
+            return Err(SettingsError::Malformed {
+                place,
+                why: format!("scheme {scheme}:// is not PostgreSQL's, write postgresql://"),
+            });
         } else if text.contains('=') {
             conninfo::parse(text, &place)?
         } else {
-            return Err(SettingsError::Malformed { place, why: "neither a postgresql:// URI nor key=value pairs".to_owned() });
+            return Err(SettingsError::Malformed {
+                place,
+                why: "neither a postgresql:// URI nor key=value pairs".to_owned(),
+            });
         };
         self.put_pairs(pairs, text, origin, skipped)
     }
 
     /// The last of two equal keys counts, as in libpq, so the pairs go in from the end.
-    fn put_pairs(&mut self, pairs: Vec<Pair>, text: &str, origin: &Origin, skipped: &[&str]) -> Result<(), SettingsError> {
+    fn put_pairs(
+        &mut self,
+        pairs: Vec<Pair>,
+        text: &str,
+        origin: &Origin,
+        skipped: &[&str],
+    ) -> Result<(), SettingsError> {
         // After a password with an unescaped blank, ? or &, an "unknown key" is a piece of it: name no key then.
         let may_leak = pairs.iter().any(|(k, _)| k == "password") || text.contains('@');
         for (name, value) in pairs.into_iter().rev() {

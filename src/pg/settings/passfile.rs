@@ -124,7 +124,9 @@ mod tests {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
             match read(&file) {
                 Ok(text) => assert!(!ignored && text.is_some(), "{mode:o}"),
-                Err(warning) => assert!(ignored && warning.contains("chmod 0600") && !warning.contains("hunter2"), "{mode:o}"),
+                Err(warning) => {
+                    assert!(ignored && warning.contains("chmod 0600") && !warning.contains("hunter2"), "{mode:o}")
+                }
             }
         }
     }

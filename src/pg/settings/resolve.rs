@@ -112,14 +112,20 @@ pub fn resolve(flags: &ConnectFlags, env: &Environment) -> Result<Settings, Sett
     warnings.extend(target::add_passwords(&mut targets, &layers, env, &user.value, &dbname.value));
     let target_session_attrs = value::session_attrs(&layers, targets.len())?;
     let second = Duration::from_secs(1);
-    let shuffle = value::word(&layers, "load_balance_hosts", &[("disable", false), ("random", true)])?.is_some_and(|s| s.value);
-    let tcp_user_timeout =
-        value::duration(&layers, "tcp_user_timeout", Duration::from_millis(1), Duration::from_millis(TCP_USER_TIMEOUT_MS))?;
+    let shuffle =
+        value::word(&layers, "load_balance_hosts", &[("disable", false), ("random", true)])?.is_some_and(|s| s.value);
+    let tcp_user_timeout = value::duration(
+        &layers,
+        "tcp_user_timeout",
+        Duration::from_millis(1),
+        Duration::from_millis(TCP_USER_TIMEOUT_MS),
+    )?;
     Ok(Settings {
         shuffle,
         tls: value::tls(&layers, env)?,
         connect_timeout: {
-            let given = value::duration(&layers, "connect_timeout", second, Duration::from_secs(CONNECT_TIMEOUT_S_DEFAULT))?;
+            let given =
+                value::duration(&layers, "connect_timeout", second, Duration::from_secs(CONNECT_TIMEOUT_S_DEFAULT))?;
             let (min, max) = (Duration::from_secs(CONNECT_TIMEOUT_S_MIN), Duration::from_secs(CONNECT_TIMEOUT_S_MAX));
             Setting::new(given.value.unwrap_or(max).clamp(min, max), given.origin)
         },
@@ -148,10 +154,171 @@ fn keepalives(layers: &Layers) -> Result<Option<Keepalives>, SettingsError> {
         return Ok(None);
     }
     let second = Duration::from_secs(1);
-    let count = value::integer(layers, "keepalives_count")?.and_then(|s| u32::try_from(s.value).ok()).filter(|n| *n > 0);
+    let count =
+        value::integer(layers, "keepalives_count")?.and_then(|s| u32::try_from(s.value).ok()).filter(|n| *n > 0);
     Ok(Some(Keepalives {
         idle: value::duration(layers, "keepalives_idle", second, Duration::from_secs(KEEPALIVES_IDLE_S))?,
         interval: value::duration(layers, "keepalives_interval", second, Duration::from_secs(KEEPALIVES_INTERVAL_S))?,
         count: count.unwrap_or(KEEPALIVES_COUNT),
     }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use super::*;
+
+    fn flags(dbname: &str, host: &str) -> ConnectFlags {
+        let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+        ConnectFlags { dbname: some(dbname), host: some(host), ..ConnectFlags::default() }
+    }
+
+    /// `key=value <origin>` for each expected row.
+    fn check(flags: &ConnectFlags, vars: &[(&str, &str)], expect: &[&str]) {
+        let vars: Vec<(&str, &str)> = [("USER", "me")].into_iter().chain(vars.iter().copied()).collect();
+        let settings = resolve(flags, &Environment::of(&vars)).unwrap();
+        let rows: Vec<String> =
+            settings.rows().iter().map(|r| format!("{}={} <{}>", r.key, r.value, r.origin)).collect();
+        for expected in expect {
+            assert!(rows.iter().any(|r| r == expected), "{expected} not in {rows:#?}");
+        }
+        let debug = format!("{settings:?} {rows:?} {}", settings.display_target());
+        assert!(!debug.contains("hunter2"), "{debug}");
+    }
+
+    #[test]
+    fn the_nearest_source_wins() {
+        let url = ("DATABASE_URL", "postgres://u:hunter2@uh:6000/ud?sslmode=require");
+        check(
+            &flags("", ""),
+            &[],
+            &["host=localhost <default>", "port=5432 <default>", "user=me <default>", "dbname=me <default>"],
+        );
+        check(&flags("", ""), &[("PGUSER", "x")], &["user=x <environment PGUSER>", "dbname=x <default>"]);
+        check(
+            &flags("", ""),
+            &[url, ("PGHOST", "no"), ("PGSSLMODE", "disable"), ("PGAPPNAME", "job")],
+            &[
+                "host=uh <environment DATABASE_URL>",
+                "password=******** <environment DATABASE_URL>",
+                "sslmode=require <environment DATABASE_URL>",
+                "application_name=job <environment PGAPPNAME>",
+            ],
+        );
+        let ours = ("TENANTMIG_DATABASE_URL", "host=th dbname=td");
+        // A string is used whole or not at all: the other one's password belongs to another server.
+        check(
+            &flags("", ""),
+            &[url, ours],
+            &["host=th <environment TENANTMIG_DATABASE_URL>", "password=(none) <default>", "port=5432 <default>"],
+        );
+        check(
+            &flags("fd", "fh"),
+            &[url],
+            &["dbname=fd <-d>", "host=fh <--host>", "port=6000 <environment DATABASE_URL>"],
+        );
+        // As in psql, a connection string in -d wins over the other flags.
+        check(&flags("host=sh dbname=sd", "fh"), &[url], &["host=sh <-d>", "dbname=sd <-d>", "user=me <default>"]);
+        // An empty value blocks what stands below it.
+        check(&flags("host='' user=u", ""), &[("PGHOST", "no")], &["host=localhost <default>"]);
+        check(&flags("host=a host=b", ""), &[], &["host=b <-d>"]);
+        check(
+            &flags("host=a hostaddr=10.0.0.1 password=hunter2", ""),
+            &[],
+            &["hostaddr=10.0.0.1 <-d>", "password=******** <-d>"],
+        );
+    }
+
+    #[test]
+    fn several_hosts_pair_with_their_ports() {
+        check(
+            &flags("postgres://a:1,[::1]:2/d", ""),
+            &[],
+            &[
+                "host[1]=a <-d>",
+                "port[1]=1 <-d>",
+                "host[2]=::1 <-d>",
+                "port[2]=2 <-d>",
+                "target_session_attrs=read-write <default>",
+            ],
+        );
+        check(&flags("host=a,/tmp port=7", ""), &[], &["port[1]=7 <-d>", "port[2]=7 <-d>", "host[2]=/tmp <-d>"]);
+        check(&flags("host=a,b target_session_attrs=any", ""), &[], &["target_session_attrs=any <-d>"]);
+        let settings = resolve(&flags("host=a,::1,/tmp port=1 user=u dbname=d", ""), &Environment::of(&[])).unwrap();
+        assert_eq!(settings.display_target(), "u@a:1,[::1]:1,/tmp/.s.PGSQL.1/d");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_without_quoting_a_secret() {
+        for (text, code, says) in [
+            ("hots=a", "TM0902", "\"hots\", did you mean \"host\""),
+            ("password=hunter2 hunter3=x", "TM0902", "unknown key"),
+            ("postgres://u:hunter2@h?schema=x", "TM0902", "unknown key"),
+            ("postgres://u:hunter2@h?sslmod=x", "TM0902", "did you mean \"sslmode\""),
+            ("mysql://u:hunter2@h/d", "TM0901", "mysql://"),
+            ("postgresql+psycopg2://u:hunter2@h/d", "TM0901", "write postgresql://"),
+            ("host=a sslmode=verify", "TM0903", "verify-ca, verify-full"),
+            ("port=70000", "TM0903", "between 1 and 65535"),
+            ("host=a,b port=1,2,3", "TM0903", "3 ports do not match 2 hosts"),
+            ("host=a,b hostaddr=::1", "TM0903", "2 hosts do not match 1 hostaddr"),
+            ("hostaddr=x", "TM0903", "not an IP address"),
+            ("connect_timeout=x", "TM0903", "not an integer"),
+            ("sslrootcert=system sslmode=require", "TM0903", "weak sslmode"),
+            ("sslnegotiation=direct", "TM0903", "sslmode=require or stronger"),
+            ("ssl_max_protocol_version=TLSv1.1", "TM0903", "no version of TLS"),
+            ("sslcrl=x", "TM0904", "sslcrl"),
+            ("gssencmode=require", "TM0904", "gssencmode"),
+            ("service=none", "TM0905", "\"none\""),
+        ] {
+            let env = Environment::of(&[("USER", "me"), ("PGSYSCONFDIR", "/nonexistent")]);
+            let error = resolve(&flags(text, ""), &env).expect_err(text);
+            assert_eq!(error.code(), code, "{text}: {error}");
+            let shown = format!("{error} {error:?} {}", error.remedy());
+            assert!(shown.contains(says) && !shown.contains("hunter"), "{text}: {shown}");
+        }
+        assert_eq!(resolve(&ConnectFlags::default(), &Environment::of(&[])).unwrap_err().code(), "TM0907");
+    }
+
+    #[test]
+    fn files_give_what_is_not_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let write = |name: &str, text: &str, mode: u32| {
+            std::fs::write(path(name), text).unwrap();
+            std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        write(".pg_service.conf", "[prod]\nhost=sh\nport=7\nuser=su\n", 0o644);
+        write(".pgpass", "sh:7:*:su:hunter2\nlocalhost:*:*:*:hunter2", 0o600);
+        let home = ("HOME", dir.path().to_str().unwrap());
+        let service = format!("service prod in {}", path(".pg_service.conf"));
+        let host = format!("host=sh <{service}>");
+        let password = format!("password=******** <password file {}:1>", path(".pgpass"));
+        check(&flags("service=prod", ""), &[home, ("PGHOST", "no")], &[&host, &password]);
+        check(&flags("", "fh"), &[home, ("PGSERVICE", "prod")], &["host=fh <--host>", &format!("port=7 <{service}>")]);
+        let local = format!("password=******** <password file {}:2>", path(".pgpass"));
+        check(&flags("host=/tmp", ""), &[home], &[&local]);
+        check(&flags("host=/elsewhere", ""), &[home], &["password=(none) <default>"]);
+        let env = Environment::of(&[home, ("USER", "me")]).with_socket_directory(Path::new("/var/run/postgresql"));
+        let found = resolve(&ConnectFlags::default(), &env).unwrap();
+        assert_eq!(found.display_target(), "me@/var/run/postgresql/.s.PGSQL.5432/me");
+        assert!(found.targets[0].password.is_some() && found.warnings.is_empty());
+        write(".pgpass", "*:*:*:*:hunter2", 0o644);
+        let ignored = resolve(&ConnectFlags::default(), &env).unwrap();
+        assert!(ignored.targets[0].password.is_none() && ignored.warnings[0].contains("chmod 0600"));
+        std::fs::create_dir(path(".postgresql")).unwrap();
+        write(".postgresql/root.crt", "", 0o644);
+        check(&flags("", ""), &[home], &[&format!("sslrootcert={} <default file>", path(".postgresql/root.crt"))]);
+    }
+
+    #[test]
+    fn times_are_read_in_libpqs_units() {
+        let text = "host=a tcp_user_timeout=4000 keepalives_idle=7 connect_timeout=1";
+        let expect = ["tcp_user_timeout=4s <-d>", "keepalives_idle=7s <-d>", "connect_timeout=2s <-d>"];
+        check(&flags(text, ""), &[], &expect);
+        check(&flags("connect_timeout=0", ""), &[], &["connect_timeout=1h <-d>"]);
+        assert!(resolve(&flags("keepalives=0 user=u", ""), &Environment::of(&[])).unwrap().keepalives.is_none());
+    }
 }

@@ -92,14 +92,21 @@ impl SettingsError {
             }
             Self::UnknownKey { closest: Some(known), .. } => format!("write {known}=…"),
             Self::UnknownKey { closest: None, .. } => {
-                "remove it; the keys are those of libpq (https://www.postgresql.org/docs/current/libpq-connect.html)".to_owned()
+                "remove it; the keys are those of libpq (https://www.postgresql.org/docs/current/libpq-connect.html)"
+                    .to_owned()
             }
-            Self::BadValue { key, .. } => format!("correct {key}; `tenantmig doctor` prints each value with its origin"),
-            Self::Unsupported { key, .. } => format!("remove {key}, or connect through a server or pooler that does not need it"),
+            Self::BadValue { key, .. } => {
+                format!("correct {key}; `tenantmig doctor` prints each value with its origin")
+            }
+            Self::Unsupported { key, .. } => {
+                format!("remove {key}, or connect through a server or pooler that does not need it")
+            }
             Self::ServiceMissing { name, .. } => {
                 format!("add a section [{name}] to ~/.pg_service.conf, or set PGSERVICEFILE to the file that has it")
             }
-            Self::ServiceFile { file, .. } => format!("correct {}: sections are [name], lines are key=value without quotes", file.display()),
+            Self::ServiceFile { file, .. } => {
+                format!("correct {}: sections are [name], lines are key=value without quotes", file.display())
+            }
             Self::NoUser => "name the user: -U NAME, or PGUSER".to_owned(),
         }
     }

@@ -56,7 +56,9 @@ impl fmt::Display for Target {
 
 /// Pairs hosts, addresses and ports: as many ports as hosts, or one for all.
 pub(super) fn read(layers: &Layers, env: &Environment) -> Result<Vec<Target>, SettingsError> {
-    let list = |key: &str| layers.get(key).map(|(text, origin)| (text.split(',').map(str::trim).collect::<Vec<_>>(), origin.clone()));
+    let list = |key: &str| {
+        layers.get(key).map(|(text, origin)| (text.split(',').map(str::trim).collect::<Vec<_>>(), origin.clone()))
+    };
     let (hosts, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
     let count = addresses.as_ref().or(hosts.as_ref()).map_or(1, |(items, _)| items.len());
     if let (Some((hosts, origin)), Some(_)) = (&hosts, &addresses)
@@ -81,7 +83,9 @@ pub(super) fn read(layers: &Layers, env: &Environment) -> Result<Vec<Target>, Se
                 None => Setting::new(PORT_DEFAULT, Origin::Default),
                 Some((text, origin)) => match text.parse::<u16>() {
                     Ok(port) if port > 0 => Setting::new(port, origin),
-                    Ok(_) | Err(_) => return Err(bad("port", &origin, format!("\"{text}\" is not between 1 and 65535"))),
+                    Ok(_) | Err(_) => {
+                        return Err(bad("port", &origin, format!("\"{text}\" is not between 1 and 65535")));
+                    }
                 },
             };
             let (address, origin) = address(item(&hosts, i), item(&addresses, i), env)?;
@@ -95,7 +99,8 @@ type Given = Option<(String, Origin)>;
 fn address(host: Given, hostaddr: Given, env: &Environment) -> Result<(Address, Origin), SettingsError> {
     match (host, hostaddr) {
         (host, Some((text, origin))) => {
-            let ip: IpAddr = text.parse().map_err(|_| bad("hostaddr", &origin, format!("\"{text}\" is not an IP address")))?;
+            let ip: IpAddr =
+                text.parse().map_err(|_| bad("hostaddr", &origin, format!("\"{text}\" is not an IP address")))?;
             let (host, origin) = host.unwrap_or((text, origin));
             Ok((Address::Tcp { host, hostaddr: Some(ip) }, origin))
         }
@@ -114,7 +119,13 @@ fn address(host: Given, hostaddr: Given, env: &Environment) -> Result<(Address, 
 /// Gives each target its password: the one given, or else its line of the password file.
 ///
 /// Returns the warning of a password file that had to be ignored.
-pub(super) fn add_passwords(targets: &mut [Target], layers: &Layers, env: &Environment, user: &str, dbname: &str) -> Option<String> {
+pub(super) fn add_passwords(
+    targets: &mut [Target],
+    layers: &Layers,
+    env: &Environment,
+    user: &str,
+    dbname: &str,
+) -> Option<String> {
     if let Some((password, origin)) = layers.get("password") {
         for target in targets {
             target.password = Some(Setting::new(SecretString::from(password), origin.clone()));

@@ -141,7 +141,11 @@ pub struct TlsSettings {
 }
 
 /// Reads one of `words`; `None` when the key is unset.
-pub(super) fn word<T: Copy>(layers: &Layers, key: &'static str, words: &[(&str, T)]) -> Result<Option<Setting<T>>, SettingsError> {
+pub(super) fn word<T: Copy>(
+    layers: &Layers,
+    key: &'static str,
+    words: &[(&str, T)],
+) -> Result<Option<Setting<T>>, SettingsError> {
     let Some((text, origin)) = layers.get(key) else {
         return Ok(None);
     };
@@ -166,7 +170,12 @@ pub(super) fn integer(layers: &Layers, key: &'static str) -> Result<Option<Setti
 }
 
 /// Reads a duration of whole `unit`s; zero or less reads as `None`, the system's own.
-pub(super) fn duration(layers: &Layers, key: &'static str, unit: Duration, default: Duration) -> Result<Setting<Option<Duration>>, SettingsError> {
+pub(super) fn duration(
+    layers: &Layers,
+    key: &'static str,
+    unit: Duration,
+    default: Duration,
+) -> Result<Setting<Option<Duration>>, SettingsError> {
     Ok(match integer(layers, key)? {
         None => Setting::new(Some(default), Origin::Default),
         Some(s) => Setting::new(u32::try_from(s.value).ok().filter(|n| *n > 0).map(|n| unit * n), s.origin),
@@ -186,7 +195,10 @@ pub(super) fn session_attrs(layers: &Layers, hosts: usize) -> Result<Setting<Tar
 /// Reads every TLS key.
 pub(super) fn tls(layers: &Layers, env: &Environment) -> Result<TlsSettings, SettingsError> {
     let home_file = |name: &str| {
-        env.home().map(|h| h.join(".postgresql").join(name)).filter(|f| f.exists()).map(|f| Setting::new(f, Origin::DefaultFile))
+        env.home()
+            .map(|h| h.join(".postgresql").join(name))
+            .filter(|f| f.exists())
+            .map(|f| Setting::new(f, Origin::DefaultFile))
     };
     let file = |key: &'static str| layers.get(key).map(|(v, o)| Setting::new(PathBuf::from(v), o.clone()));
     let roots = match layers.get("sslrootcert") {
@@ -199,13 +211,22 @@ pub(super) fn tls(layers: &Layers, env: &Environment) -> Result<TlsSettings, Set
     let mode = word(layers, "sslmode", &SSL_MODES)?.unwrap_or(Setting::new(default_mode, Origin::Default));
     if system && mode.value < SslMode::VerifyFull {
         // As libpq: anyone can get a certificate from a public authority, so only the name tells servers apart.
-        return Err(bad("sslmode", &mode.origin, format!("weak sslmode \"{}\" may not be used with sslrootcert=system (use verify-full)", mode.value)));
+        return Err(bad(
+            "sslmode",
+            &mode.origin,
+            format!("weak sslmode \"{}\" may not be used with sslrootcert=system (use verify-full)", mode.value),
+        ));
     }
     let direct = word(layers, "sslnegotiation", &[("postgres", false), ("direct", true)])?;
     if let Some(direct) = direct.as_ref().filter(|d| d.value && mode.value < SslMode::Require) {
-        return Err(bad("sslnegotiation", &direct.origin, format!("direct needs sslmode=require or stronger, not {}", mode.value)));
+        return Err(bad(
+            "sslnegotiation",
+            &direct.origin,
+            format!("direct needs sslmode=require or stronger, not {}", mode.value),
+        ));
     }
-    let send = word(layers, "sslcertmode", &[("disable", false), ("allow", true), ("require", true)])?.is_none_or(|s| s.value);
+    let send =
+        word(layers, "sslcertmode", &[("disable", false), ("allow", true), ("require", true)])?.is_none_or(|s| s.value);
     let certificate = if send { file("sslcert").or_else(|| home_file("postgresql.crt")) } else { None };
     let client = certificate.map(|certificate| {
         let beside = || Setting::new(certificate.value.with_file_name("postgresql.key"), Origin::DefaultFile);
@@ -216,7 +237,11 @@ pub(super) fn tls(layers: &Layers, env: &Environment) -> Result<TlsSettings, Set
     let min = word(layers, "ssl_min_protocol_version", &VERSIONS)?.map_or(2, |s| s.value);
     let max = word(layers, "ssl_max_protocol_version", &VERSIONS)?.unwrap_or(Setting::new(3, Origin::Default));
     if max.value < min.max(2) {
-        return Err(bad("ssl_max_protocol_version", &max.origin, "leaves no version of TLS to offer (1.2 and 1.3 are supported)".to_owned()));
+        return Err(bad(
+            "ssl_max_protocol_version",
+            &max.origin,
+            "leaves no version of TLS to offer (1.2 and 1.3 are supported)".to_owned(),
+        ));
     }
     Ok(TlsSettings {
         mode,
