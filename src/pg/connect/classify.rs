@@ -71,10 +71,13 @@ fn network(error: &io::Error, context: &Context) -> ReachError {
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ReachError::Refused { at },
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::InvalidData => ReachError::HungUp { at, why: error.to_string() },
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            hung_up(context, &error.to_string())
+        }
+        // The driver's decoder: what came back is no message of PostgreSQL's protocol.
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
+            hung_up(context, &format!("not PostgreSQL's protocol ({error})"))
+        }
         _ => ReachError::Network { at, why: error.to_string() },
     }
 }
