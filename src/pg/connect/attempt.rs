@@ -48,7 +48,7 @@ impl Attempt<'_> {
             Address::Socket(_) => SslMode::Disable,
             Address::Tcp { .. } => asked,
         };
-        let tls = tls_config::build(&self.settings.tls)?;
+        let tls = tls_config::build(&self.settings.tls, mode)?;
         let first = self.with_mode(mode, &tls).await;
         let Err(error) = first else { return first };
         let optional = mode == SslMode::Prefer || mode == SslMode::Allow;

@@ -66,7 +66,8 @@ fn hung_up(context: &Context, why: &str) -> ReachError {
 #[allow(clippy::wildcard_enum_match_arm)] // not our enum, and open: new kinds get the general error
 fn network(error: &io::Error, context: &Context) -> ReachError {
     let at = context.at.clone();
-    if let Some(path) = &context.socket {
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::ConnectionRefused];
+    if let Some(path) = context.socket.as_ref().filter(|_| absent.contains(&error.kind())) {
         return ReachError::Socket { path: path.clone(), why: error.to_string() };
     }
     match error.kind() {
@@ -144,7 +145,7 @@ fn refused(refusal: &DbError, context: &Context) -> LoginError {
     let message = refusal.message().to_owned();
     let code = refusal.code();
     if *code == SqlState::INVALID_PASSWORD {
-        let origin = context.password_origin.clone().unwrap_or_else(|| "nowhere".to_owned());
+        let origin = context.password_origin.clone();
         LoginError::WrongPassword { at, origin, message }
     } else if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
         not_authorised(refusal.routine(), at, message)
@@ -186,11 +187,7 @@ fn pooler(at: String, message: String, context: &Context) -> LoginError {
     } else if has("no such user") {
         LoginError::RoleUnusable { at, message }
     } else if has("auth failed") || has("authentication failed") {
-        LoginError::WrongPassword {
-            at,
-            origin: context.password_origin.clone().unwrap_or_else(|| "nowhere".to_owned()),
-            message,
-        }
+        LoginError::WrongPassword { at, origin: context.password_origin.clone(), message }
     } else if has("no more connections") {
         LoginError::TooManyConnections { at, message }
     } else if has("query_wait_timeout") || has("server_login_retry") || has("client_login_timeout") || has("pooler") {
