@@ -206,6 +206,7 @@ impl Attempt<'_> {
             password_origin: self.target.password.as_ref().map(|p| p.origin.to_string()),
             mode: settings.tls.mode.value,
             roots: tls.roots.clone(),
+            presented: settings.tls.client.as_ref().map(|_| std::sync::Arc::clone(&tls.negotiated)),
             socket,
         }
     }

@@ -3,8 +3,9 @@
 use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, ProtocolVersion};
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::connect_error::ConnectError;
@@ -29,6 +30,8 @@ pub(super) struct Context {
     pub mode: SslMode,
     /// The trusted roots, in words.
     pub roots: String,
+    /// Where a client certificate is sent: set once the server's side of the handshake was checked.
+    pub presented: Option<Arc<OnceLock<ProtocolVersion>>>,
     /// The socket's path, when it is one.
     pub socket: Option<PathBuf>,
 }
@@ -44,6 +47,10 @@ pub(super) fn classify(error: &tokio_postgres::Error, context: &Context) -> Conn
     if let Some(io_error) = source.downcast_ref::<io::Error>() {
         return match io_error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(tls) => handshake(tls, context).into(),
+            None if certificate_cut_off(io_error.kind(), context) => {
+                let alert = "it closed the connection on receiving it".to_owned();
+                TlsError::ClientRejected { at: context.at.clone(), alert }.into()
+            }
             None => network(io_error, context).into(),
         };
     }
@@ -57,6 +64,13 @@ pub(super) fn classify(error: &tokio_postgres::Error, context: &Context) -> Conn
         }
         _ => hung_up(context, &text).into(),
     }
+}
+
+/// A server that rejects our certificate sends an alert and closes; when we are still writing, the write fails first and
+/// the alert goes unread.
+fn certificate_cut_off(kind: io::ErrorKind, context: &Context) -> bool {
+    let handshaking = context.presented.as_ref().is_some_and(|negotiated| negotiated.get().is_some());
+    handshaking && [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].contains(&kind)
 }
 
 fn hung_up(context: &Context, why: &str) -> ReachError {
