@@ -79,7 +79,7 @@ async fn refusals_are_told_apart() {
 async fn a_server_that_is_too_old_is_named() {
     let answer = [
         message(b'R', &0_u32.to_be_bytes()),
-        message(b'S', b"server_version\012.22 (Debian)\0"),
+        message(b'S', b"server_version\x0012.22 (Debian)\0"),
         message(b'K', &[0; 8]),
         message(b'Z', b"I"),
     ];

@@ -37,7 +37,7 @@ static CERTIFICATES: LazyLock<TempDir> = LazyLock::new(|| {
         let (request, ca_crt, ca_key) = (format!("{name}.csr"), format!("{ca}.crt"), format!("{ca}.key"));
         let mut arguments =
             vec!["x509", "-req", "-in", &request, "-CA", &ca_crt, "-CAkey", &ca_key, "-CAcreateserial", "-days", days];
-        // Without extensions openssl 3.0 makes a version 1 certificate; newer ones have to be told.
+        // Without extensions openssl makes a certificate of X.509 version 1.
         let extensions = format!("{name}.ext");
         std::fs::write(dir.path().join(&extensions), extension).unwrap();
         let certificate = format!("{name}.crt");

@@ -48,7 +48,7 @@ impl Attempt<'_> {
             Address::Socket(_) => SslMode::Disable,
             Address::Tcp { .. } => asked,
         };
-        let tls = tls_config::build(&self.settings.tls)?;
+        let tls = tls_config::build(&self.settings.tls, mode)?;
         let first = self.with_mode(mode, &tls).await;
         let Err(error) = first else { return first };
         let optional = mode == SslMode::Prefer || mode == SslMode::Allow;
@@ -206,6 +206,7 @@ impl Attempt<'_> {
             password_origin: self.target.password.as_ref().map(|p| p.origin.to_string()),
             mode: settings.tls.mode.value,
             roots: tls.roots.clone(),
+            presented: settings.tls.client.as_ref().map(|_| std::sync::Arc::clone(&tls.negotiated)),
             socket,
         }
     }

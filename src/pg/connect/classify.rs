@@ -3,8 +3,9 @@
 use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, ProtocolVersion};
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::connect_error::ConnectError;
@@ -29,6 +30,8 @@ pub(super) struct Context {
     pub mode: SslMode,
     /// The trusted roots, in words.
     pub roots: String,
+    /// Where a client certificate is sent: set once the server's side of the handshake was checked.
+    pub presented: Option<Arc<OnceLock<ProtocolVersion>>>,
     /// The socket's path, when it is one.
     pub socket: Option<PathBuf>,
 }
@@ -44,6 +47,10 @@ pub(super) fn classify(error: &tokio_postgres::Error, context: &Context) -> Conn
     if let Some(io_error) = source.downcast_ref::<io::Error>() {
         return match io_error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(tls) => handshake(tls, context).into(),
+            None if certificate_cut_off(io_error.kind(), context) => {
+                let alert = "it closed the connection on receiving it".to_owned();
+                TlsError::ClientRejected { at: context.at.clone(), alert }.into()
+            }
             None => network(io_error, context).into(),
         };
     }
@@ -59,6 +66,13 @@ pub(super) fn classify(error: &tokio_postgres::Error, context: &Context) -> Conn
     }
 }
 
+/// A server that rejects our certificate sends an alert and closes; when we are still writing, the write fails first and
+/// the alert goes unread.
+fn certificate_cut_off(kind: io::ErrorKind, context: &Context) -> bool {
+    let handshaking = context.presented.as_ref().is_some_and(|negotiated| negotiated.get().is_some());
+    handshaking && [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].contains(&kind)
+}
+
 fn hung_up(context: &Context, why: &str) -> ReachError {
     ReachError::HungUp { at: context.at.clone(), why: why.to_owned() }
 }
@@ -66,15 +80,19 @@ fn hung_up(context: &Context, why: &str) -> ReachError {
 #[allow(clippy::wildcard_enum_match_arm)] // not our enum, and open: new kinds get the general error
 fn network(error: &io::Error, context: &Context) -> ReachError {
     let at = context.at.clone();
-    if let Some(path) = &context.socket {
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::ConnectionRefused];
+    if let Some(path) = context.socket.as_ref().filter(|_| absent.contains(&error.kind())) {
         return ReachError::Socket { path: path.clone(), why: error.to_string() };
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ReachError::Refused { at },
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::InvalidData => ReachError::HungUp { at, why: error.to_string() },
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            hung_up(context, &error.to_string())
+        }
+        // The driver's decoder: what came back is no message of PostgreSQL's protocol.
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::Other => {
+            hung_up(context, &format!("not PostgreSQL's protocol ({error})"))
+        }
         _ => ReachError::Network { at, why: error.to_string() },
     }
 }
@@ -141,7 +159,7 @@ fn refused(refusal: &DbError, context: &Context) -> LoginError {
     let message = refusal.message().to_owned();
     let code = refusal.code();
     if *code == SqlState::INVALID_PASSWORD {
-        let origin = context.password_origin.clone().unwrap_or_else(|| "nowhere".to_owned());
+        let origin = context.password_origin.clone();
         LoginError::WrongPassword { at, origin, message }
     } else if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION {
         not_authorised(refusal.routine(), at, message)
@@ -183,11 +201,7 @@ fn pooler(at: String, message: String, context: &Context) -> LoginError {
     } else if has("no such user") {
         LoginError::RoleUnusable { at, message }
     } else if has("auth failed") || has("authentication failed") {
-        LoginError::WrongPassword {
-            at,
-            origin: context.password_origin.clone().unwrap_or_else(|| "nowhere".to_owned()),
-            message,
-        }
+        LoginError::WrongPassword { at, origin: context.password_origin.clone(), message }
     } else if has("no more connections") {
         LoginError::TooManyConnections { at, message }
     } else if has("query_wait_timeout") || has("server_login_retry") || has("client_login_timeout") || has("pooler") {

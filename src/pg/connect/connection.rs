@@ -112,7 +112,8 @@ pub struct Connection {
 
 impl Connection {
     /// Why the session ended, once it has. After a `kill -9` of the server a query's error says only "connection
-    /// closed" and has no SQLSTATE; the reason is here.
+    /// closed" and has no SQLSTATE; the reason is here, and is here before that query returns. Last words that
+    /// answer a waiting query (57P01) are in that query's error instead.
     #[must_use]
     pub fn lost_because(&self) -> Option<String> {
         self.lost.borrow().clone()

@@ -6,12 +6,12 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LoginError {
     /// 28P01.
-    #[error("wrong password for {at} (password from {origin}): {message}")]
+    #[error("wrong password for {at} ({}): {message}", password_from(origin.as_deref()))]
     WrongPassword {
         /// `user@host:port/dbname`.
         at: String,
-        /// Where the password came from.
-        origin: String,
+        /// Where the password came from, if one was given.
+        origin: Option<String>,
         /// The server's text.
         message: String,
     },
@@ -165,8 +165,10 @@ impl LoginError {
     #[must_use]
     pub fn remedy(&self) -> String {
         match self {
-            Self::WrongPassword { origin, .. } => format!("correct the password in {origin}; `tenantmig doctor` prints where each value comes from"),
-            Self::PasswordMissing { .. } => "set PGPASSWORD, or add host:port:dbname:user:password to ~/.pgpass (chmod 0600)".to_owned(),
+            Self::WrongPassword { origin: Some(origin), .. } => {
+                format!("correct the password in {origin}; `tenantmig doctor` prints where each value comes from")
+            }
+            Self::WrongPassword { origin: None, .. } | Self::PasswordMissing { .. } => "set PGPASSWORD, or add host:port:dbname:user:password to ~/.pgpass (chmod 0600)".to_owned(),
             Self::NotAdmitted { .. } => {
                 "add a line for this user, database and address to pg_hba.conf (SHOW hba_file), then SELECT pg_reload_conf(); \
                  where the message says \"no encryption\", use sslmode=require"
@@ -192,4 +194,8 @@ impl LoginError {
     pub(super) fn is_temporary(&self) -> bool {
         self.exit_code() == 75
     }
+}
+
+fn password_from(origin: Option<&str>) -> String {
+    origin.map_or_else(|| "none was given".to_owned(), |origin| format!("password from {origin}"))
 }

@@ -13,7 +13,7 @@ mod tls_error;
 mod verifier;
 
 pub use connect_error::ConnectError;
-pub use connection::{Connection, TlsState};
+pub use connection::{Connection, SessionSettings, TlsState};
 pub use login_error::LoginError;
 pub use open::connect;
 pub use reach_error::ReachError;

@@ -27,9 +27,9 @@ pub(super) struct Tls {
     pub warning: Option<String>,
 }
 
-/// Reads root, certificate and key files and builds the client. `SslMode::Disable` gets one too, which goes unused.
-pub(super) fn build(settings: &TlsSettings) -> Result<Tls, TlsError> {
-    let mode = settings.mode.value;
+/// Reads root, certificate and key files and builds the client. `mode` is that of the settings, or `Disable` for a socket,
+/// which reads nothing and gets a client that goes unused.
+pub(super) fn build(settings: &TlsSettings, mode: SslMode) -> Result<Tls, TlsError> {
     let enabled = mode != SslMode::Disable;
     let (root_certificates, roots_in_words, warning) =
         if enabled { trusted(settings)? } else { (Vec::new(), "none".to_owned(), None) };
