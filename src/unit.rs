@@ -113,6 +113,15 @@ impl Before {
     pub fn is_adopted(&self) -> bool {
         self.presence == Presence::Present
     }
+
+    /// Why neither doing nor undoing touches what stands there, in words; `None` where both may.
+    pub fn hands_off(&self) -> Option<&'static str> {
+        match self.presence {
+            Presence::Present => Some("it was there before and stays"),
+            Presence::Conflict => Some("something else stood in its place, which was not touched"),
+            Presence::Absent | Presence::Partial => None,
+        }
+    }
 }
 
 /// PostgreSQL's table locks, weakest first (documentation, "Explicit Locking").
