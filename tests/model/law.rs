@@ -32,6 +32,7 @@ laws! {
     VERDICT = "requests are refused where the table says so, and nowhere else";
     ORDER = "units are done in order, each after the gates before it";
     GATE = "a gate is measured when everything before it stands";
+    ONCE = "a gate that passed is measured again only after its phase changed";
     FAILURE = "a failure does what its phase says";
     STUCK = "a failed undo stops the run";
     BACKWARDS = "units are undone in the reverse order of doing";
@@ -155,6 +156,8 @@ pub fn check_event(world: &World, state: &mut State, event: &Event) {
             let fresh = &state.memory.fresh;
             let gates = fresh[..p].iter().flatten().all(|x| *x) && fresh[p][..g].iter().all(|x| *x);
             demand(state, GATE, units && gates);
+            let again = state.memory.fresh[p][g];
+            demand(state, ONCE, !again);
             demand(state, FINISHED, state.memory.owed.is_none());
         }
         (_, _) => {}
