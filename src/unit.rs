@@ -111,9 +111,15 @@ impl Before {
 
     /// The deed was there before us, or something else stands in its place: neither doing nor undoing touches it.
     pub fn is_untouched(&self) -> bool {
+        self.hands_off().is_some()
+    }
+
+    /// Why neither doing nor undoing touches what stands there, in words; `None` where both may.
+    pub fn hands_off(&self) -> Option<&'static str> {
         match self.presence {
-            Presence::Present | Presence::Conflict => true,
-            Presence::Absent | Presence::Partial => false,
+            Presence::Present => Some("it was there before and stays"),
+            Presence::Conflict => Some("something else stood in its place, which was not touched"),
+            Presence::Absent | Presence::Partial => None,
         }
     }
 }

@@ -39,8 +39,10 @@ pub struct Undo {
     pub loses: Option<String>,
 }
 
-/// Lists what a rollback to `keep` would undo, or says which unit forbids it.
-pub fn preview(program: &Program, run: &Run, Destination(keep): Destination) -> Result<Preview, Illegal> {
+/// Lists what a rollback would undo if it were asked for now, or says which unit forbids it. Where one is under way that goes
+/// further back, `keep` in the answer is that one's.
+pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) -> Result<Preview, Illegal> {
+    let keep = run.mode().reaches(asked);
     if let Some(illegal) = run.irreversible(program, keep) {
         return Err(illegal);
     }
@@ -58,11 +60,11 @@ pub fn preview(program: &Program, run: &Run, Destination(keep): Destination) -> 
             loses: unit.loses.clone(),
         };
         match &unit.down {
-            _ if before.is_untouched() => undo.nothing = Some("it was there before and stays".to_owned()),
+            _ if before.hands_off().is_some() => undo.nothing = before.hands_off().map(str::to_owned),
             Down::Op(Op::Tx(stmts)) => undo.sql = [stmts.clone(), before.restore.clone()].concat(),
             Down::Op(Op::Autocommit { stmt, .. }) => (undo.sql, undo.autocommit) = (vec![stmt.clone()], true),
             Down::Op(Op::Backfill(_) | Op::Assert(_)) => undo.nothing = Some("its undo writes no statement".to_owned()),
-            Down::CoveredBy(other) => undo.nothing = Some(covered(program, run, other)),
+            Down::CoveredBy(other) => undo.nothing = Some(covered(program, run, keep, other)),
             Down::Nothing { why } | Down::Irreversible { why } => undo.nothing = Some(why.clone()),
         }
         if undo.nothing.is_some() || !state.is_done() {
@@ -73,11 +75,13 @@ pub fn preview(program: &Program, run: &Run, Destination(keep): Destination) -> 
     Ok(Preview { keep, undos })
 }
 
-fn covered(program: &Program, run: &Run, by: &UnitId) -> String {
-    let adopted = program.find(by).and_then(|(number, ..)| run.unit(number).before()).is_some_and(Before::is_untouched);
-    if adopted {
-        format!("what {by} would have made was there before: what was filled in stays")
-    } else {
-        format!("undone together with {by}")
+/// What becomes of a unit that the undo of another takes along. That one may stay: it was there before, or its phase is kept.
+fn covered(program: &Program, run: &Run, keep: usize, by: &UnitId) -> String {
+    match program.find(by) {
+        Some((number, ..)) if run.unit(number).before().is_some_and(Before::is_untouched) => {
+            format!("what {by} would have made was there before: what was filled in stays")
+        }
+        Some((_, phase, _)) if phase < keep => format!("what {by} made stays, and what was filled in with it"),
+        Some(_) | None => format!("undone together with {by}"),
     }
 }

@@ -25,11 +25,15 @@
 //! | Stuck | Resumed | | Unwinding with the same keep: the undo is tried again |
 //!
 //! Entering Unwinding forgets the gates of every phase that does not stay, so that they are measured anew next time.
+//!
+//! In front of an irreversible unit, "done" includes "started" where the deed is not one transaction: a process that died
+//! between the deed and its outcome leaves the deed behind. Going forward finds out; undoing could only look away.
+//! Nothing was touched where a conflict was found, so what is found when the unit is started again counts.
 
 use super::{Effect, Event, Outcome, Program};
 use crate::{
     plan::OnFailure,
-    unit::{Before, Down, UnitId},
+    unit::{Before, Down, Op, UnitId},
 };
 
 /// Where one unit stands. All but Pending carry what was there before.
@@ -75,6 +79,18 @@ impl UnitState {
             Self::Done { .. } => true,
             Self::Undoing { done, .. } | Self::UndoFailed { done, .. } => *done,
             Self::Pending | Self::Started { .. } | Self::Failed { .. } => false,
+        }
+    }
+
+    /// Whether the deed may stand in the database, and by us. What was started and not concluded may have happened, unless
+    /// the outcome commits with it.
+    fn may_be_done(&self, up: &Op) -> bool {
+        match self {
+            Self::Done { before } => before.hands_off().is_none(),
+            Self::Started { before } => {
+                before.hands_off().is_none() && matches!(up, Op::Autocommit { .. } | Op::Backfill(_))
+            }
+            Self::Pending | Self::Failed { .. } | Self::Undoing { .. } | Self::UndoFailed { .. } => false,
         }
     }
 
@@ -253,7 +269,7 @@ impl Run {
 
     fn request_rollback(&mut self, program: &Program, keep: &str) -> Result<(), Illegal> {
         let asked = program.keep(keep).ok_or_else(|| Illegal::UnknownPhase(keep.to_owned()))?;
-        let keep = self.mode.keep().map_or(asked, |before| before.min(asked));
+        let keep = self.mode.reaches(asked);
         match self.irreversible(program, keep) {
             Some(illegal) => Err(illegal),
             None => {
@@ -270,10 +286,10 @@ impl Run {
         }
     }
 
-    /// The last done unit after the phases that stay that cannot be taken back.
+    /// The last unit after the phases that stay that is done, or may be, and cannot be taken back.
     pub fn irreversible(&self, program: &Program, keep: usize) -> Option<Illegal> {
         let touched = program.units().zip(&self.units).filter(|((p, _), _)| *p >= keep);
-        let done = touched.filter(|(_, state)| matches!(state, UnitState::Done { before } if !before.is_untouched()));
+        let done = touched.filter(|((_, unit), state)| state.may_be_done(&unit.up));
         let fixed = done.filter_map(|((_, unit), _)| match &unit.down {
             Down::Irreversible { why } => Some(Illegal::Irreversible { unit: unit.id.clone(), why: why.clone() }),
             Down::Op(_) | Down::CoveredBy(_) | Down::Nothing { .. } => None,
@@ -357,6 +373,11 @@ impl Mode {
             Self::Paused { then } => then.keep(),
             Self::Forward => None,
         }
+    }
+
+    /// How many phases stay when somebody asks to keep `asked`: a rollback under way goes at least as far as it was to.
+    pub fn reaches(&self, asked: usize) -> usize {
+        self.keep().map_or(asked, |keep| keep.min(asked))
     }
 
     /// The word for people.

@@ -1,0 +1,98 @@
+//! The state machine, explored: every order of steps, crashes, failures and operator actions that the bounds allow.
+//!
+//! The machine is the real one (`Run::apply`, `Run::next`, `Run::fold`, `preview`); around it stand a simulated database
+//! and a shell that performs effects as the driver does. The laws are in `model/law.rs`, the programs in `model/program.rs`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+#[path = "model/database.rs"]
+mod database;
+#[path = "model/law.rs"]
+mod law;
+#[path = "model/program.rs"]
+mod program;
+#[path = "model/shell.rs"]
+mod shell;
+
+use std::time::Instant;
+
+use stateright::{Checker, Model, Property};
+use tenantmig::engine::Destination;
+
+use self::{
+    law::LAWS,
+    program::{Case, cases},
+    shell::{Action, State, World},
+};
+
+/// A run may lose its process this often; each loses what was not in the ledger.
+const CRASHES_MAX: u8 = 2;
+/// So many units, gates and undos may fail.
+const FAILURES_MAX: u8 = 2;
+
+impl Model for World {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::new(self)]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        actions.push(Action::Step);
+        if state.failures < FAILURES_MAX && state.can_fail(self) {
+            actions.push(Action::Fail);
+        }
+        if state.crashes < CRASHES_MAX && !state.is_idle() {
+            actions.push(Action::Crash);
+        }
+        actions.extend([Action::Pause, Action::Resume, Action::Clear]);
+        actions.extend((0..=self.program.phases.len()).map(|keep| Action::Rollback(Destination(keep))));
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        state.act(self, action).then_some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        law::properties()
+    }
+}
+
+fn explore(case: Case) -> Vec<String> {
+    let (name, started) = (case.name, Instant::now());
+    // One thread: breadth first then finds the shortest counterexample, and the same one each time.
+    let checker = World::new(case).checker().spawn_bfs().join();
+    println!(
+        "{name}: {} states, {} transitions, at most {} steps deep, {:.1} s",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        started.elapsed().as_secs_f32()
+    );
+    let mut wrong = Vec::new();
+    for property in checker.model().properties() {
+        let found = checker.discovery(property.name);
+        match found {
+            Some(path) if property.expectation.discovery_is_failure() => {
+                let story = path.last_state().clone().story(&path.into_actions());
+                wrong.push(format!("{name}: broken: {}\n{story}", property.name));
+            }
+            None if !property.expectation.discovery_is_failure() => {
+                wrong.push(format!("{name}: never seen: {}", property.name));
+            }
+            Some(_) | None => {}
+        }
+    }
+    wrong
+}
+
+/// Run with `--nocapture` to see how many states there are.
+#[test]
+fn no_order_of_steps_crashes_failures_and_requests_breaks_a_law() {
+    let wrong: Vec<String> = cases().into_iter().flat_map(explore).collect();
+    assert!(wrong.is_empty(), "{} of {} laws broken or unseen:\n{}", wrong.len(), LAWS.len(), wrong.join("\n\n"));
+}

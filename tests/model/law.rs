@@ -1,0 +1,321 @@
+//! The laws, and what they must remember to be checked. Nothing here is taken from the machine that could be found out
+//! otherwise: what stands in the database counts, not what the machine believes of it.
+
+use stateright::Property;
+use tenantmig::{
+    engine::{Destination, Effect, Event, Illegal, Mode, Outcome, Run, preview},
+    plan::OnFailure,
+    unit::Down,
+};
+
+use super::{
+    database::{Database, Thing},
+    shell::{State, World},
+};
+
+macro_rules! laws {
+    ($($name:ident = $text:literal;)*) => {
+        $(pub const $name: &str = $text;)*
+        /// Every law that a state can break.
+        pub const LAWS: &[&str] = &[$($name),*];
+
+        fn unbroken() -> Vec<Property<World>> {
+            vec![$(Property::always($name, |_: &World, state: &State| state.broken != Some($name))),*]
+        }
+    };
+}
+
+laws! {
+    FOLD = "the ledger folds to the live state";
+    LEGAL = "whatever the shell appends is legal";
+    REFUSED = "a refused request leaves the state untouched";
+    VERDICT = "requests are refused where the table says so, and nowhere else";
+    ORDER = "units are done in order, each after the gates before it";
+    GATE = "a gate is measured when everything before it stands";
+    ONCE = "a gate that passed is measured again only after its phase changed";
+    FAILURE = "a failure does what its phase says";
+    STUCK = "a failed undo stops the run";
+    BACKWARDS = "units are undone in the reverse order of doing";
+    FIXED = "what cannot be undone is neither undone nor passed over";
+    FINISHED = "a rollback is finished before anything goes forward";
+    KEEP = "a rollback goes as far back as anybody asked";
+    BEFORE = "after a rollback everything is as it was before";
+    FOREIGN = "what was there before and what stands in the way is never touched";
+    COMPLETED = "completed means that everything stands";
+    MEASURED = "completed means that each gate passed since its phase was last done or undone";
+    PREVIEW = "the preview names what is undone, in order";
+}
+
+pub fn properties() -> Vec<Property<World>> {
+    let mut all = unbroken();
+    all.extend([
+        Property::always("the way forward is open", |world: &World, state: &State| {
+            state.comes_to(world, Outcome::Completed)
+        }),
+        Property::always("the way back is open", |world: &World, state: &State| {
+            state.comes_to(world, Outcome::RolledBack { keep: 0 })
+        }),
+        Property::sometimes("completed", |world: &World, state: &State| halted(world, state, Outcome::Completed)),
+        Property::sometimes("rolled back to the start", |world: &World, state: &State| rolled_back(world, state, 0)),
+        Property::sometimes("rolled back to the first phase", |world: &World, state: &State| {
+            rolled_back(world, state, 1)
+        }),
+        Property::sometimes("rolled back to the second phase", |world: &World, state: &State| {
+            rolled_back(world, state, 2)
+        }),
+        Property::sometimes("rolled back to the last phase", |world: &World, state: &State| {
+            rolled_back(world, state, 3)
+        }),
+        Property::sometimes("stuck", |_: &World, state: &State| matches!(state.run.mode(), Mode::Stuck { .. })),
+        Property::sometimes(
+            "paused on the way back",
+            |_: &World, state: &State| matches!(state.run.mode(), Mode::Paused { then } if **then != Mode::Forward),
+        ),
+    ]);
+    all
+}
+
+fn halted(world: &World, state: &State, outcome: Outcome) -> bool {
+    state.run.next(&world.program) == Effect::Halt(outcome)
+}
+
+fn rolled_back(world: &World, state: &State, keep: usize) -> bool {
+    halted(world, state, Outcome::RolledBack { keep })
+}
+
+/// What the laws know, found out by watching the events and the database.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Memory {
+    /// What stood there before; changes only when somebody clears the way.
+    was: Vec<Thing>,
+    /// The units that were begun and not undone, in the order of beginning.
+    touched: Vec<usize>,
+    /// The gates that passed since their phase, or one before it, last changed.
+    fresh: Vec<Vec<bool>>,
+    /// How many phases the rollback under way was asked to keep.
+    owed: Option<usize>,
+}
+
+impl Memory {
+    pub fn new(world: &World) -> Self {
+        let fresh = world.program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
+        Self { was: world.was.clone(), touched: Vec::new(), fresh, owed: None }
+    }
+
+    /// Somebody removes what stood in the way.
+    pub fn clear_the_way(&mut self, db: &mut Database) {
+        for (thing, was) in db.0.iter_mut().zip(&mut self.was) {
+            if *thing == Thing::Blocking {
+                (*thing, *was) = (Thing::Nothing, Thing::Nothing);
+            }
+        }
+    }
+
+    fn changed(&mut self, phase: usize) {
+        self.fresh.iter_mut().skip(phase).for_each(|gates| gates.fill(false));
+    }
+}
+
+/// Notes the first law that a state breaks.
+pub fn breaks(state: &mut State, law: &'static str) {
+    state.broken.get_or_insert(law);
+}
+
+fn demand(state: &mut State, law: &'static str, holds: bool) {
+    if !holds {
+        breaks(state, law);
+    }
+}
+
+pub fn fold(world: &World, state: &State) -> Result<Run, Illegal> {
+    Run::fold(&world.program, state.log.events())
+}
+
+/// What an event asks of the state before it.
+pub fn check_event(world: &World, state: &mut State, event: &Event) {
+    let program = &world.program;
+    let at = event.unit().and_then(|unit| program.find(unit)).map(|(number, phase, _)| (number, phase));
+    match (event, at) {
+        (Event::Started { .. }, Some((number, phase))) => {
+            let gates = state.memory.fresh[..phase].iter().flatten().all(|passed| *passed);
+            let order = (0..number).all(|before| state.db.is_made(program, before));
+            demand(state, ORDER, gates && order);
+            demand(state, FINISHED, state.memory.owed.is_none());
+        }
+        (Event::UndoStarted { .. }, Some((number, phase))) => {
+            demand(state, BACKWARDS, state.memory.touched.last() == Some(&number));
+            demand(state, FIXED, !stands_for_good(world, state, number));
+            demand(state, KEEP, state.memory.owed.is_some_and(|keep| keep <= phase));
+            let keep = state.run.mode().keep().unwrap_or_default();
+            check_preview(world, state, Destination(keep));
+        }
+        (Event::GatePassed { phase, gate } | Event::GateFailed { phase, gate, .. }, _) => {
+            let p = program.phases.iter().position(|x| &x.id == phase).unwrap();
+            let g = program.phases[p].gates.iter().position(|x| &x.id == gate).unwrap();
+            let units = (0..program.first_unit(p + 1)).all(|unit| state.db.is_made(program, unit));
+            let fresh = &state.memory.fresh;
+            let gates = fresh[..p].iter().flatten().all(|x| *x) && fresh[p][..g].iter().all(|x| *x);
+            demand(state, GATE, units && gates);
+            let again = state.memory.fresh[p][g];
+            demand(state, ONCE, !again);
+            demand(state, FINISHED, state.memory.owed.is_none());
+        }
+        (_, _) => {}
+    }
+}
+
+/// Whether this unit's thing was made by us and cannot be taken back.
+fn stands_for_good(world: &World, state: &State, number: usize) -> bool {
+    let (_, unit) = world.program.units().nth(number).unwrap();
+    let ours = state.db.0[number] == Thing::Made && state.memory.was[number] != Thing::Made;
+    ours && matches!(unit.down, Down::Irreversible { .. })
+}
+
+/// What the memory learns from an event; `mode` is how the run went before it.
+pub fn remember(world: &World, state: &mut State, event: &Event, mode: &Mode) {
+    let at = event.unit().and_then(|unit| world.program.find(unit)).map(|(number, phase, _)| (number, phase));
+    match (event, at) {
+        (Event::Started { .. }, Some((number, _))) if !state.memory.touched.contains(&number) => {
+            state.memory.touched.push(number);
+        }
+        (Event::Undone { .. }, Some((_, phase))) => {
+            state.memory.touched.pop();
+            state.memory.changed(phase);
+        }
+        (Event::UndoFailed { .. }, Some((number, _))) => {
+            let stuck = matches!(state.run.mode(), Mode::Stuck { unit, .. } if *unit == number);
+            demand(state, STUCK, stuck);
+        }
+        (Event::Failed { .. }, Some((_, phase))) => failed(world, state, phase),
+        (Event::GateFailed { phase, .. }, _) => {
+            let phase = world.program.keep(phase).unwrap() - 1;
+            failed(world, state, phase);
+        }
+        (Event::GatePassed { phase, gate }, _) => {
+            let p = world.program.keep(phase).unwrap() - 1;
+            let g = world.program.phases[p].gates.iter().position(|x| &x.id == gate).unwrap();
+            state.memory.fresh[p][g] = true;
+        }
+        (Event::RollbackRequested { keep }, _) => {
+            let asked = world.program.keep(keep).unwrap();
+            state.memory.owed = Some(state.memory.owed.map_or(asked, |owed| owed.min(asked)));
+        }
+        (Event::Resumed, _) if matches!(mode, Mode::Unwinding { .. }) => {
+            let first = state.memory.owed.map_or(0, |keep| world.program.first_unit(keep));
+            demand(state, FINISHED, state.memory.touched.iter().all(|unit| *unit < first));
+            state.memory.owed = None;
+        }
+        (_, _) => {}
+    }
+}
+
+fn failed(world: &World, state: &mut State, phase: usize) {
+    let keep = match world.program.phases[phase].on_failure {
+        OnFailure::Rollback => Some(phase),
+        OnFailure::RollbackAll => Some(0),
+        OnFailure::Pause => None,
+    };
+    let barred = keep.is_some_and(|keep| bars(world, state, keep));
+    let as_said = match (state.run.mode(), keep) {
+        (Mode::Unwinding { keep }, Some(said)) => keep == &said && !barred,
+        (Mode::Paused { then }, None) => **then == Mode::Forward,
+        (Mode::Paused { then }, Some(said)) => **then == Mode::Forward && may_bar(world, state, said),
+        (Mode::Forward | Mode::Stuck { .. } | Mode::Unwinding { .. }, _) => false,
+    };
+    demand(state, FAILURE, as_said);
+    if matches!(state.run.mode(), Mode::Unwinding { .. }) {
+        state.memory.owed = keep;
+    }
+}
+
+/// Whether something after the phases that stay stands for good.
+fn bars(world: &World, state: &State, keep: usize) -> bool {
+    let first = world.program.first_unit(keep);
+    (first..state.db.0.len()).any(|unit| stands_for_good(world, state, unit))
+}
+
+/// Whether something there may stand for good, as far as the ledger can know.
+fn may_bar(world: &World, state: &State, keep: usize) -> bool {
+    let first = world.program.first_unit(keep);
+    let units: Vec<_> = world.program.units().map(|(_, unit)| &unit.down).collect();
+    let ours = |unit: &usize| state.memory.was[*unit] != Thing::Made;
+    let begun = state.memory.touched.iter().filter(|unit| **unit >= first && ours(unit));
+    begun.into_iter().any(|unit| matches!(units[*unit], Down::Irreversible { .. }))
+}
+
+/// Whether a request was granted or refused as the table says.
+pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: bool) {
+    let mode = state.run.mode();
+    let as_said = match event {
+        Event::Paused { .. } => granted == matches!(mode, Mode::Forward | Mode::Unwinding { .. }),
+        Event::Resumed => {
+            let halted = matches!(state.run.next(&world.program), Effect::Halt(_));
+            granted == (halted && *mode != Mode::Forward)
+        }
+        Event::RollbackRequested { keep } => {
+            let asked = world.program.keep(keep).unwrap();
+            let keep = state.memory.owed.map_or(asked, |owed| owed.min(asked));
+            if granted && bars(world, state, keep) {
+                return breaks(state, FIXED);
+            }
+            granted || may_bar(world, state, keep)
+        }
+        other => panic!("nobody asks for {}", other.kind()),
+    };
+    demand(state, VERDICT, as_said);
+}
+
+/// Whether what a rollback is said to undo is what it would undo.
+pub fn check_preview(world: &World, state: &mut State, to: Destination) {
+    let keep = state.memory.owed.map_or(to.0, |owed| owed.min(to.0));
+    let holds = match preview(&world.program, &state.run, to) {
+        Ok(shown) => {
+            let first = world.program.first_unit(keep);
+            let undone = state.memory.touched.iter().rev().filter(|unit| **unit >= first);
+            let shown_units = shown.undos.iter().map(|undo| world.program.find(&undo.unit).unwrap().0);
+            shown.keep == keep && shown_units.eq(undone.copied())
+        }
+        Err(_) => may_bar(world, state, keep),
+    };
+    demand(state, PREVIEW, holds);
+}
+
+/// What every state must be, whatever led there; `last` is the state one step before.
+pub fn check(world: &World, last: &State, state: &mut State) {
+    let program = &world.program;
+    for (number, (phase, _)) in program.units().enumerate() {
+        if state.db.0[number] != last.db.0[number] && state.memory.was == last.memory.was {
+            state.memory.changed(phase);
+        }
+    }
+    let foreign = |was: &Thing| matches!(was, Thing::Made | Thing::Blocking);
+    let kept = state.db.0.iter().zip(&state.memory.was).all(|(is, was)| !foreign(was) || is == was);
+    demand(state, FOREIGN, kept);
+    let folded = fold(world, state).is_ok_and(|run| run == state.run);
+    demand(state, FOLD, folded);
+    match state.run.next(program) {
+        Effect::Halt(Outcome::Completed) => {
+            let made = (0..state.db.0.len()).all(|unit| state.db.is_made(program, unit));
+            demand(state, COMPLETED, made);
+            let measured = state.memory.fresh.iter().flatten().all(|fresh| *fresh);
+            demand(state, MEASURED, measured);
+        }
+        Effect::Halt(Outcome::RolledBack { keep }) => {
+            demand(state, KEEP, state.memory.owed == Some(keep));
+            let first = program.first_unit(keep);
+            let as_before = (first..state.db.0.len()).all(|unit| as_before(world, state, unit));
+            demand(state, BEFORE, as_before);
+        }
+        Effect::Halt(Outcome::Stuck { .. } | Outcome::Paused) | Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) => {}
+    }
+}
+
+/// What was filled into a column that was there before stays: only the column could take it along.
+fn as_before(world: &World, state: &State, number: usize) -> bool {
+    let (_, unit) = world.program.units().nth(number).unwrap();
+    let stays = match &unit.down {
+        Down::CoveredBy(by) => world.program.find(by).is_some_and(|(by, ..)| state.memory.was[by] == Thing::Made),
+        Down::Op(_) | Down::Nothing { .. } | Down::Irreversible { .. } => false,
+    };
+    stays || state.db.0[number] == state.memory.was[number]
+}

@@ -1,0 +1,152 @@
+//! The small programs that the model explores, and what stood in the database before them.
+
+use tenantmig::{
+    checks::Gate,
+    engine::{Program, ProgramPhase},
+    plan::{OnFailure, Safety, ServerFacts},
+    sql::{Ident, Literal, QName, Stmt},
+    unit::{BackfillSpec, BackfillValue, Down, Lock, OnOrphan, Op, Probe, Unit, UnitId},
+};
+
+use super::database::Thing;
+
+/// One program with the database that it meets. Things are numbered like the units that make them.
+pub struct Case {
+    pub name: &'static str,
+    pub program: Program,
+    pub was: Vec<Thing>,
+}
+
+/// The kinds of units that differ for the machine or the shell.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// DDL in a transaction.
+    Tx,
+    /// The same, and no way back.
+    TxForGood,
+    /// A statement outside a transaction, with a wreck between nothing and all.
+    Autocommit,
+    /// The same, and no way back.
+    AutocommitForGood,
+    /// Batches that commit one by one, taken back together with the unit of this number.
+    FillOf(usize),
+    /// A query.
+    Assert,
+}
+
+use Kind::{Assert, Autocommit, AutocommitForGood, FillOf, Tx, TxForGood};
+use OnFailure::{Pause, Rollback, RollbackAll};
+use Thing::{Blocking, Made, Nothing, Theirs};
+
+/// Every case: together they have each kind of unit, each thing that may have stood there, and each `on_failure` in
+/// each place where it makes a difference.
+pub fn cases() -> Vec<Case> {
+    vec![
+        case(
+            "each kind of unit",
+            vec![
+                (Pause, 1, vec![(Tx, Nothing), (FillOf(0), Nothing)]),
+                (Rollback, 2, vec![(Autocommit, Nothing), (Autocommit, Made)]),
+                (RollbackAll, 0, vec![(Tx, Theirs), (Assert, Nothing)]),
+            ],
+        ),
+        case(
+            "a point of no return",
+            vec![
+                (Rollback, 1, vec![(Tx, Theirs), (Autocommit, Nothing)]),
+                (RollbackAll, 0, vec![(Tx, Nothing), (TxForGood, Nothing)]),
+                (Rollback, 1, vec![(Tx, Nothing), (TxForGood, Made)]),
+            ],
+        ),
+        case(
+            "a point of no return outside a transaction",
+            vec![
+                (RollbackAll, 1, vec![(Autocommit, Nothing)]),
+                (Rollback, 1, vec![(Tx, Made), (AutocommitForGood, Nothing)]),
+                (Pause, 0, vec![(Autocommit, Nothing), (Tx, Theirs)]),
+            ],
+        ),
+        case(
+            "something in the way",
+            vec![
+                (RollbackAll, 0, vec![(Autocommit, Nothing)]),
+                (Pause, 1, vec![(Tx, Blocking), (Tx, Nothing)]),
+                (Rollback, 1, vec![(Autocommit, Blocking), (Tx, Theirs)]),
+            ],
+        ),
+        case(
+            "a fill of a column that was there",
+            vec![
+                (Rollback, 1, vec![(Tx, Made), (FillOf(0), Nothing)]),
+                (Rollback, 0, vec![(Tx, Nothing), (FillOf(2), Nothing)]),
+                (Pause, 1, vec![(Autocommit, Nothing)]),
+            ],
+        ),
+    ]
+}
+
+type PhaseOf = (OnFailure, usize, Vec<(Kind, Thing)>);
+
+fn case(name: &'static str, phases: Vec<PhaseOf>) -> Case {
+    let was = phases.iter().flat_map(|(_, _, units)| units.iter().map(|(_, thing)| *thing)).collect();
+    let mut number = 0;
+    let phases = phases.into_iter().enumerate().map(|(p, (on_failure, gates, units))| {
+        let id = format!("p{p}");
+        let units = units.into_iter().map(|(kind, _)| {
+            number += 1;
+            unit(number - 1, kind)
+        });
+        ProgramPhase { id, on_failure, units: units.collect(), gates: (0..gates).map(gate).collect() }
+    });
+    let phases = phases.collect();
+    let program = Program {
+        plan: name.to_owned(),
+        server: ServerFacts::default(),
+        safety: Safety::default(),
+        tenancy: None,
+        phases,
+    };
+    Case { name, program, was }
+}
+
+/// The id of the unit with this number.
+pub fn id(number: usize) -> UnitId {
+    UnitId(format!("u{number}"))
+}
+
+/// A unit whose statements the simulated database understands: `MAKE 3`, `DROP 3`, `REPAIR 3`.
+pub fn unit(number: usize, kind: Kind) -> Unit {
+    let stmt = |verb: &str| Stmt::raw(format!("{verb} {number}"));
+    let probe = Probe::catalog(stmt("PROBE"));
+    let alone = || Op::Autocommit { stmt: stmt("MAKE"), repair: vec![stmt("REPAIR")] };
+    let for_good = || Down::Irreversible { why: "there is no way back".to_owned() };
+    let (up, down, probe) = match kind {
+        Tx => (Op::Tx(vec![stmt("MAKE")]), Down::tx([stmt("DROP")]), probe),
+        TxForGood => (Op::Tx(vec![stmt("MAKE")]), for_good(), probe),
+        Autocommit => {
+            let down = Op::Autocommit { stmt: stmt("DROP"), repair: vec![stmt("REPAIR")] };
+            (alone(), Down::Op(down), probe)
+        }
+        AutocommitForGood => (alone(), for_good(), probe),
+        FillOf(other) => (Op::Backfill(fill()), Down::CoveredBy(id(other)), Probe::Ledger),
+        Assert => (Op::Assert(stmt("ASSERT")), Down::nothing("it only asked"), Probe::Ledger),
+    };
+    let title = format!("unit {number}");
+    Unit { id: id(number), title, up, down, probe, lock: Lock::none(), loses: Some(format!("thing {number}")) }
+}
+
+fn fill() -> BackfillSpec {
+    BackfillSpec {
+        table: QName::parse("app.users").unwrap(),
+        column: Ident::new("tenant_id").unwrap(),
+        value: BackfillValue::Constant(Literal::new("1")),
+        only: None,
+        on_orphan: OnOrphan::Stop,
+        batch_rows: 100,
+    }
+}
+
+fn gate(number: usize) -> Gate {
+    let id = format!("g{number}");
+    Gate { title: id.clone(), id, kind: "model".to_owned(), query: Stmt::raw("GATE"), baseline: None, tables: vec![] }
+}

@@ -1,0 +1,331 @@
+//! The shell of the model: performs effects as the driver does, one small step at a time, so that a crash fits between.
+//!
+//! The driver holds the lease, so nobody else appends while it lives. A request of an operator therefore comes between two
+//! steps: whatever the driver held in memory is given up, the request is appended, and `next` is asked anew.
+
+use std::{
+    collections::HashSet,
+    hash::{Hash, Hasher},
+    sync::{Arc, Mutex},
+};
+
+use tenantmig::{
+    engine::{Destination, Effect, Event, Failure, Outcome, Program, Run, preview},
+    unit::{Op, Presence},
+};
+
+use super::{
+    database::{Database, Thing},
+    law,
+    program::{Case, id},
+};
+
+/// What does not change, and what was found out about states on the way.
+pub struct World {
+    pub program: Program,
+    pub was: Vec<Thing>,
+    /// Hashes of states from which the ways forward and back are known to be open.
+    pub open: [Mutex<HashSet<u64>>; 2],
+}
+
+/// One small step of anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// The driver goes on, and nothing goes wrong.
+    Step,
+    /// What the driver is about to do fails for good.
+    Fail,
+    /// The driver's process dies.
+    Crash,
+    Pause,
+    Resume,
+    Rollback(Destination),
+    /// Somebody removes by hand what stood in the way.
+    Clear,
+}
+
+/// What the driver is in the middle of. Lost in a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Hand {
+    Idle,
+    Doing(usize),
+    Undoing(usize),
+}
+
+/// The ledger, newest first: states share their past.
+#[derive(Debug, Clone, Default)]
+pub struct Log(Option<Arc<(Event, Log)>>);
+
+impl Log {
+    fn push(&mut self, event: Event) {
+        self.0 = Some(Arc::new((event, self.clone())));
+    }
+
+    pub fn events(&self) -> Vec<&Event> {
+        let newest_first = std::iter::successors(self.0.as_deref(), |(_, past)| past.0.as_deref());
+        let mut events: Vec<_> = newest_first.map(|(event, _)| event).collect();
+        events.reverse();
+        events
+    }
+}
+
+/// The machine, the database, the driver, and what the laws remember by themselves.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub run: Run,
+    pub log: Log,
+    pub db: Database,
+    hand: Hand,
+    pub crashes: u8,
+    pub failures: u8,
+    pub memory: law::Memory,
+    pub broken: Option<&'static str>,
+}
+
+/// Without the log: whatever happened, the future hangs on its fold alone, and that is `run` (a law says so). Two histories
+/// that lead to the same place are one state, which keeps their number finite although operators never tire.
+impl State {
+    fn place(&self) -> impl Hash + PartialEq + '_ {
+        (&self.run, &self.db, self.hand, self.crashes, self.failures, &self.memory, self.broken)
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.place().hash(hasher);
+    }
+}
+
+impl World {
+    pub fn new(case: Case) -> Self {
+        Self { program: case.program, was: case.was, open: Default::default() }
+    }
+}
+
+impl State {
+    pub fn new(world: &World) -> Self {
+        Self {
+            run: Run::new(&world.program),
+            log: Log::default(),
+            db: Database(world.was.clone()),
+            hand: Hand::Idle,
+            crashes: 0,
+            failures: 0,
+            memory: law::Memory::new(world),
+            broken: None,
+        }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.hand == Hand::Idle
+    }
+
+    /// Whether the driver is about to do something that can fail.
+    pub fn can_fail(&self, world: &World) -> bool {
+        match self.hand {
+            Hand::Idle => matches!(self.run.next(&world.program), Effect::Gate(..)),
+            Hand::Doing(unit) => self.db.0[unit] != Thing::Made,
+            Hand::Undoing(_) => true,
+        }
+    }
+
+    /// Takes one step; false when nothing comes of it.
+    pub fn act(&mut self, world: &World, action: Action) -> bool {
+        let was = self.clone();
+        match action {
+            Action::Step => self.step(world),
+            Action::Fail => self.fail(world),
+            Action::Crash => {
+                self.crashes += 1;
+                self.hand = Hand::Idle;
+                self.run = law::fold(world, self).unwrap_or_else(|_| Run::new(&world.program));
+            }
+            Action::Pause => self.request(world, Event::Paused { why: "asked to".to_owned() }),
+            Action::Resume => self.request(world, Event::Resumed),
+            Action::Rollback(to) => {
+                law::check_preview(world, self, to);
+                let keep = world.program.keep_name(to.0).to_owned();
+                self.request(world, Event::RollbackRequested { keep });
+            }
+            Action::Clear => self.memory.clear_the_way(&mut self.db),
+        }
+        law::check(world, &was, self);
+        *self != was
+    }
+
+    fn step(&mut self, world: &World) {
+        match self.hand {
+            Hand::Idle => self.begin(world),
+            Hand::Doing(unit) => self.doing(world, unit),
+            Hand::Undoing(unit) => self.undoing(world, unit),
+        }
+    }
+
+    fn begin(&mut self, world: &World) {
+        match self.run.next(&world.program) {
+            Effect::Do(unit) => {
+                self.append(world, Event::Started { unit: id(unit), before: self.db.probe(&world.program, unit) });
+                self.hand = Hand::Doing(unit);
+            }
+            Effect::Undo(unit) => {
+                self.append(world, Event::UndoStarted { unit: id(unit) });
+                self.hand = Hand::Undoing(unit);
+            }
+            Effect::Gate(p, g) => {
+                let (phase, gate) = gate_names(world, p, g);
+                self.append(world, Event::GatePassed { phase, gate });
+            }
+            Effect::Halt(_) => {}
+        }
+    }
+
+    fn doing(&mut self, world: &World, number: usize) {
+        let (_, unit) = world.program.units().nth(number).unwrap();
+        // What was recorded decides, not what stands there a moment later: an undo will go by it too.
+        let adopted = match self.run.unit(number).before().map(|before| before.presence) {
+            Some(Presence::Conflict) | None => return self.give_up(world, number),
+            Some(Presence::Present) => true,
+            Some(Presence::Absent | Presence::Partial) => false,
+        };
+        let thing = self.db.0[number];
+        match &unit.up {
+            _ if adopted || thing == Thing::Made => {}
+            // All of it and the outcome are one transaction.
+            Op::Tx(stmts) => stmts.iter().for_each(|stmt| self.db.run(&world.program, stmt)),
+            Op::Autocommit { stmt, .. } if thing == Thing::Wreck => return self.db.run(&world.program, stmt),
+            // The last batch and the outcome are one transaction.
+            Op::Backfill(_) if thing == Thing::Wreck => self.db.0[number] = Thing::Made,
+            Op::Autocommit { .. } | Op::Backfill(_) => {
+                self.db.0[number] = Thing::Wreck;
+                return;
+            }
+            Op::Assert(_) => {}
+        }
+        self.append(world, Event::Succeeded { unit: unit.id.clone(), rows: None });
+        self.hand = Hand::Idle;
+    }
+
+    fn undoing(&mut self, world: &World, number: usize) {
+        let keep = self.run.mode().keep().unwrap_or_default();
+        let (_, unit) = world.program.units().nth(number).unwrap();
+        let adopted = self.run.unit(number).before().is_some_and(|before| before.is_untouched());
+        if let (Op::Autocommit { repair, .. }, Thing::Wreck, false) = (&unit.up, self.db.0[number], adopted) {
+            return repair.iter().for_each(|stmt| self.db.run(&world.program, stmt));
+        }
+        let shown = preview(&world.program, &self.run, Destination(keep)).ok();
+        let Some(undo) = shown.and_then(|shown| shown.undos.into_iter().find(|undo| undo.unit == unit.id)) else {
+            return law::breaks(self, law::PREVIEW);
+        };
+        if undo.nothing.is_none() && !(undo.autocommit && self.db.0[number] == Thing::Nothing) {
+            undo.sql.iter().for_each(|stmt| self.db.run(&world.program, stmt));
+            if undo.autocommit {
+                return;
+            }
+        }
+        self.append(world, Event::Undone { unit: unit.id.clone() });
+        self.hand = Hand::Idle;
+    }
+
+    fn fail(&mut self, world: &World) {
+        self.failures += 1;
+        match self.hand {
+            Hand::Idle => {
+                if let Effect::Gate(p, g) = self.run.next(&world.program) {
+                    let (phase, gate) = gate_names(world, p, g);
+                    self.append(world, Event::GateFailed { phase, gate, findings: vec![] });
+                }
+            }
+            Hand::Doing(unit) => self.give_up(world, unit),
+            Hand::Undoing(unit) => {
+                self.append(world, Event::UndoFailed { unit: id(unit), failure: Failure::new("it failed") });
+                self.hand = Hand::Idle;
+            }
+        }
+    }
+
+    fn give_up(&mut self, world: &World, unit: usize) {
+        self.append(world, Event::Failed { unit: id(unit), failure: Failure::new("it failed") });
+        self.hand = Hand::Idle;
+    }
+
+    /// What an operator asks for. A refusal is told and leaves no trace.
+    fn request(&mut self, world: &World, event: Event) {
+        let mut asked = self.run.clone();
+        let verdict = asked.apply(&world.program, &event);
+        law::check_verdict(world, self, &event, verdict.is_ok());
+        if verdict.is_ok() {
+            self.hand = Hand::Idle;
+            self.append(world, event);
+        } else if asked != self.run {
+            law::breaks(self, law::REFUSED);
+        }
+    }
+
+    fn append(&mut self, world: &World, event: Event) {
+        law::check_event(world, self, &event);
+        let mode = self.run.mode().clone();
+        if self.run.apply(&world.program, &event).is_err() {
+            law::breaks(self, law::LEGAL);
+        }
+        law::remember(world, self, &event, &mode);
+        self.log.push(event);
+    }
+
+    /// Whether the run, left alone from here, comes to the end (or, when asked, back to the start): no step leads into a
+    /// place without a way out, however often it is resumed.
+    pub fn comes_to(&self, world: &World, end: Outcome) -> bool {
+        let known = &world.open[usize::from(end != Outcome::Completed)];
+        let mut state = self.clone();
+        let mut passed = HashSet::new();
+        if end != Outcome::Completed && state.run.irreversible(&world.program, 0).is_some() {
+            return true;
+        }
+        while state.broken.is_none() && state.run.next(&world.program) != Effect::Halt(end) {
+            let place = {
+                let mut hasher = std::hash::DefaultHasher::new();
+                state.hash(&mut hasher);
+                hasher.finish()
+            };
+            if known.lock().unwrap().contains(&place) {
+                break;
+            }
+            if !passed.insert(place) {
+                return false;
+            }
+            let action = match state.run.next(&world.program) {
+                _ if end != Outcome::Completed && state.run.mode().keep() != Some(0) => {
+                    Action::Rollback(Destination(0))
+                }
+                Effect::Halt(Outcome::Paused) if state.db.0.contains(&Thing::Blocking) => Action::Clear,
+                Effect::Halt(_) => Action::Resume,
+                Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) => Action::Step,
+            };
+            state.act(world, action);
+        }
+        known.lock().unwrap().extend(passed);
+        true
+    }
+
+    /// A counterexample, readable.
+    pub fn story(&self, actions: &[Action]) -> String {
+        let events: Vec<_> = self.log.events().into_iter().map(|event| format!("{event:?}")).collect();
+        format!(
+            "  steps: {actions:?}\n  ledger:\n    {}\n  run: {:?}\n  database: {:?}\n  broken: {:?}",
+            events.join("\n    "),
+            self.run,
+            self.db,
+            self.broken
+        )
+    }
+}
+
+fn gate_names(world: &World, p: usize, g: usize) -> (String, String) {
+    let phase = &world.program.phases[p];
+    (phase.id.clone(), phase.gates[g].id.clone())
+}
