@@ -9,6 +9,6 @@ mod stmt;
 
 pub use expr::{Expr, TypeName};
 pub use ident::{Ident, IdentError, QName};
-pub use lex::{LexError, Statement, split};
+pub use lex::{LexError, Statement, mask, split};
 pub use literal::Literal;
 pub use stmt::{List, SqlPart, Stmt, part};

@@ -93,6 +93,9 @@ macro_rules! kinds {
 
 kinds! {
     add_column => AddColumn,
+    enable_rls => EnableRls,
+    force_rls => ForceRls,
+    assert => Assert,
 }
 
 /// The database that every EXAMPLE works on. Plain SQL, run once by an owner who is no superuser.
