@@ -93,6 +93,7 @@ macro_rules! kinds {
 
 kinds! {
     add_column => AddColumn,
+    create_policy => CreatePolicy,
     enable_rls => EnableRls,
     force_rls => ForceRls,
     assert => Assert,
