@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::StepKind;
 use crate::{
     plan::{Lowering, Site},
-    sql::{Expr, Stmt, mask},
+    sql::{Expr, Stmt, words},
     unit::{Down, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
@@ -40,15 +40,13 @@ impl StepKind for Assert {
     }
 
     fn check(&mut self, site: &mut Site<'_>) {
-        let masked = mask(self.sql.as_str()).to_ascii_uppercase();
-        let words: Vec<&str> =
-            masked.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty()).collect();
-        if !words.first().is_some_and(|first| QUERIES.contains(first)) {
+        let words = words(self.sql.as_str());
+        if !words.first().is_some_and(|first| QUERIES.contains(&first.as_str())) {
             site.error("sql", "TM0270", "an assert is a query of one boolean")
                 .help("write it as a query: \"SELECT count(*) = 0 FROM …\"");
         }
         // FOR UPDATE locks rows and changes none, but a check that makes writers wait is no check either.
-        if let Some(change) = words.iter().find(|word| CHANGES.contains(word)) {
+        if let Some(change) = words.iter().find(|word| CHANGES.contains(&word.as_str())) {
             site.error("sql", "TM0271", format!("an assert changes nothing, and this one has {change} in it"))
                 .help("use a step of the kind `sql`, with its `down`, for what changes the database");
         }

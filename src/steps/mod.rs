@@ -96,6 +96,7 @@ kinds! {
     create_policy => CreatePolicy,
     enable_rls => EnableRls,
     force_rls => ForceRls,
+    sql => Sql,
     assert => Assert,
 }
 
