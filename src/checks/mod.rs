@@ -76,4 +76,7 @@ macro_rules! kinds {
 
 kinds! {
     nulls => Nulls,
+    orphans => Orphans,
+    invalid_indexes => InvalidIndexes,
+    row_count => RowCount,
 }

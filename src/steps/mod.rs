@@ -93,6 +93,7 @@ macro_rules! kinds {
 
 kinds! {
     add_column => AddColumn,
+    backfill => Backfill,
     create_policy => CreatePolicy,
     enable_rls => EnableRls,
     force_rls => ForceRls,
