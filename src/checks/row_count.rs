@@ -80,7 +80,7 @@ impl CheckKind for RowCount {
             ));
         }
         Gate {
-            id: format!("row_count:{table}"),
+            id: format!("row_count:{table} [{}]", said.join(", ")),
             kind: "row_count".to_owned(),
             title: format!("{table} has the rows expected: {}", said.join(", ")),
             query: self.query(&count, &tests),

@@ -327,7 +327,8 @@ fn arguments(rest: &str) -> usize {
 /// The twin has the table's name and not its schema, so `schema.table.column` would not be found there.
 fn check_own_table(key: &str, expr: &Expr, table: &QName, site: &mut Site<'_>) {
     let (full, short) = (sql!("{}.", table).to_string(), sql!("{}.", table.name).to_string());
-    if expr.as_str().contains(&full) {
+    let starts = |at: usize| !expr.as_str()[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    if expr.as_str().match_indices(&full).any(|(at, _)| starts(at)) {
         site.error(key, "TM0267", format!("the policy's own columns are written without the schema, not as `{full}…`"))
             .help(format!("write `{short}column` or only the column"));
     }
@@ -363,7 +364,8 @@ mod tests {
         check("", "using = 'true'\nas = 'restrictive'", &[]);
         check("", "using = 'a = 1'\nwith_check = ' TRUE '", &["TM0263"]);
         check("", "using = 'a'\nto = ['public', 'app_rw']", &["TM0266"]);
-        check("", "using = 'a = app.trades.b'", &["TM0267"]);
+        check("", "using = 'a = app.trades.b OR myapp.trades.b'", &["TM0267"]);
+        check("", "using = 'a = myapp.trades.b'", &[]);
         check("", "using = 'a'\nas = 'open'", &["TM0103"]);
     }
 

@@ -292,6 +292,10 @@ fn lock(statement: &Statement) -> Lock {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let changes = |w: &&str| ["INSERT", "UPDATE", "DELETE", "MERGE"].contains(w);
     let (level, hold) = match words.as_slice() {
+        ["VACUUM", ..] if !words.contains(&"FULL") => (LockLevel::ShareUpdateExclusive, Hold::Scan),
+        _ if is_alone(&statement.text) && words.contains(&"CONCURRENTLY") => {
+            (LockLevel::ShareUpdateExclusive, Hold::Scan)
+        }
         ["INSERT" | "UPDATE" | "DELETE" | "MERGE" | "COPY", ..] => (LockLevel::RowExclusive, Hold::Scan),
         ["SELECT" | "WITH", ..] if words.iter().any(changes) => (LockLevel::RowExclusive, Hold::Scan),
         ["SELECT" | "WITH" | "VALUES" | "TABLE" | "EXPLAIN", ..] => (LockLevel::AccessShare, Hold::Scan),
@@ -375,6 +379,8 @@ mod tests {
         assert_eq!(level("SELECT 'UPDATE'"), LockLevel::AccessShare);
         assert_eq!(level("WITH d AS (DELETE FROM t) SELECT 1"), LockLevel::RowExclusive);
         assert_eq!(level("ALTER TABLE t ADD a int"), LockLevel::AccessExclusive);
+        assert_eq!(level("DROP INDEX CONCURRENTLY i"), LockLevel::ShareUpdateExclusive);
+        assert_eq!(level("VACUUM (FULL) t"), LockLevel::AccessExclusive);
         assert_eq!(level("DO $$ $$"), LockLevel::AccessExclusive);
     }
 }
