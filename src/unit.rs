@@ -109,9 +109,12 @@ impl Before {
         Self { presence: Presence::Absent, found: None, restore: Vec::new() }
     }
 
-    /// The deed was there before us, so neither doing nor undoing touches it.
-    pub fn is_adopted(&self) -> bool {
-        self.presence == Presence::Present
+    /// The deed was there before us, or something else stands in its place: neither doing nor undoing touches it.
+    pub fn is_untouched(&self) -> bool {
+        match self.presence {
+            Presence::Present | Presence::Conflict => true,
+            Presence::Absent | Presence::Partial => false,
+        }
     }
 }
 

@@ -36,6 +36,9 @@ pub trait CheckKind: Debug + Send + Sync {
     fn lower(&self) -> Gate;
 }
 
+/// Reads a table of the plan, `kind` taken out.
+type Parse = fn(Spanned<DeTable<'_>>) -> Result<Box<dyn CheckKind>, toml::de::Error>;
+
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
@@ -44,7 +47,7 @@ pub struct Kind {
     pub example: &'static str,
     /// The file's text; its top comment is the documentation.
     pub source: &'static str,
-    parse: fn(Spanned<DeTable<'_>>) -> Result<Box<dyn CheckKind>, toml::de::Error>,
+    parse: Parse,
 }
 
 impl Kind {

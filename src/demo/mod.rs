@@ -1,1 +1,11 @@
 //! The throwaway cluster and what the demo does on it.
+
+pub mod cluster;
+pub mod cluster_error;
+mod cluster_home;
+mod data_template;
+mod postmaster;
+mod process_table;
+pub mod server_binaries;
+pub mod server_install;
+pub mod server_user;

@@ -1,1 +1,27 @@
-//! driver
+//! The shell around the machine: asks it for the next effect, performs it, records what happened, tells the reporters.
+
+mod attempt;
+mod backfill;
+mod drive;
+mod error;
+mod gate;
+mod heartbeat;
+mod journal;
+mod open;
+mod perform;
+mod preflight;
+mod shell;
+mod stop;
+mod undo;
+mod verify;
+
+pub use drive::{Rest, drive};
+pub use error::DriveError;
+pub use gate::{Measured, measure};
+pub use heartbeat::Lease;
+pub use journal::Journal;
+pub use open::{Access, Request, begin, find, reopen};
+pub use preflight::{hidden, preflight};
+pub use shell::{Shell, Tell};
+pub use stop::{Signal, Stop};
+pub use verify::{Verdict, Verified, verify};

@@ -1,1 +1,15 @@
+//! The state machine: a program, the events that happened to it, and the one next effect. Pure: no clock, no I/O, no chance.
 
+mod event;
+mod next;
+mod notice;
+mod program;
+mod rollback;
+mod run;
+
+pub use event::{Event, Failure, Finding};
+pub use next::{Effect, Outcome};
+pub use notice::{Blocker, Notice};
+pub use program::{Program, ProgramPhase, lower};
+pub use rollback::{Destination, Preview, Undo, preview};
+pub use run::{Illegal, Mode, Run, UnitState};

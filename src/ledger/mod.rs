@@ -1,1 +1,18 @@
-//! ledger
+//! The ledger: tenantmig's own tables in the target database. Runs, events, progress and the lease live here.
+
+mod append;
+mod error;
+mod lease;
+mod load;
+mod progress;
+mod schema;
+
+pub use append::{NewRun, Place, append, create_run};
+pub use error::LedgerError;
+pub use lease::{
+    Acquired, HEARTBEAT, HEARTBEAT_LOST, Holder, LEASE, Purpose, acquire, fence, force_release, heartbeat, holder,
+    release,
+};
+pub use load::{Recorded, RunRecord, events, latest, load, runs};
+pub use progress::{Cursor, Progress, advance, cursor, estimate, progress};
+pub use schema::{exists, install, uninstall, version};

@@ -1,1 +1,17 @@
 //! The only user of tokio-postgres: connections, sessions, statements, the catalogue.
+
+pub mod batch;
+mod blockers;
+pub mod connect;
+mod fault;
+pub mod fingerprint;
+mod preflight;
+mod probe;
+pub mod settings;
+mod transaction;
+
+pub use blockers::{blockers, old_transactions};
+pub use fault::{Class, Fault};
+pub use preflight::{Lack, lacks, rls_hides};
+pub use probe::probe;
+pub use transaction::{Bounds, in_transaction};

@@ -47,6 +47,9 @@ pub enum Object {
     Column(QName, Ident),
 }
 
+/// Reads a table of the plan, `kind` taken out.
+type Parse = fn(Spanned<DeTable<'_>>) -> Result<Box<dyn StepKind>, toml::de::Error>;
+
 /// One row of the table: a kind's name, its example, its file, and how to read it.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
@@ -55,7 +58,7 @@ pub struct Kind {
     pub example: &'static str,
     /// The file's text; its top comment is the documentation.
     pub source: &'static str,
-    parse: fn(Spanned<DeTable<'_>>) -> Result<Box<dyn StepKind>, toml::de::Error>,
+    parse: Parse,
 }
 
 impl Kind {

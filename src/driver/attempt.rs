@@ -1,0 +1,136 @@
+//! The one place that tries again: by the class of the fault, a bounded number of times, with a growing, jittered pause.
+
+use std::time::Duration;
+
+use rand::Rng;
+use tokio_postgres::Client;
+
+use super::{
+    error::DriveError,
+    shell::{Shell, millis},
+};
+use crate::{
+    engine::{Blocker, Event, Notice},
+    pg::{self, Bounds, Class, Fault},
+    sql::Stmt,
+    unit::{Lock, LockLevel},
+};
+
+/// The first pause after a lock was not had; doubles up to the longest.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+const PAUSE_LONGEST: Duration = Duration::from_secs(5);
+
+impl Shell {
+    /// Runs `work` with its outcome in one transaction, again and again while its locks are not had.
+    pub async fn attempt(
+        &mut self,
+        lock: &Lock,
+        bounds: Bounds,
+        work: impl AsyncFn(&Client) -> Result<Event, DriveError>,
+    ) -> Result<(), DriveError> {
+        let mut number = 0;
+        loop {
+            number += 1;
+            self.wait_for_old_transactions(lock, number).await?;
+            let (watch, sampled) = self.watch_blockers(bounds.lock);
+            let done = self.record_with(bounds, async |client: &Client| Ok(((), work(client).await?))).await;
+            watch.abort();
+            let Err(error) = done else { return Ok(()) };
+            self.try_again(error, number, sampled.take(), "the lock").await?;
+        }
+    }
+
+    /// After a failure: waits when trying again may help and the budget allows it; gives the error back otherwise.
+    pub async fn try_again(
+        &self,
+        error: DriveError,
+        number: u32,
+        blockers: Vec<Blocker>,
+        what: &str,
+    ) -> Result<(), DriveError> {
+        let budget = self.safety().lock_retries;
+        if error.class() != Some(Class::Transient) || number > budget {
+            return Err(error);
+        }
+        let pause = pause(number);
+        self.say(Notice::LockWait {
+            statement: format!("{what}: {error}"),
+            attempt: number,
+            attempts: budget + 1,
+            blockers,
+            again_in_ms: millis(pause),
+        });
+        self.stop.sleep(pause).await
+    }
+
+    /// A lock that everybody would queue behind is not asked for while an old transaction holds the table.
+    async fn wait_for_old_transactions(&self, lock: &Lock, number: u32) -> Result<(), DriveError> {
+        if lock.level < LockLevel::Share || number > self.safety().lock_retries {
+            return Ok(());
+        }
+        let age = self.safety().max_xact_age.duration();
+        let mut tried = number;
+        loop {
+            let old = pg::old_transactions(&self.monitor.client, &lock.on, age).await?;
+            if old.is_empty() || tried > self.safety().lock_retries {
+                return Ok(());
+            }
+            let pause = pause(tried);
+            self.say(Notice::LockWait {
+                statement: format!("{} would queue behind a transaction older than {} s", lock.level, age.as_secs()),
+                attempt: tried,
+                attempts: self.safety().lock_retries + 1,
+                blockers: old,
+                again_in_ms: millis(pause),
+            });
+            self.stop.sleep(pause).await?;
+            tried += 1;
+        }
+    }
+
+    /// Samples, shortly before the lock is given up, who holds it: afterwards nobody can be asked.
+    fn watch_blockers(&self, lock_timeout: Duration) -> (tokio::task::JoinHandle<()>, Sample) {
+        let sample = Sample::default();
+        let (shared, pid, early) = (sample.clone(), self.work.backend_pid, lock_timeout.mul_f64(0.7));
+        let monitor = self.monitor.clone();
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(early).await;
+            match pg::blockers(&monitor.client, pid).await {
+                Ok(found) => shared.put(found),
+                Err(fault) => tracing::debug!("who holds the lock cannot be told: {fault}"),
+            }
+        });
+        (task, sample)
+    }
+}
+
+/// What the watcher saw.
+#[derive(Debug, Clone, Default)]
+struct Sample(std::sync::Arc<std::sync::Mutex<Vec<Blocker>>>);
+
+impl Sample {
+    fn put(&self, found: Vec<Blocker>) {
+        if let Ok(mut slot) = self.0.lock() {
+            *slot = found;
+        }
+    }
+
+    fn take(&self) -> Vec<Blocker> {
+        self.0.lock().map(|mut slot| std::mem::take(&mut *slot)).unwrap_or_default()
+    }
+}
+
+/// Half to all of 250 ms · 2ⁿ, at most 5 s: the jitter keeps several tools from knocking at the same moment.
+fn pause(number: u32) -> Duration {
+    let full = PAUSE_FIRST.saturating_mul(1 << number.saturating_sub(1).min(8)).min(PAUSE_LONGEST);
+    full.mul_f64(rand::rng().random_range(0.5..=1.0))
+}
+
+/// The statements of a transaction, one after the other, so that an error names its own.
+pub async fn execute(client: &Client, stmts: &[Stmt]) -> Result<(), DriveError> {
+    for stmt in stmts {
+        let done = client.batch_execute(stmt.as_str()).await;
+        done.map_err(|error| Fault::from(error).in_statement(stmt.as_str()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! The loop: the machine names the next effect, the shell performs it, until the machine rests.
+
+use super::{error::DriveError, shell::Shell};
+use crate::{
+    engine::{Effect, Notice, Outcome},
+    pg::Class,
+};
+
+/// How often in a row a lost connection may interrupt the same effect before the run is left for `resume`.
+const LOSSES_MAX: u32 = 5;
+
+/// Where the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// The machine came to rest.
+    At(Outcome),
+    /// The phases that were asked for are done; more of the plan is left.
+    Reached { phases: usize },
+}
+
+/// Drives the run until it rests, or until the first `until` phases are done.
+pub async fn drive(shell: &mut Shell, until: Option<usize>) -> Result<Rest, DriveError> {
+    let mut phase = None;
+    let mut losses = 0;
+    loop {
+        shell.stop.check()?;
+        let effect = shell.journal.next();
+        if let Some(rest) = rest(shell, effect, until) {
+            return Ok(rest);
+        }
+        enter(shell, effect, &mut phase);
+        let result = match effect {
+            Effect::Do(unit) => shell.up(unit).await,
+            Effect::Undo(unit) => shell.down(unit).await,
+            Effect::Gate(p, gate) => shell.gate(p, gate).await,
+            Effect::Halt(_) => Ok(()),
+        };
+        match result {
+            Ok(()) => losses = 0,
+            // Whether the last transaction committed is not known here; the ledger knows.
+            Err(DriveError::Server(fault)) if fault.class == Class::Ambiguous && losses < LOSSES_MAX => {
+                losses += 1;
+                shell.stop.check()?;
+                shell.reconnect(&fault).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn rest(shell: &Shell, effect: Effect, until: Option<usize>) -> Option<Rest> {
+    let beyond = |p: usize| until.is_some_and(|phases| p >= phases);
+    match effect {
+        Effect::Halt(outcome) => {
+            shell.say(Notice::Closed { outcome });
+            Some(Rest::At(outcome))
+        }
+        Effect::Do(unit) => shell
+            .journal
+            .record
+            .program
+            .units()
+            .nth(unit)
+            .filter(|(p, _)| beyond(*p))
+            .and(until)
+            .map(|phases| Rest::Reached { phases }),
+        Effect::Gate(p, _) => until.filter(|_| beyond(p)).map(|phases| Rest::Reached { phases }),
+        Effect::Undo(_) => None,
+    }
+}
+
+/// Tells when another phase is entered.
+fn enter(shell: &Shell, effect: Effect, current: &mut Option<usize>) {
+    let program = &shell.journal.record.program;
+    let phase = match effect {
+        Effect::Do(unit) | Effect::Undo(unit) => program.units().nth(unit).map(|(p, _)| p),
+        Effect::Gate(p, _) => Some(p),
+        Effect::Halt(_) => None,
+    };
+    if let Some(p) = phase.filter(|p| *current != Some(*p)) {
+        shell.say(Notice::Phase { id: program.phases[p].id.clone(), number: p + 1, of: program.phases.len() });
+        *current = phase;
+    }
+}

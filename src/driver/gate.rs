@@ -1,0 +1,76 @@
+//! Measures gates. A gate that cannot be measured does not pass.
+
+use tokio_postgres::{Client, types::Type};
+
+use super::{error::DriveError, shell::Shell};
+use crate::{
+    checks::Gate,
+    engine::{Event, Finding, Notice},
+    pg::{Bounds, Class, Fault, connect::Connection, in_transaction},
+};
+
+/// What measuring a gate gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Measured {
+    Passed,
+    Failed(Vec<Finding>),
+    /// The role may not see what the gate asks for.
+    Unmeasurable(String),
+}
+
+impl Shell {
+    /// Measures gate `number` of phase `p` and records what it says.
+    pub async fn gate(&mut self, p: usize, number: usize) -> Result<(), DriveError> {
+        let phase = &self.journal.record.program.phases[p];
+        let (id, gate) = (phase.id.clone(), phase.gates[number].clone());
+        self.say(Notice::Gate { phase: id.clone(), title: gate.title.clone() });
+        let baseline = self.journal.record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64);
+        let event = match measure(&self.work, self.bounds(), &gate, baseline).await {
+            Ok(Measured::Passed) => Event::GatePassed { phase: id, gate: gate.id },
+            Ok(Measured::Failed(findings)) => Event::GateFailed { phase: id, gate: gate.id, findings },
+            Ok(Measured::Unmeasurable(why)) => {
+                Event::GateFailed { phase: id, gate: gate.id, findings: vec![unmeasured(why)] }
+            }
+            Err(DriveError::Server(fault)) if fault.class != Class::Ambiguous => {
+                self.stop.check()?;
+                Event::GateFailed { phase: id, gate: gate.id, findings: vec![unmeasured(fault.to_string())] }
+            }
+            Err(error) => return Err(error),
+        };
+        self.record(event).await
+    }
+}
+
+fn unmeasured(why: String) -> Finding {
+    Finding { what: format!("the gate could not be measured: {why}"), count: 0, example: None }
+}
+
+/// Runs a gate's query in a read-only transaction. `baseline` is the value measured when the run began.
+pub async fn measure(
+    connection: &Connection,
+    bounds: Bounds,
+    gate: &Gate,
+    baseline: Option<i64>,
+) -> Result<Measured, DriveError> {
+    let rows = in_transaction(connection, bounds, async |client: &Client| {
+        client.batch_execute("SET TRANSACTION READ ONLY").await?;
+        let params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)] =
+            if gate.baseline.is_some() { &[(&baseline, Type::INT8)] } else { &[] };
+        let rows = client.query_typed(gate.query.as_str(), params).await;
+        Ok::<_, DriveError>(rows.map_err(|error| Fault::from(error).in_statement(gate.query.as_str()))?)
+    })
+    .await;
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(DriveError::Server(fault)) if fault.class == Class::Privilege => {
+            let hint = "under FORCE ROW LEVEL SECURITY only a role with BYPASSRLS sees every row";
+            return Ok(Measured::Unmeasurable(format!("{fault}; {hint}")));
+        }
+        Err(error) => return Err(error),
+    };
+    let findings = rows
+        .iter()
+        .map(|row| Ok(Finding { what: row.try_get(0)?, count: row.try_get(1)?, example: row.try_get(2)? }))
+        .collect::<Result<Vec<_>, DriveError>>()?;
+    Ok(if findings.is_empty() { Measured::Passed } else { Measured::Failed(findings) })
+}

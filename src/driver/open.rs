@@ -1,0 +1,235 @@
+//! Opens a run: the ledger, the lease, the sessions, and the run that the command means.
+
+use tokio_postgres::{Client, types::Type};
+use uuid::Uuid;
+
+use super::{
+    error::DriveError,
+    heartbeat::Lease,
+    journal::Journal,
+    shell::{Shell, Tell, sessions},
+    stop::Stop,
+};
+use crate::{
+    engine::{Effect, Event, Outcome, Program, Run},
+    ledger::{self, NewRun, Place, Purpose, RunRecord},
+    pg::{Bounds, connect::Connection, in_transaction, settings::Settings},
+    plan::Safety,
+    sql::Ident,
+};
+
+/// Who works where.
+#[derive(Clone)]
+pub struct Access {
+    pub settings: Settings,
+    /// The ledger's schema.
+    pub schema: Ident,
+    pub host: String,
+    pub tell: Tell,
+    pub stop: Stop,
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("schema", &self.schema).field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// A plan that is to be applied.
+#[derive(Debug)]
+pub struct Request<'a> {
+    pub path: Option<&'a str>,
+    pub text: &'a str,
+    pub fingerprint: &'a str,
+    pub program: &'a Program,
+    pub purpose: Purpose,
+}
+
+/// Opens the run of this plan: the one that is under way, or a new one. Nothing else is changed.
+pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
+    let safety = &request.program.safety;
+    let (mut work, monitor) = sessions(&access.settings, safety).await?;
+    refuse_pooler(&work)?;
+    install(access, &mut work).await?;
+    let lease = Lease::take(&access.settings, &access.schema, &access.host, request.purpose, &access.stop).await?;
+    let result = async {
+        let run = match choose(&work.client, access, request).await? {
+            Some(run) => run,
+            None => create(access, &work, &lease, request).await?,
+        };
+        let place = place(access, &lease, run);
+        let journal = Journal::read(&work.client, place).await?;
+        Ok(Shell {
+            settings: access.settings.clone(),
+            work,
+            monitor,
+            journal,
+            tell: access.tell.clone(),
+            stop: access.stop.clone(),
+        })
+    }
+    .await;
+    match result {
+        Ok(shell) => Ok((shell, lease)),
+        Err(error) => {
+            lease.give_back().await;
+            Err(error)
+        }
+    }
+}
+
+/// Opens a run that is in the ledger, by the ledger alone: the newest, or the one named.
+pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
+    let (work, monitor) = sessions(&access.settings, &Safety::default()).await?;
+    refuse_pooler(&work)?;
+    let record = find(&work.client, &access.schema, run).await?;
+    let lease = Lease::take(&access.settings, &access.schema, &access.host, purpose, &access.stop).await?;
+    let place = place(access, &lease, record.id);
+    match Journal::read(&work.client, place).await {
+        Ok(journal) => {
+            let shell = Shell {
+                settings: access.settings.clone(),
+                work,
+                monitor,
+                journal,
+                tell: access.tell.clone(),
+                stop: access.stop.clone(),
+            };
+            Ok((shell, lease))
+        }
+        Err(error) => {
+            lease.give_back().await;
+            Err(error)
+        }
+    }
+}
+
+/// The newest run, or the one named.
+pub async fn find(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<RunRecord, DriveError> {
+    if !ledger::exists(client, schema).await? {
+        return Err(DriveError::Ledger(ledger::LedgerError::Missing));
+    }
+    let record = match run {
+        Some(id) => ledger::load(client, schema, id).await?,
+        None => ledger::latest(client, schema).await?,
+    };
+    record.ok_or(DriveError::Ledger(ledger::LedgerError::Missing))
+}
+
+fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
+    Place { schema: access.schema.clone(), run, epoch: lease.acquired.epoch, host: access.host.clone() }
+}
+
+fn refuse_pooler(work: &Connection) -> Result<(), DriveError> {
+    if !work.pooled {
+        return Ok(());
+    }
+    Err(DriveError::Refused {
+        what: "a connection pooler stands between: its sessions are not ours, so lock timeouts would leak to the application".to_owned(),
+        advice: "connect to the server itself: give its own host and port with --host and -p".to_owned(),
+        exit: 4,
+    })
+}
+
+async fn install(access: &Access, work: &mut Connection) -> Result<(), DriveError> {
+    let spec = crate::pg::connect::SessionSpec::new("tenantmig install", std::time::Duration::from_secs(10));
+    let mut guard = crate::pg::connect::connect(&access.settings, &spec).await?;
+    Ok(ledger::install(&mut work.client, &mut guard.client, &access.schema).await?)
+}
+
+/// The run of this plan that goes on; `None` when a new one is due; refused when another plan is in the way.
+async fn choose(client: &Client, access: &Access, request: &Request<'_>) -> Result<Option<Uuid>, DriveError> {
+    for record in ledger::runs(client, &access.schema).await?.into_iter().rev() {
+        let events = ledger::events(client, &access.schema, record.id).await?;
+        let run = Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?;
+        let untouched = run.is_untouched();
+        let same_plan = record.plan == request.program.plan;
+        if same_plan && record.fingerprint == request.fingerprint {
+            return Ok(Some(record.id));
+        }
+        if untouched {
+            continue;
+        }
+        if same_plan {
+            return Err(changed(&record, request));
+        }
+        match run.next(&record.program) {
+            Effect::Halt(Outcome::Completed) => {}
+            Effect::Halt(Outcome::RolledBack { .. } | Outcome::Stuck { .. } | Outcome::Paused)
+            | Effect::Do(_)
+            | Effect::Undo(_)
+            | Effect::Gate(..) => {
+                return Err(DriveError::Refused {
+                    what: format!("the plan `{}` is not finished here ({})", record.plan, run.mode().word()),
+                    advice: "look with: tenantmig status; then tenantmig resume, or tenantmig rollback --to start"
+                        .to_owned(),
+                    exit: 4,
+                });
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn changed(record: &RunRecord, request: &Request<'_>) -> DriveError {
+    let short = |fingerprint: &str| fingerprint.get(..12).unwrap_or(fingerprint).to_owned();
+    DriveError::Refused {
+        what: format!(
+            "the plan `{}` was changed since it was applied here (fingerprint {} in the ledger, {} now)",
+            record.plan,
+            short(&record.fingerprint),
+            short(request.fingerprint)
+        ),
+        advice: "apply the plan as it was, or undo it first with: tenantmig rollback --to start; \
+                 what comes on top of a finished plan belongs in a plan with another name"
+            .to_owned(),
+        exit: 4,
+    }
+}
+
+async fn create(access: &Access, work: &Connection, lease: &Lease, request: &Request<'_>) -> Result<Uuid, DriveError> {
+    let safety = &request.program.safety;
+    let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
+    let place = place(access, lease, Uuid::now_v7());
+    in_transaction(work, bounds, async |client: &Client| {
+        ledger::fence(client, &place.schema, place.epoch).await?;
+        let baselines = baselines(client, request.program).await?;
+        let new = NewRun {
+            plan_path: request.path,
+            plan_text: request.text,
+            fingerprint: request.fingerprint,
+            program: request.program,
+            baselines: serde_json::Value::Object(baselines),
+        };
+        Ok::<_, DriveError>(ledger::create_run(client, &place, &new).await?)
+    })
+    .await?;
+    Ok(place.run)
+}
+
+async fn baselines(
+    client: &Client,
+    program: &Program,
+) -> Result<serde_json::Map<String, serde_json::Value>, DriveError> {
+    let mut values = serde_json::Map::new();
+    for gate in program.phases.iter().flat_map(|phase| &phase.gates) {
+        if let Some(baseline) = &gate.baseline {
+            let none: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)] = &[];
+            let value: i64 = client.query_typed_one(baseline.as_str(), none).await?.try_get(0)?;
+            values.insert(gate.id.clone(), value.into());
+        }
+    }
+    Ok(values)
+}
+
+impl Shell {
+    /// Makes a run that rests ready to go the way of the command: forward for apply and resume.
+    pub async fn wake(&mut self) -> Result<(), DriveError> {
+        match self.journal.next() {
+            Effect::Halt(Outcome::Paused | Outcome::RolledBack { .. } | Outcome::Stuck { .. }) => {
+                self.record(Event::Resumed).await
+            }
+            Effect::Halt(Outcome::Completed) | Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Carries out one unit. Intent before effect, outcome with effect, and nothing believed that a probe does not say.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use super::{
+    attempt::execute,
+    error::DriveError,
+    shell::{Shell, millis},
+};
+use crate::{
+    engine::{Event, Failure, Notice, UnitState},
+    ledger::LedgerError,
+    pg::{Bounds, Class, Fault, in_transaction, probe},
+    sql::Stmt,
+    unit::{Before, Op, Presence, Probe, Unit},
+};
+
+/// How often a build of ours that outlived its client is looked at.
+const BUILD_POLL: Duration = Duration::from_millis(500);
+/// Clearing a wreck after Ctrl-C must fit into what is left of the ten seconds that a stop may take.
+const CLEAR_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(2), statement: Duration::from_secs(4) };
+
+impl Shell {
+    /// Does the unit with this number, or recognises that it is done.
+    pub async fn up(&mut self, number: usize) -> Result<(), DriveError> {
+        let Some(unit) = self.unit(number) else { return Ok(()) };
+        self.say(Notice::Unit { title: unit.title.clone(), undo: false });
+        let ours = match self.journal.run.unit(number) {
+            UnitState::Started { before } | UnitState::Failed { before } => !before.is_untouched(),
+            UnitState::Pending | UnitState::Done { .. } | UnitState::Undoing { .. } | UnitState::UndoFailed { .. } => {
+                false
+            }
+        };
+        let found = self.look_when_quiet(&unit, ours).await?;
+        self.record(Event::Started { unit: unit.id.clone(), before: found.clone() }).await?;
+        let result = match found.presence {
+            Presence::Present => self.record(Event::Succeeded { unit: unit.id.clone(), rows: None }).await,
+            Presence::Conflict => Err(conflict(&unit, &found).into()),
+            Presence::Absent | Presence::Partial => self.deed(&unit, &found).await,
+        };
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let failure = failure(error)?;
+                self.record(Event::Failed { unit: unit.id, failure }).await
+            }
+        }
+    }
+
+    /// The unit with this number.
+    pub(super) fn unit(&self, number: usize) -> Option<Unit> {
+        self.journal.record.program.units().nth(number).map(|(_, unit)| unit.clone())
+    }
+
+    async fn deed(&mut self, unit: &Unit, found: &Before) -> Result<(), DriveError> {
+        match &unit.up {
+            Op::Tx(stmts) => self.transaction(unit, stmts).await,
+            Op::Autocommit { stmt, repair } => self.autocommit_deed(unit, stmt, repair, found).await,
+            Op::Backfill(spec) => self.backfill(unit, spec).await,
+            Op::Assert(query) => self.assert(unit, query).await,
+        }
+    }
+
+    async fn transaction(&mut self, unit: &Unit, stmts: &[Stmt]) -> Result<(), DriveError> {
+        let bounds = self.bounds();
+        self.attempt(&unit.lock, bounds, async |client: &Client| {
+            execute(client, stmts).await?;
+            recognise(client, unit).await?;
+            Ok(Event::Succeeded { unit: unit.id.clone(), rows: None })
+        })
+        .await
+    }
+
+    async fn assert(&mut self, unit: &Unit, query: &Stmt) -> Result<(), DriveError> {
+        let bounds = self.bounds();
+        self.attempt(&unit.lock, bounds, async |client: &Client| {
+            let row = client.query_typed_one(query.as_str(), &[]).await;
+            let row = row.map_err(|error| Fault::from(error).in_statement(query.as_str()))?;
+            match row.try_get::<_, Option<bool>>(0)? {
+                Some(true) => Ok(Event::Succeeded { unit: unit.id.clone(), rows: None }),
+                Some(false) => Err(Fault::new(Class::Fatal, format!("{}: the answer is false", unit.title))
+                    .in_statement(query.as_str())
+                    .into()),
+                None => Err(Fault::new(Class::Fatal, format!("{}: the answer is NULL", unit.title))
+                    .in_statement(query.as_str())
+                    .into()),
+            }
+        })
+        .await
+    }
+
+    /// A statement outside a transaction: what a failed attempt left is cleared at once, because the wreck of a unique
+    /// index goes on rejecting the application's rows.
+    async fn autocommit_deed(
+        &mut self,
+        unit: &Unit,
+        stmt: &Stmt,
+        repair: &[Stmt],
+        found: &Before,
+    ) -> Result<(), DriveError> {
+        let bounds = Bounds { lock: self.safety().index_wait.duration(), ..self.bounds() };
+        if found.presence == Presence::Partial {
+            self.say(Notice::Note {
+                text: format!("clearing what an earlier attempt left: {}", found.found.as_deref().unwrap_or("a wreck")),
+            });
+            self.clear(repair, bounds).await?;
+        }
+        let mut number = 0;
+        loop {
+            number += 1;
+            let run = self.autocommit(bounds, stmt.as_str()).await;
+            let Err(error) = run else { break };
+            let error = in_statement(error, stmt);
+            match error.class() {
+                Some(Class::Ambiguous) => return Err(error),
+                None => {
+                    self.clear_in_haste(repair).await;
+                    return Err(error);
+                }
+                Some(Class::Transient | Class::Privilege | Class::Cancelled | Class::Resources | Class::Fatal) => {
+                    self.clear(repair, bounds).await?;
+                }
+            }
+            self.try_again(error, number, Vec::new(), "CONCURRENTLY").await?;
+        }
+        let now = self.look(&unit.probe).await?;
+        if now.presence != Presence::Present && matches!(unit.probe, Probe::Catalog { .. }) {
+            return Err(unrecognised(unit, &now).into());
+        }
+        self.record(Event::Succeeded { unit: unit.id.clone(), rows: None }).await
+    }
+
+    /// Clears a wreck, within the bounds of the deed itself.
+    pub(super) async fn clear(&self, repair: &[Stmt], bounds: Bounds) -> Result<(), DriveError> {
+        for stmt in repair {
+            self.autocommit(bounds, stmt.as_str()).await.map_err(|error| in_statement(error, stmt))?;
+        }
+        Ok(())
+    }
+
+    /// Clears a wreck on the way out. What does not fit is cleared by `resume` or the rollback.
+    async fn clear_in_haste(&self, repair: &[Stmt]) {
+        let (lock, statement) = (millis(CLEAR_BOUNDS.lock), millis(CLEAR_BOUNDS.statement));
+        for stmt in repair {
+            let set = format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{statement}ms'");
+            let done = async {
+                self.work.client.batch_execute(&set).await?;
+                self.work.client.batch_execute(stmt.as_str()).await
+            };
+            if let Ok(Err(error)) = tokio::time::timeout(CLEAR_BOUNDS.statement, done).await {
+                self.say(Notice::Note { text: format!("left for resume: {stmt} ({error})") });
+            }
+        }
+    }
+
+    /// Asks the probe, in a transaction that changes nothing.
+    pub(super) async fn look(&self, what: &Probe) -> Result<Before, DriveError> {
+        in_transaction(&self.work, self.bounds(), async |client: &Client| Ok(probe(client, what).await?)).await
+    }
+
+    /// Asks the probe. A build of ours that outlived its client (it may still become valid) is waited for, within a bound.
+    pub(super) async fn look_when_quiet(&self, unit: &Unit, ours: bool) -> Result<Before, DriveError> {
+        let begun = Instant::now();
+        loop {
+            let found = self.look(&unit.probe).await?;
+            let waits = ours && found.presence == Presence::Conflict && matches!(unit.up, Op::Autocommit { .. });
+            if !waits || begun.elapsed() >= self.safety().index_wait.duration() {
+                return Ok(found);
+            }
+            let why = format!("{}: {}", unit.title, found.found.as_deref().unwrap_or("still under way"));
+            self.say(Notice::Waiting { why, again_in_ms: millis(BUILD_POLL) });
+            self.stop.sleep(BUILD_POLL).await?;
+        }
+    }
+}
+
+/// The deed must be recognisable in the transaction that makes it; otherwise it was not what the plan says.
+async fn recognise(client: &Client, unit: &Unit) -> Result<(), DriveError> {
+    if matches!(unit.probe, Probe::Ledger) {
+        return Ok(());
+    }
+    let now = probe(client, &unit.probe).await?;
+    if now.presence == Presence::Present { Ok(()) } else { Err(unrecognised(unit, &now).into()) }
+}
+
+fn unrecognised(unit: &Unit, now: &Before) -> Fault {
+    let found = now.found.as_deref().map_or(String::new(), |found| format!(": {found}"));
+    Fault::new(Class::Fatal, format!("the server reported success, but \"{}\" is not there{found}", unit.title))
+}
+
+fn conflict(unit: &Unit, found: &Before) -> Fault {
+    let what = found.found.as_deref().unwrap_or("something");
+    let mut fault =
+        Fault::new(Class::Fatal, format!("cannot {}: something else stands in its place: {what}", unit.title));
+    fault.hint = Some("give it another name in the plan, or remove what stands there".to_owned());
+    fault
+}
+
+fn in_statement(error: DriveError, stmt: &Stmt) -> DriveError {
+    match error {
+        DriveError::Server(fault) => DriveError::Server(fault.in_statement(stmt.as_str())),
+        other @ (DriveError::Interrupted(_)
+        | DriveError::LeaseLost(_)
+        | DriveError::Ledger(_)
+        | DriveError::Connect(_)
+        | DriveError::Illegal(_)
+        | DriveError::Refused { .. }) => other,
+    }
+}
+
+/// What is kept of an error that the run answers for. An end from outside and a lost connection are none: they are given
+/// back, nothing is recorded, and the run goes on later from its intent.
+pub(super) fn failure(error: DriveError) -> Result<Failure, DriveError> {
+    match error {
+        DriveError::Server(fault) if fault.class != Class::Ambiguous => {
+            let advice = fault.hint.clone().or_else(|| advice(&fault));
+            let detail = fault.detail.as_ref().map_or(String::new(), |d| format!("; {d}"));
+            Ok(Failure {
+                sqlstate: fault.sqlstate,
+                message: format!("{}{detail}", fault.message),
+                statement: fault.statement,
+                advice,
+            })
+        }
+        DriveError::Ledger(LedgerError::Damaged { run, what }) => {
+            Err(DriveError::Ledger(LedgerError::Damaged { run, what }))
+        }
+        other @ (DriveError::Server(_)
+        | DriveError::Ledger(_)
+        | DriveError::Interrupted(_)
+        | DriveError::LeaseLost(_)
+        | DriveError::Connect(_)
+        | DriveError::Illegal(_)
+        | DriveError::Refused { .. }) => Err(other),
+    }
+}
+
+fn advice(fault: &Fault) -> Option<String> {
+    let text = match fault.class {
+        Class::Transient => {
+            "a lock was not had within lock_timeout, lock_retries times: end the transactions named above, or raise lock_retries in [safety]"
+        }
+        Class::Privilege => {
+            "if a policy hides rows from this role (FORCE ROW LEVEL SECURITY), run as a role with BYPASSRLS; otherwise grant what is missing"
+        }
+        Class::Cancelled => {
+            "the statement ran into its deadline: raise statement_deadline or index_wait in [safety], or look for what it waited for"
+        }
+        Class::Resources => "the server is out of disk or memory: make room, then tenantmig resume",
+        Class::Ambiguous | Class::Fatal => return None,
+    };
+    Some(text.to_owned())
+}

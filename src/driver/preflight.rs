@@ -1,0 +1,82 @@
+//! Looks at the database before anything is touched: what the plan needs and does not find is a diagnostic in the plan.
+
+use std::collections::BTreeSet;
+
+use tokio_postgres::Client;
+
+use super::error::DriveError;
+use crate::{
+    diag::{Diag, Diags},
+    engine::Program,
+    pg::{self, Lack},
+    plan::{Plan, PlanStep},
+    sql::QName,
+    steps::Object,
+    unit::Op,
+};
+
+/// Every need of every step that neither an earlier step nor the database meets.
+pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError> {
+    let mut diags = Diags::default();
+    let mut made: BTreeSet<Object> = BTreeSet::new();
+    for step in plan.phases.iter().flat_map(|phase| &phase.steps) {
+        for (key, object) in step.step.needs() {
+            if !is_made(&made, &object) {
+                let owned = key == "table" && changes_definition(step.kind);
+                if let Some(lack) = pg::lacks(client, &object, owned).await? {
+                    diags.push(describe(step, key, &object, lack));
+                }
+            }
+        }
+        made.extend(step.step.makes().into_iter().map(|(object, _)| object));
+    }
+    Ok(diags)
+}
+
+/// A column of a table that the plan makes cannot be looked up yet.
+fn is_made(made: &BTreeSet<Object>, object: &Object) -> bool {
+    let table = match object {
+        Object::Table(table) | Object::Column(table, _) => table,
+    };
+    made.contains(object) || made.contains(&Object::Table(table.clone()))
+}
+
+fn changes_definition(kind: &str) -> bool {
+    !["backfill", "assert", "sql"].contains(&kind)
+}
+
+fn describe(step: &PlanStep, key: &str, object: &Object, lack: Lack) -> Diag {
+    let place = step.keys.get(key).unwrap_or(&step.span).clone();
+    let near = |near: Option<String>| {
+        near.map_or("look with \\d in psql".to_owned(), |near| format!("did you mean `{near}`?"))
+    };
+    match (lack, object) {
+        (Lack::Table { near: n }, Object::Table(table) | Object::Column(table, _)) => {
+            Diag::error("TM0301", place, format!("the database has no table {table}")).help(near(n))
+        }
+        (Lack::Column { near: n }, Object::Column(table, column)) => {
+            Diag::error("TM0302", place, format!("{table} has no column {column}, and no earlier step adds it"))
+                .help(near(n))
+        }
+        (Lack::Column { .. }, Object::Table(table)) => Diag::error("TM0302", place, format!("{table} lacks a column")),
+        (Lack::Ownership { owner, role }, Object::Table(table) | Object::Column(table, _)) => {
+            Diag::error("TM0303", place, format!("{role} may not change {table}, which {owner} owns"))
+                .help(format!("connect as {owner}, or: GRANT {owner} TO {role}"))
+        }
+    }
+}
+
+/// The tables whose rows the program reads or fills and that hide rows from this role by RLS that stands already.
+pub async fn hidden(client: &Client, program: &Program) -> Result<Vec<String>, DriveError> {
+    let mut tables: BTreeSet<QName> = BTreeSet::new();
+    for (_, unit) in program.units() {
+        if let Op::Backfill(spec) = &unit.up {
+            tables.insert(spec.table.clone());
+            if let crate::unit::BackfillValue::Parent { table, .. } = &spec.value {
+                tables.insert(table.clone());
+            }
+        }
+    }
+    let tables: Vec<QName> = tables.into_iter().collect();
+    Ok(pg::rls_hides(client, &tables).await?)
+}

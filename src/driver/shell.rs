@@ -1,0 +1,188 @@
+//! What the driver works with: its sessions, the journal, the way to tell, and the reasons to stop.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio_postgres::Client;
+
+use super::{error::DriveError, journal::Journal, stop::Stop};
+use crate::{
+    engine::{Event, Notice},
+    ledger,
+    pg::{
+        Bounds, Class, Fault,
+        connect::{Connection, SessionSpec, connect},
+        in_transaction,
+        settings::Settings,
+    },
+    plan::Safety,
+};
+
+/// Where notices go.
+pub type Tell = Arc<dyn Fn(Notice) + Send + Sync>;
+
+/// The ledger's own statements are short; this is the longest any of them may wait or run.
+const LEDGER_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(60) };
+/// After a cancel the server needs a moment to end the statement; then the session is given up.
+const CANCEL_WAIT: Duration = Duration::from_secs(5);
+/// How long a lost server is tried for before the run is left for `resume`: a restart or a failover takes less.
+const RECONNECT_MAX: Duration = Duration::from_secs(60);
+
+/// The driver's state. The machine's state is in the journal; nothing here decides what comes next.
+pub struct Shell {
+    pub settings: Settings,
+    /// Carries out everything.
+    pub work: Connection,
+    /// Looks at locks and sessions while `work` waits.
+    pub monitor: Arc<Connection>,
+    pub journal: Journal,
+    pub tell: Tell,
+    pub stop: Stop,
+}
+
+impl fmt::Debug for Shell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shell").field("work", &self.work).field("journal", &self.journal.place).finish_non_exhaustive()
+    }
+}
+
+/// Opens the session that works and the one that watches.
+pub async fn sessions(settings: &Settings, safety: &Safety) -> Result<(Connection, Arc<Connection>), DriveError> {
+    let mut worker = SessionSpec::new("tenantmig worker", safety.lock_timeout.duration());
+    worker.statement_timeout = Some(safety.statement_deadline.duration());
+    let mut monitor = SessionSpec::new("tenantmig monitor", LEDGER_BOUNDS.lock);
+    monitor.statement_timeout = Some(LEDGER_BOUNDS.statement);
+    Ok((connect(settings, &worker).await?, Arc::new(connect(settings, &monitor).await?)))
+}
+
+impl Shell {
+    /// The plan's bounds, as they stand in the ledger.
+    pub fn safety(&self) -> &Safety {
+        &self.journal.record.program.safety
+    }
+
+    /// The bounds of the plan's own statements.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { lock: self.safety().lock_timeout.duration(), statement: self.safety().statement_deadline.duration() }
+    }
+
+    /// Tells something that the ledger does not keep.
+    pub fn say(&self, notice: Notice) {
+        (self.tell)(notice);
+    }
+
+    /// Records an event in a transaction of its own.
+    pub async fn record(&mut self, event: Event) -> Result<(), DriveError> {
+        let journal = &self.journal;
+        let written = in_transaction(&self.work, LEDGER_BOUNDS, async |client: &Client| {
+            ledger::fence(client, &journal.place.schema, journal.place.epoch).await?;
+            journal.write(client, event).await
+        })
+        .await?;
+        let event = self.journal.settle(written);
+        self.say(Notice::Event(event));
+        Ok(())
+    }
+
+    /// Runs `work` in a fenced transaction and records `event` with it: both commit or neither.
+    pub async fn record_with<T>(
+        &mut self,
+        bounds: Bounds,
+        work: impl AsyncFnOnce(&Client) -> Result<(T, Event), DriveError>,
+    ) -> Result<T, DriveError> {
+        let journal = &self.journal;
+        let transaction = in_transaction(&self.work, bounds, async |client: &Client| {
+            ledger::fence(client, &journal.place.schema, journal.place.epoch).await?;
+            let (value, event) = work(client).await?;
+            Ok((value, journal.write(client, event).await?))
+        });
+        let (value, written) = cancellable(&self.work, &self.stop, transaction).await?;
+        let event = self.journal.settle(written);
+        self.say(Notice::Event(event));
+        Ok(value)
+    }
+
+    /// Runs `work` in a fenced transaction that records no event: a batch.
+    pub async fn fenced<T>(
+        &self,
+        bounds: Bounds,
+        work: impl AsyncFnOnce(&Client) -> Result<T, DriveError>,
+    ) -> Result<T, DriveError> {
+        let place = &self.journal.place;
+        let transaction = in_transaction(&self.work, bounds, async |client: &Client| {
+            ledger::fence(client, &place.schema, place.epoch).await?;
+            work(client).await
+        });
+        cancellable(&self.work, &self.stop, transaction).await
+    }
+
+    /// Runs one statement outside a transaction, with these bounds set on the session for it.
+    pub async fn autocommit(&self, bounds: Bounds, statement: &str) -> Result<(), DriveError> {
+        let client = &self.work.client;
+        let (lock, limit) = (bounds.lock.as_millis().max(1), bounds.statement.as_millis().max(1));
+        client.batch_execute(&format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{limit}ms'")).await?;
+        let run = async { client.batch_execute(statement).await.map_err(DriveError::from) };
+        let result = cancellable(&self.work, &self.stop, run).await;
+        let usual = self.bounds();
+        let (lock, limit) = (usual.lock.as_millis(), usual.statement.as_millis());
+        if result.as_ref().err().and_then(DriveError::class) != Some(Class::Ambiguous) {
+            client
+                .batch_execute(&format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{limit}ms'"))
+                .await?;
+        }
+        result
+    }
+
+    /// The connection was lost: opens new sessions and reads again what the ledger says happened.
+    pub async fn reconnect(&mut self, why: &Fault) -> Result<(), DriveError> {
+        let reason = self.work.lost_because().unwrap_or_else(|| why.to_string());
+        let begun = std::time::Instant::now();
+        let mut pause = Duration::from_millis(250);
+        loop {
+            self.say(Notice::Waiting {
+                why: format!("the connection was lost ({reason})"),
+                again_in_ms: millis(pause),
+            });
+            self.stop.sleep(pause).await?;
+            match sessions(&self.settings, self.safety()).await {
+                Ok((work, monitor)) => {
+                    (self.work, self.monitor) = (work, monitor);
+                    self.journal = Journal::read(&self.work.client, self.journal.place.clone()).await?;
+                    self.say(Notice::Note { text: "connected again; going on from what the ledger says".to_owned() });
+                    return Ok(());
+                }
+                Err(error) if begun.elapsed() >= RECONNECT_MAX => return Err(error),
+                Err(error) => tracing::warn!("{error}"),
+            }
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+}
+
+/// A duration as notices carry it.
+pub fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Runs `work` to its end; when something asks for the end meanwhile, cancels the statement under way and gives the reason.
+async fn cancellable<T>(
+    connection: &Connection,
+    stop: &Stop,
+    work: impl Future<Output = Result<T, DriveError>>,
+) -> Result<T, DriveError> {
+    tokio::pin!(work);
+    tokio::select! {
+        result = &mut work => return result,
+        () = stop.cancel_now() => {}
+    }
+    if let Err(error) = connection.cancel().await {
+        tracing::warn!("the statement could not be cancelled: {error}");
+    }
+    match tokio::time::timeout(CANCEL_WAIT, work).await {
+        // What finished in spite of the cancel counts; the loop sees the reason to stop next.
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(stop.check().err().unwrap_or(error)),
+        Err(_) => {
+            Err(stop.check().err().unwrap_or_else(|| DriveError::LeaseLost("the statement did not end".to_owned())))
+        }
+    }
+}

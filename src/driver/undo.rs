@@ -1,0 +1,111 @@
+//! Takes one unit back: the same care as forward, and the catalogue must afterwards say what it said before.
+
+use tokio_postgres::Client;
+
+use super::{attempt::execute, error::DriveError, perform::failure, shell::Shell};
+use crate::{
+    engine::{Event, Notice},
+    pg::{Bounds, Class, Fault, probe},
+    sql::Stmt,
+    unit::{Before, Down, Op, Presence, Probe, Unit},
+};
+
+impl Shell {
+    /// Undoes the unit with this number. A failure leaves the run stuck at it, and says so.
+    pub async fn down(&mut self, number: usize) -> Result<(), DriveError> {
+        let Some(unit) = self.unit(number) else { return Ok(()) };
+        let state = self.journal.run.unit(number);
+        let Some(before) = state.before().cloned() else { return Ok(()) };
+        let done = state.is_done();
+        self.say(Notice::Unit { title: unit.title.clone(), undo: true });
+        self.record(Event::UndoStarted { unit: unit.id.clone() }).await?;
+        match self.take_back(&unit, &before, done).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let failure = failure(error)?;
+                self.record(Event::UndoFailed { unit: unit.id, failure }).await
+            }
+        }
+    }
+
+    async fn take_back(&mut self, unit: &Unit, before: &Before, done: bool) -> Result<(), DriveError> {
+        let undone = Event::Undone { unit: unit.id.clone() };
+        if before.is_untouched() {
+            return self.record(undone).await;
+        }
+        match &unit.down {
+            Down::CoveredBy(_) | Down::Nothing { .. } => self.record(undone).await,
+            Down::Irreversible { .. } if !done && self.left_nothing(unit).await? => self.record(undone).await,
+            Down::Irreversible { why } => Err(Fault::new(Class::Fatal, format!("it cannot be undone: {why}")).into()),
+            Down::Op(_) if self.is_gone(unit, before, done).await? => self.record(undone).await,
+            Down::Op(Op::Tx(stmts)) => self.undo_transaction(unit, stmts, before).await,
+            Down::Op(Op::Autocommit { stmt, .. }) => self.undo_autocommit(unit, stmt).await,
+            Down::Op(Op::Backfill(_) | Op::Assert(_)) => {
+                Err(Fault::new(Class::Fatal, "the program's undo is no statement").into())
+            }
+        }
+    }
+
+    /// Whether there is nothing to take back: the deed never completed and left no trace, or is gone already.
+    async fn is_gone(&self, unit: &Unit, before: &Before, done: bool) -> Result<bool, DriveError> {
+        match &unit.probe {
+            // The outcome commits with the deed, so a deed without outcome did not happen.
+            Probe::Ledger => Ok(!done),
+            Probe::Catalog { .. } => {
+                let now = self.look_when_quiet(unit, true).await?;
+                Ok(now.presence == Presence::Absent && before.presence == Presence::Absent)
+            }
+        }
+    }
+
+    async fn left_nothing(&self, unit: &Unit) -> Result<bool, DriveError> {
+        match &unit.probe {
+            Probe::Ledger => Ok(true),
+            Probe::Catalog { .. } => Ok(self.look_when_quiet(unit, true).await?.presence == Presence::Absent),
+        }
+    }
+
+    async fn undo_transaction(&mut self, unit: &Unit, stmts: &[Stmt], before: &Before) -> Result<(), DriveError> {
+        let bounds = self.bounds();
+        self.attempt(&unit.lock, bounds, async |client: &Client| {
+            execute(client, stmts).await?;
+            execute(client, &before.restore).await?;
+            let now = probe(client, &unit.probe).await?;
+            as_before(unit, before, &now)?;
+            Ok(Event::Undone { unit: unit.id.clone() })
+        })
+        .await
+    }
+
+    async fn undo_autocommit(&mut self, unit: &Unit, stmt: &Stmt) -> Result<(), DriveError> {
+        let bounds = Bounds { lock: self.safety().index_wait.duration(), ..self.bounds() };
+        let mut number = 0;
+        loop {
+            number += 1;
+            let Err(error) = self.clear(std::slice::from_ref(stmt), bounds).await else { break };
+            self.try_again(error, number, Vec::new(), "CONCURRENTLY").await?;
+        }
+        let now = self.look(&unit.probe).await?;
+        as_before(unit, &Before::absent(), &now)?;
+        self.record(Event::Undone { unit: unit.id.clone() }).await
+    }
+}
+
+/// The catalogue says again what it said before. A wreck that stood there is not brought back.
+fn as_before(unit: &Unit, before: &Before, now: &Before) -> Result<(), DriveError> {
+    let wreck_is_gone =
+        before.presence == Presence::Partial && before.restore.is_empty() && now.presence == Presence::Absent;
+    if matches!(unit.probe, Probe::Ledger) || now.presence == before.presence || wreck_is_gone {
+        return Ok(());
+    }
+    let found = now.found.as_deref().unwrap_or("nothing");
+    let was = before.found.as_deref().unwrap_or("nothing");
+    Err(Fault::new(
+        Class::Fatal,
+        format!(
+            "the server reported success, but \"{}\" is not taken back: found {found}, before it was {was}",
+            unit.title
+        ),
+    )
+    .into())
+}

@@ -1,0 +1,103 @@
+//! Verifies what the ledger claims: the projection equals the fold, every deed is still there, every gate still passes.
+
+use super::{
+    error::DriveError,
+    gate::{Measured, measure},
+    open::find,
+};
+use crate::{
+    engine::{Finding, Run, UnitState},
+    ledger,
+    pg::{Bounds, connect::Connection, in_transaction, probe},
+    sql::Ident,
+    unit::{Presence, Probe},
+};
+
+/// What one verification said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Passed,
+    Failed(Vec<Finding>),
+    /// The role may not see what it takes to tell.
+    Unmeasurable(String),
+}
+
+/// One thing that was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    pub phase: Option<String>,
+    pub what: String,
+    pub verdict: Verdict,
+}
+
+/// Verifies the newest run, or the one named. Changes nothing.
+pub async fn verify(
+    connection: &Connection,
+    schema: &Ident,
+    run: Option<uuid::Uuid>,
+) -> Result<Vec<Verified>, DriveError> {
+    let client = &connection.client;
+    let record = find(client, schema, run).await?;
+    let events = ledger::events(client, schema, record.id).await?;
+    let state = Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?;
+    let safety = &record.program.safety;
+    let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
+    let mut out = vec![projection(connection, schema, &record, &state).await?];
+    for (number, (p, unit)) in record.program.units().enumerate() {
+        let done = matches!(state.unit(number), UnitState::Done { .. });
+        if !done || matches!(unit.probe, Probe::Ledger) {
+            continue;
+        }
+        let now =
+            in_transaction(connection, bounds, async |client| Ok::<_, DriveError>(probe(client, &unit.probe).await?))
+                .await?;
+        let verdict = if now.presence == Presence::Present {
+            Verdict::Passed
+        } else {
+            let found = now.found.unwrap_or_else(|| "nothing".to_owned());
+            Verdict::Failed(vec![Finding {
+                what: format!("the ledger says done, the database has {found}"),
+                count: 1,
+                example: None,
+            }])
+        };
+        out.push(Verified { phase: Some(record.program.phases[p].id.clone()), what: unit.title.clone(), verdict });
+    }
+    for (p, phase) in record.program.phases.iter().enumerate() {
+        for (g, gate) in phase.gates.iter().enumerate().filter(|(g, _)| state.gate_passed(p, *g)) {
+            let baseline = record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64);
+            let verdict = match measure(connection, bounds, gate, baseline).await? {
+                Measured::Passed => Verdict::Passed,
+                Measured::Failed(findings) => Verdict::Failed(findings),
+                Measured::Unmeasurable(why) => Verdict::Unmeasurable(why),
+            };
+            tracing::debug!("gate {g} of {}: {verdict:?}", phase.id);
+            out.push(Verified { phase: Some(phase.id.clone()), what: gate.title.clone(), verdict });
+        }
+    }
+    Ok(out)
+}
+
+/// `migration_progress.status` is a projection of the events; a difference means that somebody changed one of the two.
+async fn projection(
+    connection: &Connection,
+    schema: &Ident,
+    record: &ledger::RunRecord,
+    state: &Run,
+) -> Result<Verified, DriveError> {
+    let rows = ledger::progress(&connection.client, schema, record.id).await?;
+    let mut findings = Vec::new();
+    for (number, (_, unit)) in record.program.units().enumerate() {
+        let word = state.unit(number).word();
+        let shown = rows.iter().find(|row| row.unit == unit.id.0).map_or("missing", |row| row.status.as_str());
+        if shown != word {
+            findings.push(Finding {
+                what: format!("{}: migration_progress says {shown}, the events say {word}", unit.id),
+                count: 1,
+                example: None,
+            });
+        }
+    }
+    let verdict = if findings.is_empty() { Verdict::Passed } else { Verdict::Failed(findings) };
+    Ok(Verified { phase: None, what: "migration_progress equals the fold of the events".to_owned(), verdict })
+}

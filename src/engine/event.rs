@@ -1,0 +1,103 @@
+//! What can happen to a run. The ledger keeps these, in order, and nothing else decides where a run stands.
+
+use serde::{Deserialize, Serialize};
+
+use crate::unit::{Before, UnitId};
+
+/// One thing that happened. Appended before it is believed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The intent: from here on the unit may have left traces. `before` is what stood there.
+    Started { unit: UnitId, before: Before },
+    /// The deed is done and recognised; `rows` where it wrote rows.
+    Succeeded { unit: UnitId, rows: Option<u64> },
+    /// It failed for good, retries included.
+    Failed { unit: UnitId, failure: Failure },
+    /// The intent to take the unit back.
+    UndoStarted { unit: UnitId },
+    /// It is as it was before.
+    Undone { unit: UnitId },
+    /// It could not be taken back: the run is stuck until somebody helps.
+    UndoFailed { unit: UnitId, failure: Failure },
+    /// A gate of the phase let the run through.
+    GatePassed { phase: String, gate: String },
+    /// A gate found something, or could not be measured.
+    GateFailed { phase: String, gate: String, findings: Vec<Finding> },
+    /// An operator wants everything after the phase `keep` undone; `start` means everything.
+    RollbackRequested { keep: String },
+    /// An operator wants the run to stand still.
+    Paused { why: String },
+    /// Go on: from a pause, from being stuck, or forward again after a rollback.
+    Resumed,
+}
+
+/// Why a unit failed, as it is kept and told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Failure {
+    /// The five characters of PostgreSQL, where the server said it.
+    pub sqlstate: Option<String>,
+    /// What happened, a lowercase fragment.
+    pub message: String,
+    /// The statement that failed.
+    pub statement: Option<String>,
+    /// What can be done about it.
+    pub advice: Option<String>,
+}
+
+/// One finding of a gate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Finding {
+    pub what: String,
+    pub count: i64,
+    pub example: Option<String>,
+}
+
+impl Failure {
+    /// A failure that the server did not report.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { sqlstate: None, message: message.into(), statement: None, advice: None }
+    }
+
+    /// With advice.
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+impl Event {
+    /// The event's name in the ledger.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::UndoStarted { .. } => "undo_started",
+            Self::Undone { .. } => "undone",
+            Self::UndoFailed { .. } => "undo_failed",
+            Self::GatePassed { .. } => "gate_passed",
+            Self::GateFailed { .. } => "gate_failed",
+            Self::RollbackRequested { .. } => "rollback_requested",
+            Self::Paused { .. } => "paused",
+            Self::Resumed => "resumed",
+        }
+    }
+
+    /// The unit it is about, if any.
+    pub fn unit(&self) -> Option<&UnitId> {
+        match self {
+            Self::Started { unit, .. }
+            | Self::Succeeded { unit, .. }
+            | Self::Failed { unit, .. }
+            | Self::UndoStarted { unit }
+            | Self::Undone { unit }
+            | Self::UndoFailed { unit, .. } => Some(unit),
+            Self::GatePassed { .. }
+            | Self::GateFailed { .. }
+            | Self::RollbackRequested { .. }
+            | Self::Paused { .. }
+            | Self::Resumed => None,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The one next effect of a run.
+
+use serde::Serialize;
+
+use super::{
+    Program,
+    run::{Mode, Run, UnitState},
+};
+
+/// What the shell is to do next. Numbers count the program's units and phases from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Carry out the unit; after a crash, recognise first how far it came.
+    Do(usize),
+    /// Take the unit back.
+    Undo(usize),
+    /// Measure this gate of this phase.
+    Gate(usize, usize),
+    /// Nothing more to do for now.
+    Halt(Outcome),
+}
+
+/// Where a run came to rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every unit is done and every gate passed.
+    Completed,
+    /// Everything after the first `keep` phases is undone.
+    RolledBack { keep: usize },
+    /// This unit could not be undone.
+    Stuck { unit: usize },
+    /// Somebody must decide.
+    Paused,
+}
+
+impl Run {
+    /// The next effect. Total: every state has exactly one.
+    pub fn next(&self, program: &Program) -> Effect {
+        match self.mode() {
+            Mode::Forward => self.next_forward(program),
+            Mode::Unwinding { keep } => self.next_undo(program, *keep),
+            Mode::Stuck { unit, .. } => Effect::Halt(Outcome::Stuck { unit: *unit }),
+            Mode::Paused { .. } => Effect::Halt(Outcome::Paused),
+        }
+    }
+
+    fn next_forward(&self, program: &Program) -> Effect {
+        let mut number = 0;
+        for (p, phase) in program.phases.iter().enumerate() {
+            for _ in &phase.units {
+                if !matches!(self.unit(number), UnitState::Done { .. }) {
+                    return Effect::Do(number);
+                }
+                number += 1;
+            }
+            if let Some(gate) = (0..phase.gates.len()).find(|&g| !self.gate_passed(p, g)) {
+                return Effect::Gate(p, gate);
+            }
+        }
+        Effect::Halt(Outcome::Completed)
+    }
+
+    fn next_undo(&self, program: &Program, keep: usize) -> Effect {
+        let all = program.first_unit(program.phases.len());
+        let touched = (program.first_unit(keep)..all).rev().find(|&u| !matches!(self.unit(u), UnitState::Pending));
+        touched.map_or(Effect::Halt(Outcome::RolledBack { keep }), Effect::Undo)
+    }
+}

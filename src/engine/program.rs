@@ -1,0 +1,94 @@
+//! The program: a plan lowered to units. The ledger keeps it, so that an undo never depends on a file or on this version.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    checks::Gate,
+    plan::{Lowering, OnFailure, Plan, Safety, ServerFacts, Tenancy},
+    unit::{Unit, UnitId},
+};
+
+/// Everything a run does, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    pub plan: String,
+    pub server: ServerFacts,
+    pub safety: Safety,
+    pub tenancy: Option<Tenancy>,
+    pub phases: Vec<ProgramPhase>,
+}
+
+/// The units and gates of one phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramPhase {
+    pub id: String,
+    pub on_failure: OnFailure,
+    pub units: Vec<Unit>,
+    pub gates: Vec<Gate>,
+}
+
+impl Program {
+    /// All units with the number of their phase, in the order of doing.
+    pub fn units(&self) -> impl DoubleEndedIterator<Item = (usize, &Unit)> {
+        self.phases.iter().enumerate().flat_map(|(p, phase)| phase.units.iter().map(move |unit| (p, unit)))
+    }
+
+    /// The number of the unit `id`, its phase's number, and the unit.
+    pub fn find(&self, id: &UnitId) -> Option<(usize, usize, &Unit)> {
+        self.units().enumerate().find(|(_, (_, unit))| &unit.id == id).map(|(i, (p, unit))| (i, p, unit))
+    }
+
+    /// The number of the first unit of phase `p`; for the number of phases, the number of units.
+    pub fn first_unit(&self, p: usize) -> usize {
+        self.phases.iter().take(p).map(|phase| phase.units.len()).sum()
+    }
+
+    /// How many phases stay when everything after `phase` is undone; `start` keeps none.
+    pub fn keep(&self, phase: &str) -> Option<usize> {
+        if phase == "start" {
+            return Some(0);
+        }
+        self.phases.iter().position(|p| p.id == phase).map(|p| p + 1)
+    }
+
+    /// The name of what stays: the inverse of [`Program::keep`].
+    pub fn keep_name(&self, keep: usize) -> &str {
+        keep.checked_sub(1).and_then(|p| self.phases.get(p)).map_or("start", |phase| phase.id.as_str())
+    }
+}
+
+/// Lowers a plan. Gates that steps bring along come before the plan's own; of two with the same id the first stays.
+pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
+    let mut made = BTreeMap::new();
+    let mut phases = Vec::new();
+    for phase in &plan.phases {
+        let mut units: Vec<Unit> = Vec::new();
+        let mut gates: Vec<Gate> = Vec::new();
+        for item in &phase.steps {
+            let cx = Lowering {
+                phase: &phase.id,
+                step: &item.id,
+                server,
+                tenancy: plan.tenancy.as_ref(),
+                backfill: &plan.backfill,
+                made: &made,
+            };
+            units.extend(item.step.lower(&cx));
+            gates.extend(item.step.gates(&cx));
+            let new: Vec<_> = item.step.makes().into_iter().map(|(object, part)| (object, cx.unit(part))).collect();
+            made.extend(new);
+        }
+        gates.extend(phase.gates.iter().map(|gate| gate.check.lower()));
+        let mut seen = Vec::new();
+        gates.retain(|gate| {
+            !seen.contains(&gate.id) && {
+                seen.push(gate.id.clone());
+                true
+            }
+        });
+        phases.push(ProgramPhase { id: phase.id.clone(), on_failure: phase.on_failure, units, gates });
+    }
+    Program { plan: plan.name.clone(), server, safety: plan.safety.clone(), tenancy: plan.tenancy.clone(), phases }
+}

@@ -1,0 +1,375 @@
+//! The state of a run, and the only function that changes it.
+//!
+//! # Transitions
+//!
+//! `p` is the unit's phase, `keep` the number of phases that stay. An event that finds no row here is [`Illegal`].
+//!
+//! | Mode | Event | Condition | Becomes |
+//! |---|---|---|---|
+//! | Forward | Started u | u is next, not done | u: Started (the first `before` that was acted on is kept) |
+//! | Forward | Succeeded u | u Started | u: Done |
+//! | Forward | Failed u | u Started | u: Failed; then as *failure of p* |
+//! | Forward | GatePassed | the gate is next | gate: passed |
+//! | Forward | GateFailed | the gate is next | then as *failure of p* |
+//! | *failure of p* | | `on_failure = rollback` | Unwinding, keep = p |
+//! | *failure of p* | | `on_failure = rollback_all` | Unwinding, keep = 0 |
+//! | *failure of p* | | `pause`, or a done unit to be undone is irreversible | Paused |
+//! | Forward, Paused, Stuck | RollbackRequested keep | no done unit after keep is irreversible | Unwinding, keep (the smaller, when unwinding before) |
+//! | Unwinding | RollbackRequested keep | the same | Unwinding, the smaller keep |
+//! | Unwinding | UndoStarted u | u is next | u: Undoing |
+//! | Unwinding | Undone u | u Undoing | u: Pending |
+//! | Unwinding | UndoFailed u | u Undoing | u: UndoFailed; Stuck |
+//! | Unwinding | Resumed | nothing is left to undo | Forward |
+//! | Forward, Unwinding | Paused | | Paused, remembering the mode |
+//! | Paused | Resumed | | the remembered mode |
+//! | Stuck | Resumed | | Unwinding with the same keep: the undo is tried again |
+//!
+//! Entering Unwinding forgets the gates of every phase that does not stay, so that they are measured anew next time.
+
+use super::{Effect, Event, Outcome, Program};
+use crate::{
+    plan::OnFailure,
+    unit::{Before, Down, UnitId},
+};
+
+/// Where one unit stands. All but Pending carry what was there before.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UnitState {
+    Pending,
+    Started {
+        before: Before,
+    },
+    Done {
+        before: Before,
+    },
+    Failed {
+        before: Before,
+    },
+    /// `done`: the deed had been completed, so that its undo has something to take back for certain.
+    Undoing {
+        before: Before,
+        done: bool,
+    },
+    UndoFailed {
+        before: Before,
+        done: bool,
+    },
+}
+
+impl UnitState {
+    /// What was there before, once the unit was touched.
+    pub fn before(&self) -> Option<&Before> {
+        match self {
+            Self::Pending => None,
+            Self::Started { before }
+            | Self::Done { before }
+            | Self::Failed { before }
+            | Self::Undoing { before, .. }
+            | Self::UndoFailed { before, .. } => Some(before),
+        }
+    }
+
+    /// Whether the deed was completed and not yet taken back.
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Done { .. } => true,
+            Self::Undoing { done, .. } | Self::UndoFailed { done, .. } => *done,
+            Self::Pending | Self::Started { .. } | Self::Failed { .. } => false,
+        }
+    }
+
+    /// The word in `migration_progress.status`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Started { .. } => "running",
+            Self::Done { .. } => "done",
+            Self::Failed { .. } => "failed",
+            Self::Undoing { .. } => "undoing",
+            Self::UndoFailed { .. } => "stuck",
+        }
+    }
+}
+
+/// Which way the run goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Mode {
+    Forward,
+    Unwinding { keep: usize },
+    Stuck { unit: usize, keep: usize },
+    Paused { then: Box<Mode> },
+}
+
+/// The fold of a run's events.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Run {
+    mode: Mode,
+    units: Vec<UnitState>,
+    gates: Vec<Vec<bool>>,
+}
+
+/// An event that cannot follow: the ledger was changed by hand, or this program is wrong. Never guessed around.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Illegal {
+    #[error("the program has no unit `{0}`")]
+    UnknownUnit(UnitId),
+    #[error("the program has no phase `{0}`")]
+    UnknownPhase(String),
+    #[error("`{event}` cannot follow here: {why}")]
+    OutOfOrder { event: &'static str, why: String },
+    #[error("`{unit}` cannot be undone: {why}")]
+    Irreversible { unit: UnitId, why: String },
+}
+
+impl Run {
+    /// A run to which nothing happened yet.
+    pub fn new(program: &Program) -> Self {
+        let units = program.units().map(|_| UnitState::Pending).collect();
+        let gates = program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
+        Self { mode: Mode::Forward, units, gates }
+    }
+
+    /// The state after `events`.
+    pub fn fold<'a>(program: &Program, events: impl IntoIterator<Item = &'a Event>) -> Result<Self, Illegal> {
+        let mut run = Self::new(program);
+        for event in events {
+            run.apply(program, event)?;
+        }
+        Ok(run)
+    }
+
+    /// Which way the run goes.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// The state of the unit with this number.
+    pub fn unit(&self, number: usize) -> &UnitState {
+        &self.units[number]
+    }
+
+    /// Whether gate `g` of phase `p` let the run through.
+    pub fn gate_passed(&self, p: usize, g: usize) -> bool {
+        self.gates[p][g]
+    }
+
+    /// Whether nothing of the run stands in the database.
+    pub fn is_untouched(&self) -> bool {
+        self.units.iter().all(|unit| matches!(unit, UnitState::Pending))
+    }
+
+    /// How many units are done.
+    pub fn units_done(&self) -> usize {
+        self.units.iter().filter(|u| matches!(u, UnitState::Done { .. })).count()
+    }
+
+    /// Changes the state as the table above says, or leaves it untouched and says why the event cannot be.
+    pub fn apply(&mut self, program: &Program, event: &Event) -> Result<(), Illegal> {
+        match event {
+            Event::Started { unit, before } => self.started(program, unit, before),
+            Event::Succeeded { unit, .. } => {
+                self.finished(program, event, unit, |before| UnitState::Done { before }).map(drop)
+            }
+            Event::Failed { unit, .. } => {
+                let phase = self.finished(program, event, unit, |before| UnitState::Failed { before })?;
+                self.fail(program, phase);
+                Ok(())
+            }
+            Event::GatePassed { phase, gate } => {
+                let (p, g) = self.gate_at(program, event, phase, gate)?;
+                self.gates[p][g] = true;
+                Ok(())
+            }
+            Event::GateFailed { phase, gate, .. } => {
+                let (p, _) = self.gate_at(program, event, phase, gate)?;
+                self.fail(program, p);
+                Ok(())
+            }
+            Event::RollbackRequested { keep } => self.request_rollback(program, keep),
+            Event::UndoStarted { unit } => self.undo_started(program, event, unit),
+            Event::Undone { unit } => self.undone(program, event, unit),
+            Event::UndoFailed { unit, .. } => self.undo_failed(program, event, unit),
+            Event::Paused { .. } => self.pause(event),
+            Event::Resumed => self.resume(program, event),
+        }
+    }
+
+    fn started(&mut self, program: &Program, unit: &UnitId, before: &Before) -> Result<(), Illegal> {
+        let (number, ..) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
+        if self.mode != Mode::Forward || self.next(program) != Effect::Do(number) {
+            return Err(out_of_order("started", format!("`{unit}` is not the next unit")));
+        }
+        // What was found first counts, unless nothing was touched on that occasion.
+        let first = self.units[number].before().filter(|first| !first.is_untouched()).unwrap_or(before).clone();
+        self.units[number] = UnitState::Started { before: first };
+        Ok(())
+    }
+
+    fn finished(
+        &mut self,
+        program: &Program,
+        event: &Event,
+        unit: &UnitId,
+        state: impl Fn(Before) -> UnitState,
+    ) -> Result<usize, Illegal> {
+        let (number, phase, _) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
+        match (&self.mode, &self.units[number]) {
+            (Mode::Forward, UnitState::Started { before }) => {
+                self.units[number] = state(before.clone());
+                Ok(phase)
+            }
+            (mode, state) => Err(out_of_order(
+                event.kind(),
+                format!("`{unit}` is {} while the run is {}", state.word(), mode.word()),
+            )),
+        }
+    }
+
+    fn gate_at(&self, program: &Program, event: &Event, phase: &str, gate: &str) -> Result<(usize, usize), Illegal> {
+        let p =
+            program.phases.iter().position(|x| x.id == phase).ok_or_else(|| Illegal::UnknownPhase(phase.to_owned()))?;
+        let g = program.phases[p].gates.iter().position(|x| x.id == gate);
+        match g {
+            Some(g) if self.next(program) == Effect::Gate(p, g) => Ok((p, g)),
+            Some(_) | None => Err(out_of_order(event.kind(), format!("gate `{gate}` of phase `{phase}` is not next"))),
+        }
+    }
+
+    /// A step or gate of phase `p` failed: the matching rollback begins, or the run waits for somebody.
+    fn fail(&mut self, program: &Program, p: usize) {
+        let keep = match program.phases[p].on_failure {
+            OnFailure::Rollback => p,
+            OnFailure::RollbackAll => 0,
+            OnFailure::Pause => {
+                self.mode = Mode::Paused { then: Box::new(Mode::Forward) };
+                return;
+            }
+        };
+        match self.irreversible(program, keep) {
+            Some(_) => self.mode = Mode::Paused { then: Box::new(Mode::Forward) },
+            None => self.unwind(keep),
+        }
+    }
+
+    fn request_rollback(&mut self, program: &Program, keep: &str) -> Result<(), Illegal> {
+        let asked = program.keep(keep).ok_or_else(|| Illegal::UnknownPhase(keep.to_owned()))?;
+        let keep = self.mode.keep().map_or(asked, |before| before.min(asked));
+        match self.irreversible(program, keep) {
+            Some(illegal) => Err(illegal),
+            None => {
+                self.unwind(keep);
+                Ok(())
+            }
+        }
+    }
+
+    fn unwind(&mut self, keep: usize) {
+        self.mode = Mode::Unwinding { keep };
+        for gates in self.gates.iter_mut().skip(keep) {
+            gates.fill(false);
+        }
+    }
+
+    /// The last done unit after the phases that stay that cannot be taken back.
+    pub fn irreversible(&self, program: &Program, keep: usize) -> Option<Illegal> {
+        let touched = program.units().zip(&self.units).filter(|((p, _), _)| *p >= keep);
+        let done = touched.filter(|(_, state)| matches!(state, UnitState::Done { before } if !before.is_untouched()));
+        let fixed = done.filter_map(|((_, unit), _)| match &unit.down {
+            Down::Irreversible { why } => Some(Illegal::Irreversible { unit: unit.id.clone(), why: why.clone() }),
+            Down::Op(_) | Down::CoveredBy(_) | Down::Nothing { .. } => None,
+        });
+        fixed.last()
+    }
+
+    fn undo_started(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
+        let (number, ..) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
+        let state = &self.units[number];
+        match (self.next(program), state.before()) {
+            (Effect::Undo(next), Some(before)) if next == number => {
+                self.units[number] = UnitState::Undoing { before: before.clone(), done: state.is_done() };
+                Ok(())
+            }
+            (_, _) => Err(out_of_order(event.kind(), format!("`{unit}` is not the next to be undone"))),
+        }
+    }
+
+    fn undone(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
+        let (number, _) = self.undoing(program, event, unit)?;
+        self.units[number] = UnitState::Pending;
+        Ok(())
+    }
+
+    fn undo_failed(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
+        let (number, before) = self.undoing(program, event, unit)?;
+        let keep = self.mode.keep().unwrap_or(0);
+        let done = self.units[number].is_done();
+        self.units[number] = UnitState::UndoFailed { before, done };
+        self.mode = Mode::Stuck { unit: number, keep };
+        Ok(())
+    }
+
+    fn undoing(&self, program: &Program, event: &Event, unit: &UnitId) -> Result<(usize, Before), Illegal> {
+        let (number, ..) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
+        match (&self.mode, &self.units[number]) {
+            (Mode::Unwinding { .. }, UnitState::Undoing { before, .. }) => Ok((number, before.clone())),
+            (mode, state) => Err(out_of_order(
+                event.kind(),
+                format!("`{unit}` is {} while the run is {}", state.word(), mode.word()),
+            )),
+        }
+    }
+
+    fn pause(&mut self, event: &Event) -> Result<(), Illegal> {
+        match &self.mode {
+            Mode::Forward | Mode::Unwinding { .. } => {
+                self.mode = Mode::Paused { then: Box::new(self.mode.clone()) };
+                Ok(())
+            }
+            Mode::Stuck { .. } | Mode::Paused { .. } => {
+                Err(out_of_order(event.kind(), format!("the run is {} already", self.mode.word())))
+            }
+        }
+    }
+
+    fn resume(&mut self, program: &Program, event: &Event) -> Result<(), Illegal> {
+        self.mode = match &self.mode {
+            Mode::Paused { then } => then.as_ref().clone(),
+            Mode::Stuck { keep, .. } => Mode::Unwinding { keep: *keep },
+            Mode::Unwinding { .. } if matches!(self.next(program), Effect::Halt(Outcome::RolledBack { .. })) => {
+                Mode::Forward
+            }
+            Mode::Unwinding { .. } | Mode::Forward => {
+                return Err(out_of_order(
+                    event.kind(),
+                    format!("the run is {} and can simply go on", self.mode.word()),
+                ));
+            }
+        };
+        Ok(())
+    }
+}
+
+impl Mode {
+    /// How many phases stay, when the run is on its way back.
+    pub fn keep(&self) -> Option<usize> {
+        match self {
+            Self::Unwinding { keep } | Self::Stuck { keep, .. } => Some(*keep),
+            Self::Paused { then } => then.keep(),
+            Self::Forward => None,
+        }
+    }
+
+    /// The word for people.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Forward => "going forward",
+            Self::Unwinding { .. } => "rolling back",
+            Self::Stuck { .. } => "stuck",
+            Self::Paused { .. } => "paused",
+        }
+    }
+}
+
+fn out_of_order(event: &'static str, why: String) -> Illegal {
+    Illegal::OutOfOrder { event, why }
+}

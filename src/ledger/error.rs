@@ -1,0 +1,47 @@
+//! What can go wrong with the ledger.
+
+use super::lease::Holder;
+use crate::pg::Fault;
+
+/// Each variant says what is wrong; the command that follows is `advice`.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("{0}")]
+    Server(#[from] Fault),
+    #[error("the database has no ledger: no plan was applied here")]
+    Missing,
+    #[error("the ledger cannot be installed: {0}")]
+    Install(String),
+    #[error("the ledger has version {found}, newer than the {known} that this program knows")]
+    Newer { found: i32, known: i32 },
+    #[error("the ledger of run {run} is damaged: {what}")]
+    Damaged { run: String, what: String },
+    #[error("another tenantmig holds the lease: {0}")]
+    Held(Box<Holder>),
+    #[error("the lease was taken over by another tenantmig (epoch {ours} is over)")]
+    Fenced { ours: i64 },
+}
+
+impl LedgerError {
+    /// What to type next.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Server(fault) => fault.hint.clone(),
+            Self::Missing => Some("tenantmig apply PLAN".to_owned()),
+            Self::Install(_) => None,
+            Self::Newer { .. } => Some("use the tenantmig that last wrote it, or a newer one".to_owned()),
+            Self::Damaged { .. } => Some("nothing was changed; restore the ledger's tables from a backup".to_owned()),
+            Self::Held(_) => Some(
+                "wait, or look with: tenantmig status; if that process is gone for good: tenantmig unlock --force RUN"
+                    .to_owned(),
+            ),
+            Self::Fenced { .. } => Some("tenantmig status".to_owned()),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for LedgerError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Server(Fault::from(error))
+    }
+}

@@ -1,0 +1,191 @@
+//! The lease: one row that says who may write, since when and until when, by the server's clock, under which epoch.
+//!
+//! Every transaction of a holder checks its epoch with a key-share lock on that row ([`fence`]); taking over locks the row
+//! FOR UPDATE, so it waits for transactions that already passed the check, and everything later fails it. Heartbeats change
+//! no key column, so they and the fences do not wait for each other (PostgreSQL documentation, "Row-Level Locks").
+
+use std::{fmt, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio_postgres::{Client, GenericClient, types::Type};
+use uuid::Uuid;
+
+use super::error::LedgerError;
+use crate::{pg::Fault, sql, sql::Ident};
+
+/// How long a lease is good without a heartbeat.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// How often it is renewed: six chances before it ends.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+/// After so long without a heartbeat that arrived the holder stops by itself, well before the lease can be taken.
+pub const HEARTBEAT_LOST: Duration = Duration::from_secs(20);
+/// How long taking the lease waits for a transaction of the last holder that is still under way.
+const TAKE_WAIT_MS: u64 = 5_000;
+
+/// What the holder does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Apply,
+    Rollback,
+    Cycle,
+}
+
+impl Purpose {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Rollback => "rollback",
+            Self::Cycle => "cycle",
+        }
+    }
+}
+
+/// A lease that was had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acquired {
+    pub holder: Uuid,
+    pub epoch: i64,
+    /// Whether another holder had to be given up: its lease had ended, or its session was gone.
+    pub took_over: bool,
+}
+
+/// Who holds the lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    pub host: String,
+    pub pid: i32,
+    pub purpose: String,
+    pub role: String,
+    pub since: DateTime<Utc>,
+    pub heartbeat_age_ms: i64,
+    /// The lease has not ended and its session still exists.
+    pub alive: bool,
+    pub epoch: i64,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, pid, purpose, role, since, heartbeat_age_ms, epoch, .. } = self;
+        let since = since.format("%Y-%m-%d %H:%M:%S UTC");
+        let age = heartbeat_age_ms / 1000;
+        write!(
+            f,
+            "{purpose} by {role} on {host} (process {pid}) since {since}, last heartbeat {age} s ago, epoch {epoch}"
+        )
+    }
+}
+
+/// `alive` also asks for the session that renews the lease: after kill -9 the server closes it at once, and a successor need
+/// not wait for the expiry. Only the pid is compared where the role may not see `backend_start`.
+const STATE: &str = "l.host, l.pid, l.purpose, l.role, l.acquired_at, l.epoch,
+    coalesce((extract(epoch FROM clock_timestamp() - l.heartbeat_at) * 1000)::bigint, 0),
+    l.holder IS NOT NULL AND l.expires_at > clock_timestamp()
+      AND EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid
+                     AND coalesce(a.backend_start = l.backend_start, true))";
+
+/// Who holds the lease now, or held it last without giving it back.
+pub async fn holder(client: &impl GenericClient, schema: &Ident) -> Result<Option<Holder>, LedgerError> {
+    let query = sql!("SELECT {} FROM {}.lease l WHERE l.holder IS NOT NULL", sql::Stmt::raw(STATE), schema);
+    let row = client.query_typed_opt(query.as_str(), &[]).await?;
+    row.map(|row| read(&row)).transpose()
+}
+
+fn read(row: &tokio_postgres::Row) -> Result<Holder, LedgerError> {
+    Ok(Holder {
+        host: row.try_get(0)?,
+        pid: row.try_get(1)?,
+        purpose: row.try_get(2)?,
+        role: row.try_get(3)?,
+        since: row.try_get(4)?,
+        epoch: row.try_get(5)?,
+        heartbeat_age_ms: row.try_get(6)?,
+        alive: row.try_get(7)?,
+    })
+}
+
+/// Takes the lease on the session `client`, which will also renew it. Refused while another holder is alive.
+pub async fn acquire(
+    client: &mut Client,
+    schema: &Ident,
+    host: &str,
+    purpose: Purpose,
+) -> Result<Acquired, LedgerError> {
+    let tx = client.transaction().await?;
+    let wait = format!("SET LOCAL lock_timeout = '{TAKE_WAIT_MS}ms'");
+    tx.batch_execute(&wait).await?;
+    let lock = sql!("SELECT l.holder IS NOT NULL FROM {}.lease l FOR UPDATE", schema);
+    let held: bool = match tx.query_typed_one(lock.as_str(), &[]).await.map_err(Fault::from) {
+        Ok(row) => row.try_get(0)?,
+        Err(fault) if fault.sqlstate.as_deref() == Some("55P03") => {
+            drop(tx);
+            let holder = holder(client, schema).await?;
+            return Err(holder.map_or(LedgerError::Server(fault), |h| LedgerError::Held(Box::new(h))));
+        }
+        Err(fault) => return Err(fault.into()),
+    };
+    if held && let Some(other) = holder(&tx, schema).await?.filter(|h| h.alive) {
+        return Err(LedgerError::Held(Box::new(other)));
+    }
+    let me = Uuid::now_v7();
+    let take = sql!(
+        "UPDATE {}.lease SET epoch = epoch + 1, holder = $1, host = $2, pid = $3, purpose = $4, role = current_user,
+                backend_pid = pg_backend_pid(),
+                backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+                acquired_at = clock_timestamp(), heartbeat_at = clock_timestamp(),
+                expires_at = clock_timestamp() + $5 * interval '1 ms'
+         RETURNING epoch",
+        schema
+    );
+    let pid = i32::try_from(std::process::id()).unwrap_or(0);
+    let lease_ms = f64::from(u32::try_from(LEASE.as_millis()).unwrap_or(u32::MAX));
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 5] = [
+        (&me, Type::UUID),
+        (&host, Type::TEXT),
+        (&pid, Type::INT4),
+        (&purpose.word(), Type::TEXT),
+        (&lease_ms, Type::FLOAT8),
+    ];
+    let epoch = tx.query_typed_one(take.as_str(), &params).await?.try_get(0)?;
+    tx.commit().await?;
+    Ok(Acquired { holder: me, epoch, took_over: held })
+}
+
+/// Renews the lease, from whichever session does it now. `false`: it is no longer ours.
+pub async fn heartbeat(client: &Client, schema: &Ident, epoch: i64) -> Result<bool, LedgerError> {
+    let renew = sql!(
+        "UPDATE {}.lease SET heartbeat_at = clock_timestamp(), expires_at = clock_timestamp() + $2 * interval '1 ms',
+                backend_pid = pg_backend_pid(),
+                backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+          WHERE epoch = $1 AND holder IS NOT NULL",
+        schema
+    );
+    let lease_ms = f64::from(u32::try_from(LEASE.as_millis()).unwrap_or(u32::MAX));
+    let rows = client.execute_typed(renew.as_str(), &[(&epoch, Type::INT8), (&lease_ms, Type::FLOAT8)]).await?;
+    Ok(rows == 1)
+}
+
+/// The first statement of every transaction of a holder: fails when the epoch is over, and keeps it from ending before the commit.
+pub async fn fence(tx: &impl GenericClient, schema: &Ident, epoch: i64) -> Result<(), LedgerError> {
+    let check = sql!("SELECT FROM {}.lease WHERE epoch = $1 AND holder IS NOT NULL FOR KEY SHARE", schema);
+    let row = tx.query_typed_opt(check.as_str(), &[(&epoch, Type::INT8)]).await?;
+    row.map(drop).ok_or(LedgerError::Fenced { ours: epoch })
+}
+
+/// Gives the lease back.
+pub async fn release(client: &Client, schema: &Ident, epoch: i64) -> Result<(), LedgerError> {
+    let give = sql!("UPDATE {}.lease SET holder = NULL, expires_at = NULL WHERE epoch = $1", schema);
+    client.execute_typed(give.as_str(), &[(&epoch, Type::INT8)]).await?;
+    Ok(())
+}
+
+/// Takes the lease from whoever has it: the epoch moves on, so that nothing of the former holder commits any more.
+pub async fn force_release(client: &mut Client, schema: &Ident) -> Result<(), LedgerError> {
+    let tx = client.transaction().await?;
+    let wait = format!("SET LOCAL lock_timeout = '{TAKE_WAIT_MS}ms'");
+    tx.batch_execute(&wait).await?;
+    tx.query_typed(sql!("SELECT FROM {}.lease FOR UPDATE", schema).as_str(), &[]).await?;
+    let free = sql!("UPDATE {}.lease SET epoch = epoch + 1, holder = NULL, expires_at = NULL", schema);
+    tx.execute_typed(free.as_str(), &[]).await?;
+    tx.commit().await?;
+    Ok(())
+}

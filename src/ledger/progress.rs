@@ -1,0 +1,121 @@
+//! `migration_progress`: a backfill's cursor, and what people look at.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{GenericClient, types::Type};
+
+use super::{append::Place, error::LedgerError};
+use crate::{sql, sql::Ident, unit::UnitId};
+
+/// How far a backfill has walked. Kept as JSON, so that `status` and a DBA can read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cursor {
+    /// The key columns, as text; `None` walks by block number.
+    pub key: Option<Vec<Ident>>,
+    /// Upper bound, fixed at the start: the greatest key, or the number of blocks. Later rows carry their value already.
+    pub end: Vec<String>,
+    /// Everything up to and including this key (or below this block) is walked.
+    pub walked: Option<Vec<String>>,
+    /// 0 is the main walk; later ones sweep up rows that were locked.
+    pub sweep: u32,
+}
+
+/// One row of `migration_progress`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Progress {
+    pub unit: String,
+    pub phase: String,
+    pub step: String,
+    pub title: String,
+    pub status: String,
+    pub rows_done: i64,
+    pub rows_estimated: Option<i64>,
+    pub attempts: i32,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub updated_at: Option<DateTime<Utc>>,
+    pub error: Option<String>,
+    pub cursor: Option<serde_json::Value>,
+}
+
+/// The rows of a run in the order of its units.
+pub async fn progress(
+    client: &impl GenericClient,
+    schema: &Ident,
+    run: uuid::Uuid,
+) -> Result<Vec<Progress>, LedgerError> {
+    let query = sql!(
+        "SELECT unit, phase, step, title, status, rows_done, rows_estimated, attempts, started_at, finished_at, updated_at, error, cursor
+           FROM {}.migration_progress WHERE run_id = $1 ORDER BY ordinal",
+        schema
+    );
+    let rows = client.query_typed(query.as_str(), &[(&run, Type::UUID)]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Progress {
+                unit: row.try_get(0)?,
+                phase: row.try_get(1)?,
+                step: row.try_get(2)?,
+                title: row.try_get(3)?,
+                status: row.try_get(4)?,
+                rows_done: row.try_get(5)?,
+                rows_estimated: row.try_get(6)?,
+                attempts: row.try_get(7)?,
+                started_at: row.try_get(8)?,
+                finished_at: row.try_get(9)?,
+                updated_at: row.try_get(10)?,
+                error: row.try_get(11)?,
+                cursor: row.try_get(12)?,
+            })
+        })
+        .collect()
+}
+
+/// The cursor of a unit and its rows so far; no cursor before its first batch.
+pub async fn cursor(
+    client: &impl GenericClient,
+    place: &Place,
+    unit: &UnitId,
+) -> Result<(Option<Cursor>, u64), LedgerError> {
+    let query =
+        sql!("SELECT cursor, rows_done FROM {}.migration_progress WHERE run_id = $1 AND unit = $2", place.schema);
+    let row = client.query_typed_one(query.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT)]).await?;
+    let json: Option<serde_json::Value> = row.try_get(0)?;
+    let rows: i64 = row.try_get(1)?;
+    let damaged = |e: serde_json::Error| LedgerError::Damaged {
+        run: place.run.to_string(),
+        what: format!("the cursor of {unit}: {e}"),
+    };
+    let cursor = json.map(serde_json::from_value).transpose().map_err(damaged)?;
+    Ok((cursor, u64::try_from(rows).unwrap_or(0)))
+}
+
+/// Moves the cursor in the batch's own transaction, so that rows and progress commit together or not at all.
+pub async fn advance(
+    tx: &impl GenericClient,
+    place: &Place,
+    unit: &UnitId,
+    cursor: &Cursor,
+    rows: u64,
+) -> Result<(), LedgerError> {
+    let update = sql!(
+        "UPDATE {}.migration_progress SET cursor = $3, rows_done = rows_done + $4, updated_at = clock_timestamp()
+          WHERE run_id = $1 AND unit = $2",
+        place.schema
+    );
+    let json = serde_json::to_value(cursor).map_err(|e| LedgerError::Install(e.to_string()))?;
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] =
+        [(&place.run, Type::UUID), (&unit.0, Type::TEXT), (&json, Type::JSONB), (&rows, Type::INT8)];
+    tx.execute_typed(update.as_str(), &params).await?;
+    Ok(())
+}
+
+/// Notes how many rows there may be to do.
+pub async fn estimate(tx: &impl GenericClient, place: &Place, unit: &UnitId, rows: i64) -> Result<(), LedgerError> {
+    let update =
+        sql!("UPDATE {}.migration_progress SET rows_estimated = $3 WHERE run_id = $1 AND unit = $2", place.schema);
+    tx.execute_typed(update.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT), (&rows, Type::INT8)]).await?;
+    Ok(())
+}

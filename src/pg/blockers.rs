@@ -1,0 +1,54 @@
+//! Who stands in the way of a lock.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, Row, types::Type};
+
+use super::Fault;
+use crate::{engine::Blocker, sql::QName};
+
+/// Statements of others are cut to this, in characters: enough to recognise them.
+const QUERY_CHARS_MAX: i32 = 120;
+
+const SESSION: &str = "a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''), coalesce(a.state, ''),
+    coalesce((extract(epoch FROM clock_timestamp() - a.xact_start) * 1000)::bigint, 0),
+    left(regexp_replace(coalesce(a.query, ''), '\\s+', ' ', 'g'), $2)";
+
+/// The sessions that `pid` waits for at this moment. Prepared transactions have no session and are named by their id.
+pub async fn blockers(client: &Client, pid: i32) -> Result<Vec<Blocker>, Fault> {
+    let query = format!(
+        "SELECT {SESSION} FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids($1))
+         UNION ALL
+         SELECT 0, p.owner::text, 'prepared transaction', 'prepared',
+                (extract(epoch FROM clock_timestamp() - p.prepared) * 1000)::bigint, left(p.gid, $2)
+           FROM pg_prepared_xacts p WHERE 0 = ANY (pg_blocking_pids($1)) AND p.database = current_database()"
+    );
+    let rows = client.query_typed(&query, &[(&pid, Type::INT4), (&QUERY_CHARS_MAX, Type::INT4)]).await?;
+    rows.iter().map(read).collect()
+}
+
+/// The transactions older than `age` that hold a lock on one of `tables`: DDL would queue behind them, and everybody else behind it.
+pub async fn old_transactions(client: &Client, tables: &[QName], age: Duration) -> Result<Vec<Blocker>, Fault> {
+    let query = format!(
+        "SELECT DISTINCT {SESSION} FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND l.granted
+          WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND l.relation = ANY (SELECT to_regclass(t) FROM unnest($1) t)
+            AND a.xact_start < clock_timestamp() - $3 * interval '1 ms' AND a.pid <> pg_backend_pid()"
+    );
+    let names: Vec<String> = tables.iter().map(QName::to_string).collect();
+    let age_ms = f64::from(u32::try_from(age.as_millis()).unwrap_or(u32::MAX));
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+        [(&names, Type::TEXT_ARRAY), (&QUERY_CHARS_MAX, Type::INT4), (&age_ms, Type::FLOAT8)];
+    client.query_typed(&query, &params).await?.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<Blocker, Fault> {
+    Ok(Blocker {
+        pid: row.try_get(0)?,
+        user: row.try_get(1)?,
+        application: row.try_get(2)?,
+        state: row.try_get(3)?,
+        transaction_age_ms: row.try_get(4)?,
+        query: row.try_get(5)?,
+    })
+}

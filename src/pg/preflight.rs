@@ -1,0 +1,81 @@
+//! What the database lacks for a plan, asked before anything is touched.
+
+use tokio_postgres::{Client, types::Type};
+
+use super::Fault;
+use crate::{
+    sql::{Ident, QName},
+    steps::Object,
+};
+
+/// Something that a step needs and the database or the role has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    /// There is no such table; `near` is the most similar name that exists.
+    Table { near: Option<String> },
+    /// The table has no such column.
+    Column { near: Option<String> },
+    /// The role neither owns the table nor belongs to its owner.
+    Ownership { owner: String, role: String },
+}
+
+/// What is lacking for `object`. `owned`: the step changes the table's definition, which only its owner may.
+pub async fn lacks(client: &Client, object: &Object, owned: bool) -> Result<Option<Lack>, Fault> {
+    let (table, column) = match object {
+        Object::Table(table) => (table, None),
+        Object::Column(table, column) => (table, Some(column)),
+    };
+    let query = "SELECT c.relowner::regrole::text, pg_has_role(c.relowner, 'USAGE'), current_user::text
+                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v', 'm')";
+    let params = [
+        (&table.schema.as_str() as &(dyn tokio_postgres::types::ToSql + Sync), Type::TEXT),
+        (&table.name.as_str(), Type::TEXT),
+    ];
+    let Some(row) = client.query_typed_opt(query, &params).await? else {
+        return Ok(Some(Lack::Table { near: near_table(client, table).await? }));
+    };
+    if owned && !row.try_get::<_, bool>(1)? {
+        return Ok(Some(Lack::Ownership { owner: row.try_get(0)?, role: row.try_get(2)? }));
+    }
+    match column {
+        Some(column) => lacking_column(client, table, column).await,
+        None => Ok(None),
+    }
+}
+
+async fn near_table(client: &Client, table: &QName) -> Result<Option<String>, Fault> {
+    let query =
+        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+    let rows = client.query_typed(query, &[]).await?;
+    let names: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    Ok(nearest(&table.to_string(), names))
+}
+
+async fn lacking_column(client: &Client, table: &QName, column: &Ident) -> Result<Option<Lack>, Fault> {
+    let query =
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+    let rows = client.query_typed(query, &[(&table.to_string(), Type::TEXT)]).await?;
+    let names: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    if names.iter().any(|name| name == column.as_str()) {
+        return Ok(None);
+    }
+    Ok(Some(Lack::Column { near: nearest(column.as_str(), names) }))
+}
+
+fn nearest(word: &str, names: Vec<String>) -> Option<String> {
+    const MEANT_MIN: f64 = 0.8; // Jaro-Winkler
+    let scored = names.into_iter().map(|name| (strsim::jaro_winkler(word, &name), name));
+    scored.filter(|(score, _)| *score >= MEANT_MIN).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+/// Which of `tables` hide rows from this session by row-level security. A batch or a gate on such a table would see a part
+/// only (PostgreSQL raises 42501 instead, because every session of ours sets row_security = off).
+pub async fn rls_hides(client: &Client, tables: &[QName]) -> Result<Vec<String>, Fault> {
+    let names: Vec<String> = tables.iter().map(QName::to_string).collect();
+    let query =
+        "SELECT t FROM unnest($1) t WHERE to_regclass(t) IS NOT NULL AND row_security_active(to_regclass(t)::oid)";
+    let rows = client.query_typed(query, &[(&names, Type::TEXT_ARRAY)]).await?;
+    rows.iter().map(|row| row.try_get(0).map_err(Fault::from)).collect()
+}

@@ -1,0 +1,13 @@
+//! The one test binary that needs a PostgreSQL server: one cluster for the run, a database a test, in parallel.
+//!
+//! A new file of tests is one `mod` line here; see `harness` for what it can use.
+//! TENANTMIG_TEST_PG_BINDIR runs all of it on another major version; TENANTMIG_TEST_KEEP keeps the databases of
+//! failed and passed tests for as long as the process lives (the cluster goes with it).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod connect;
+mod connect_peer;
+mod connect_tls;
+mod fingerprint;
+mod harness;
+mod harness_test;
