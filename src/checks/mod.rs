@@ -29,8 +29,8 @@ pub struct Gate {
 
 /// What every kind of check can do. All of it is pure.
 pub trait CheckKind: Debug + Send + Sync {
-    /// Finds what is wrong with the check by itself.
-    fn check(&self, site: &mut Site<'_>);
+    /// Finds what is wrong with the check by itself, and fills in what [tenancy] says.
+    fn check(&mut self, site: &mut Site<'_>);
 
     /// The query that measures it.
     fn lower(&self) -> Gate;
@@ -79,4 +79,7 @@ macro_rules! kinds {
 
 kinds! {
     nulls => Nulls,
+    orphans => Orphans,
+    invalid_indexes => InvalidIndexes,
+    row_count => RowCount,
 }

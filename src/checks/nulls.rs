@@ -27,7 +27,7 @@ columns = ["tenant_id"]
 "#;
 
 impl CheckKind for Nulls {
-    fn check(&self, site: &mut Site<'_>) {
+    fn check(&mut self, site: &mut Site<'_>) {
         if self.columns.is_empty() {
             site.error("columns", "TM0210", "no column is named");
         }

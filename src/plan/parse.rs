@@ -11,7 +11,7 @@ use super::{
     document::header,
     order::{Draft, order},
     section::{self, Table, places},
-    site::Site,
+    site::{Around, Site},
     types::{OnFailure, Plan, PlanGate, PlanStep},
     wording::advice,
 };
@@ -42,8 +42,10 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     let doc = doc.into_inner();
     let header = header(&doc, source, &mut diags);
     let default = header.as_ref().map_or(OnFailure::default(), |h| h.safety.on_failure);
+    let tenancy = header.as_ref().and_then(|h| h.tenancy.as_ref());
+    let around = Around { read, tenancy, tenancy_written: doc.contains_key("tenancy") };
     let mut drafts: Vec<Draft> =
-        tables(&doc, "phase", &mut diags).into_iter().map(|t| phase(t, default, read, &mut diags)).collect();
+        tables(&doc, "phase", &mut diags).into_iter().map(|t| phase(t, default, around, &mut diags)).collect();
     if drafts.is_empty() && !doc.contains_key("phase") {
         diags.push(
             Diag::error("TM0104", 0..source.len().min(1), "the plan has no phase")
@@ -51,7 +53,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
         );
     }
     for table in tables(&doc, "gate", &mut diags) {
-        free_gate(table, &mut drafts, read, &mut diags);
+        free_gate(table, &mut drafts, around, &mut diags);
     }
     duplicates(&drafts, &mut diags);
     let phases = order(drafts, &mut diags);
@@ -98,7 +100,7 @@ fn tables<'i>(parent: &DeTable<'i>, key: &str, diags: &mut Diags) -> Vec<Table<'
 
 const PHASE_KEYS: &[&str] = &["id", "after", "on_failure", "description", "step", "gate"];
 
-fn phase(table: Table<'_>, default: OnFailure, read: &ReadFile<'_>, diags: &mut Diags) -> Draft {
+fn phase(table: Table<'_>, default: OnFailure, around: Around<'_>, diags: &mut Diags) -> Draft {
     let keys = places(&table);
     for (key, _) in table.get_ref().iter().filter(|(k, _)| !PHASE_KEYS.contains(&k.get_ref().as_ref())) {
         let word = key.get_ref().as_ref();
@@ -119,8 +121,8 @@ fn phase(table: Table<'_>, default: OnFailure, read: &ReadFile<'_>, diags: &mut 
         );
     }
     let on_failure = text(&table, "on_failure", diags).and_then(|word| on_failure(&word, diags)).unwrap_or(default);
-    let steps = tables(table.get_ref(), "step", diags).into_iter().filter_map(|t| step(t, read, diags)).collect();
-    let gates = tables(table.get_ref(), "gate", diags).into_iter().filter_map(|t| gate(t, read, diags)).collect();
+    let steps = tables(table.get_ref(), "step", diags).into_iter().filter_map(|t| step(t, around, diags)).collect();
+    let gates = tables(table.get_ref(), "gate", diags).into_iter().filter_map(|t| gate(t, around, diags)).collect();
     let after = text(&table, "after", diags);
     if !keys.contains_key("step") {
         diags.push(Diag::warning("TM0203", table.span(), "the phase has no step"));
@@ -164,7 +166,7 @@ fn text(table: &Table<'_>, key: &str, diags: &mut Diags) -> Option<Spanned<Strin
     }
 }
 
-fn step(mut table: Table<'_>, read: &ReadFile<'_>, diags: &mut Diags) -> Option<PlanStep> {
+fn step(mut table: Table<'_>, around: Around<'_>, diags: &mut Diags) -> Option<PlanStep> {
     let (keys, span) = (places(&table), table.span());
     let names: Vec<&str> = steps::KINDS.iter().map(|k| k.name).collect();
     let kind = kind(&table, &names, "step", diags)?;
@@ -173,7 +175,7 @@ fn step(mut table: Table<'_>, read: &ReadFile<'_>, diags: &mut Diags) -> Option<
     table.get_mut().remove("kind");
     table.get_mut().remove("id");
     let mut step = section::read(table, diags, |t| kind.parse(t))?;
-    step.check(&mut Site::new(diags, span.clone(), &keys, read));
+    step.check(&mut Site::new(diags, span.clone(), &keys, around));
     let id = id.map_or_else(|| step.default_id(), Spanned::into_inner);
     if id.is_empty() || id.contains('/') {
         let place = keys.get("id").unwrap_or(&span).clone();
@@ -185,14 +187,14 @@ fn step(mut table: Table<'_>, read: &ReadFile<'_>, diags: &mut Diags) -> Option<
     Some(PlanStep { id, kind: kind.name, step, span, keys })
 }
 
-fn gate(mut table: Table<'_>, read: &ReadFile<'_>, diags: &mut Diags) -> Option<PlanGate> {
+fn gate(mut table: Table<'_>, around: Around<'_>, diags: &mut Diags) -> Option<PlanGate> {
     let (keys, span) = (places(&table), table.span());
     let names: Vec<&str> = checks::KINDS.iter().map(|k| k.name).collect();
     let kind = kind(&table, &names, "gate", diags)?;
     let kind = checks::KINDS.iter().find(|k| k.name == kind)?;
     table.get_mut().remove("kind");
-    let check = section::read(table, diags, |t| kind.parse(t))?;
-    check.check(&mut Site::new(diags, span.clone(), &keys, read));
+    let mut check = section::read(table, diags, |t| kind.parse(t))?;
+    check.check(&mut Site::new(diags, span.clone(), &keys, around));
     Some(PlanGate { kind: kind.name, check, span })
 }
 
@@ -218,7 +220,7 @@ fn kind(table: &Table<'_>, known: &[&str], what: &str, diags: &mut Diags) -> Opt
 }
 
 /// A `[[gate]]` beside the phases names the phase that it guards.
-fn free_gate(mut table: Table<'_>, drafts: &mut [Draft], read: &ReadFile<'_>, diags: &mut Diags) {
+fn free_gate(mut table: Table<'_>, drafts: &mut [Draft], around: Around<'_>, diags: &mut Diags) {
     let known: Vec<String> = drafts.iter().filter_map(|d| d.id.as_ref()).map(|id| id.get_ref().clone()).collect();
     let Some(phase) = text(&table, "phase", diags) else {
         if !table.get_ref().contains_key("phase") {
@@ -230,7 +232,7 @@ fn free_gate(mut table: Table<'_>, drafts: &mut [Draft], read: &ReadFile<'_>, di
         return;
     };
     table.get_mut().remove("phase");
-    let gate = gate(table, read, diags);
+    let gate = gate(table, around, diags);
     let target = drafts.iter_mut().find(|d| d.id.as_ref().is_some_and(|id| id.get_ref() == phase.get_ref()));
     match (target, gate) {
         (Some(draft), gate) => draft.gates.extend(gate),

@@ -4,14 +4,23 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 
 use crate::diag::{Diag, Diags};
 
-use super::parse::ReadFile;
+use super::{parse::ReadFile, types::Tenancy};
+
+/// What the rest of the plan lends to every step and gate.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    pub read: &'a ReadFile<'a>,
+    pub tenancy: Option<&'a Tenancy>,
+    /// Whether the plan writes [tenancy] at all; one with an error in it is written, but not there.
+    pub tenancy_written: bool,
+}
 
 /// One table of the plan, with the places of its keys.
 pub struct Site<'a> {
     diags: &'a mut Diags,
     span: Range<usize>,
     keys: &'a BTreeMap<String, Range<usize>>,
-    read: &'a ReadFile<'a>,
+    around: Around<'a>,
 }
 
 impl fmt::Debug for Site<'_> {
@@ -38,9 +47,9 @@ impl<'a> Site<'a> {
         diags: &'a mut Diags,
         span: Range<usize>,
         keys: &'a BTreeMap<String, Range<usize>>,
-        read: &'a ReadFile<'a>,
+        around: Around<'a>,
     ) -> Self {
-        Self { diags, span, keys, read }
+        Self { diags, span, keys, around }
     }
 
     /// An error at the value of `key`, or at the table's header when the key is not written.
@@ -60,7 +69,7 @@ impl<'a> Site<'a> {
 
     /// The text of a file named by `key`, relative to the plan; a missing one is a finding.
     pub fn read(&mut self, key: &str, path: &str) -> Option<String> {
-        match (self.read)(path) {
+        match (self.around.read)(path) {
             Ok(text) => Some(text),
             Err(why) => {
                 self.error(key, "TM0109", format!("cannot read `{path}`: {why}"))
@@ -68,6 +77,16 @@ impl<'a> Site<'a> {
                 None
             }
         }
+    }
+
+    /// The plan's [tenancy].
+    pub fn tenancy(&self) -> Option<&'a Tenancy> {
+        self.around.tenancy
+    }
+
+    /// Whether the plan writes no [tenancy]. One with an error in it has its own finding, and needs no second one here.
+    pub fn lacks_tenancy(&self) -> bool {
+        !self.around.tenancy_written
     }
 
     fn place(&self, key: &str) -> Range<usize> {

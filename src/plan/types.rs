@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     checks::CheckKind,
-    sql::{Ident, QName, TypeName},
+    sql,
+    sql::{Ident, Literal, QName, Stmt, TypeName},
     steps::{Object, StepKind},
     unit::{OnOrphan, UnitId},
 };
@@ -126,6 +127,16 @@ pub struct Tenancy {
     /// The application's runtime roles.
     #[serde(default)]
     pub roles: Vec<Ident>,
+}
+
+impl Tenancy {
+    /// The tenant of the session, as an SQL expression: `{tenant}` in a plan. A scalar subquery, so that it is evaluated once
+    /// a query and not once a row; NULLIF, because the setting is '' and not NULL once a transaction has set it; `true`, so
+    /// that a session that never set it sees no row instead of an error.
+    pub fn context(&self) -> Stmt {
+        let (setting, ty) = (Literal::new(self.setting.clone()), &self.registry.r#type);
+        sql!("(SELECT NULLIF(current_setting({}, true), '')::{})", setting, ty)
+    }
 }
 
 /// The table of the tenants.

@@ -59,6 +59,22 @@ pub fn split(script: &str) -> Result<Vec<Statement>, LexError> {
     Ok(statements)
 }
 
+/// `text` with every quoted stretch and comment blanked out, byte for byte, so that words and brackets can be looked for.
+/// From an unclosed quote on everything is blank.
+pub fn mask(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    while let Some(c) = text[masked.len()..].chars().next() {
+        let at = masked.len();
+        match skip_quoted(text, at) {
+            Ok(Some(end)) => masked.push_str(&" ".repeat(end - at)),
+            Ok(None) if starts_word(text, at) => masked.push_str(word_at(text, at)),
+            Ok(None) => masked.push(c),
+            Err(_) => masked.push_str(&" ".repeat(text.len() - at)),
+        }
+    }
+    masked
+}
+
 fn push(statements: &mut Vec<Statement>, text: &str) {
     let first = first_word(text);
     if !first.is_empty() {
@@ -189,6 +205,19 @@ mod tests {
             Ok(&["CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END", "SELECT 2"]),
         );
         check("  -- nothing\n ;", Ok(&[]));
+    }
+
+    #[test]
+    fn what_is_quoted_is_blanked() {
+        for (text, left) in [
+            ("a 'b' \"c\" -- d", "a"),
+            ("name'x' größe /* é */ + $1", "name größe + $1"),
+            ("f(E'\\'') $$;$$ x 'open", "f( ) x"),
+        ] {
+            let masked = mask(text);
+            assert_eq!(masked.len(), text.len());
+            assert_eq!(masked.split_whitespace().collect::<Vec<_>>().join(" "), left);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Typed SQL text: identifiers, expressions, literals and statements, so that wrong quoting cannot be written.
 
+mod command;
 mod expr;
 mod ident;
 mod keyword;
@@ -7,8 +8,9 @@ mod lex;
 mod literal;
 mod stmt;
 
+pub use command::{Command, command, words};
 pub use expr::{Expr, TypeName};
 pub use ident::{Ident, IdentError, QName};
-pub use lex::{LexError, Statement, split};
+pub use lex::{LexError, Statement, mask, split};
 pub use literal::Literal;
 pub use stmt::{List, SqlPart, Stmt, part};

@@ -96,6 +96,12 @@ macro_rules! kinds {
 
 kinds! {
     add_column => AddColumn,
+    backfill => Backfill,
+    create_policy => CreatePolicy,
+    enable_rls => EnableRls,
+    force_rls => ForceRls,
+    sql => Sql,
+    assert => Assert,
 }
 
 /// The database that every EXAMPLE works on. Plain SQL, run once by an owner who is no superuser.
