@@ -77,6 +77,9 @@ fn parse<T: StepKind + DeserializeOwned + 'static>(
     Ok(Box::new(T::deserialize(toml::de::Deserializer::from(table))?))
 }
 
+#[cfg(test)]
+mod trial;
+
 macro_rules! kinds {
     ($($name:ident => $type:ident),* $(,)?) => {
         $(pub mod $name;)*
@@ -93,6 +96,7 @@ macro_rules! kinds {
 
 kinds! {
     add_column => AddColumn,
+    set_not_null => SetNotNull,
 }
 
 /// The database that every EXAMPLE works on. Plain SQL, run once by an owner who is no superuser.
