@@ -10,5 +10,5 @@ mod stmt;
 pub use expr::{Expr, TypeName};
 pub use ident::{Ident, IdentError, QName};
 pub use lex::{LexError, Statement, split};
-pub use literal::Literal;
+pub use literal::{Literal, Scalar};
 pub use stmt::{List, SqlPart, Stmt, part};

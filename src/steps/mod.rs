@@ -96,6 +96,7 @@ macro_rules! kinds {
 
 kinds! {
     add_column => AddColumn,
+    create_index => CreateIndex,
     add_foreign_key => AddForeignKey,
     set_not_null => SetNotNull,
 }
