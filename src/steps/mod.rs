@@ -95,6 +95,7 @@ macro_rules! kinds {
 }
 
 kinds! {
+    create_table => CreateTable,
     add_column => AddColumn,
     create_index => CreateIndex,
     add_foreign_key => AddForeignKey,
