@@ -12,5 +12,5 @@ pub use command::{Command, command, words};
 pub use expr::{Expr, TypeName};
 pub use ident::{Ident, IdentError, QName};
 pub use lex::{LexError, Statement, mask, split};
-pub use literal::Literal;
+pub use literal::{Literal, Scalar};
 pub use stmt::{List, SqlPart, Stmt, part};

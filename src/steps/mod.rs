@@ -80,6 +80,9 @@ fn parse<T: StepKind + DeserializeOwned + 'static>(
     Ok(Box::new(T::deserialize(toml::de::Deserializer::from(table))?))
 }
 
+#[cfg(test)]
+mod trial;
+
 macro_rules! kinds {
     ($($name:ident => $type:ident),* $(,)?) => {
         $(pub mod $name;)*
@@ -95,8 +98,12 @@ macro_rules! kinds {
 }
 
 kinds! {
+    create_table => CreateTable,
     add_column => AddColumn,
     backfill => Backfill,
+    create_index => CreateIndex,
+    add_foreign_key => AddForeignKey,
+    set_not_null => SetNotNull,
     create_policy => CreatePolicy,
     enable_rls => EnableRls,
     force_rls => ForceRls,

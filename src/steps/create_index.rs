@@ -1,0 +1,378 @@
+//! Builds an index while the table is in use (CREATE INDEX CONCURRENTLY).
+//!
+//! Lock: SHARE UPDATE EXCLUSIVE while the table is read twice; readers and writers go on, other DDL on the table waits. The
+//! build also waits for every transaction that is older than its steps. A build that fails leaves an invalid index behind,
+//! which slows writes down and, if unique, may refuse them: it is dropped before the next attempt and on the way back.
+//! An index of that name counts as done only when it is valid and defined as the plan says.
+//! Undo: drops the index CONCURRENTLY, unless it was there before.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use super::{Object, StepKind};
+use crate::{
+    plan::{Lowering, Site},
+    sql,
+    sql::{Expr, Ident, List, Literal, QName, Scalar, Stmt},
+    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+};
+
+/// A step of the kind `create_index`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateIndex {
+    table: QName,
+    /// Names, or tables such as `{ expr = "lower(email)", order = "desc", opclass = "text_pattern_ops", collation = "C" }`.
+    columns: Vec<Part>,
+    /// Without one, the name that PostgreSQL would choose: `table_column_idx`.
+    name: Option<Ident>,
+    #[serde(default)]
+    unique: bool,
+    r#where: Option<Expr>,
+    #[serde(default)]
+    include: Vec<Ident>,
+    /// `btree` where it is not given.
+    method: Option<Ident>,
+    /// Storage parameters: `{ fillfactor = 90 }`.
+    #[serde(default)]
+    with: BTreeMap<Ident, Scalar>,
+    /// From PostgreSQL 15 on.
+    #[serde(default)]
+    nulls_not_distinct: bool,
+}
+
+/// One key of the index.
+#[derive(Debug, Clone, PartialEq)]
+struct Part {
+    key: Key,
+    options: PartOptions,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Key {
+    Column(Ident),
+    Expr(Expr),
+}
+
+/// A key as an inline table writes it.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartOptions {
+    column: Option<Ident>,
+    expr: Option<Expr>,
+    order: Option<Order>,
+    /// As SQL writes it; it may be schema-qualified and have parameters.
+    opclass: Option<Expr>,
+    /// As the catalogue stores it: `C`, `de-x-icu`.
+    #[serde(default, deserialize_with = "stored_name")]
+    collation: Option<Ident>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+enum Order {
+    #[serde(rename = "asc", alias = "asc nulls last")]
+    Asc,
+    #[serde(rename = "asc nulls first")]
+    AscNullsFirst,
+    #[serde(rename = "desc", alias = "desc nulls first")]
+    Desc,
+    #[serde(rename = "desc nulls last")]
+    DescNullsLast,
+}
+
+fn stored_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Ident>, D::Error> {
+    Ident::new(String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct NameOrTable;
+        impl<'de> Visitor<'de> for NameOrTable {
+            type Value = Part;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a column's name or a table with `column` or `expr`")
+            }
+            fn visit_str<E: Error>(self, name: &str) -> Result<Part, E> {
+                let hint = "; an expression is written { expr = \"…\" }, an order { column = \"…\", order = \"desc\" }";
+                let column = Ident::parse(name).map_err(|why| E::custom(format!("{why}{hint}")))?;
+                Ok(Part { key: Key::Column(column), options: PartOptions::default() })
+            }
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Part, M::Error> {
+                let mut options = PartOptions::deserialize(MapAccessDeserializer::new(map))?;
+                let key = match (options.column.take(), options.expr.take()) {
+                    (Some(column), None) => Key::Column(column),
+                    (None, Some(expr)) => Key::Expr(expr),
+                    (Some(_), Some(_)) | (None, None) => {
+                        return Err(M::Error::custom("a key of an index has either `column` or `expr`"));
+                    }
+                };
+                Ok(Part { key, options })
+            }
+        }
+        from.deserialize_any(NameOrTable)
+    }
+}
+
+impl Part {
+    fn sql(&self) -> Stmt {
+        let key = match &self.key {
+            Key::Column(column) => sql!("{}", column),
+            Key::Expr(expr) => sql!("({})", expr),
+        };
+        let collation = self.options.collation.as_ref().map_or(Stmt::raw(""), |name| sql!(" COLLATE {}", name));
+        let opclass = self.options.opclass.as_ref().map_or(Stmt::raw(""), |name| sql!(" {}", name));
+        let order = match self.options.order {
+            None | Some(Order::Asc) => "",
+            Some(Order::AscNullsFirst) => " NULLS FIRST",
+            Some(Order::Desc) => " DESC",
+            Some(Order::DescNullsLast) => " DESC NULLS LAST",
+        };
+        sql!("{}{}{}{}", key, collation, opclass, Stmt::raw(order))
+    }
+
+    fn column(&self) -> Option<&Ident> {
+        match &self.key {
+            Key::Column(column) => Some(column),
+            Key::Expr(_) => None,
+        }
+    }
+
+    /// What PostgreSQL calls it in the index's own name: the column, the function, or `expr`.
+    fn word(&self) -> &str {
+        match &self.key {
+            Key::Column(column) => column.as_str(),
+            Key::Expr(expr) => match expr.as_str().split_once('(') {
+                Some((name, _)) if Ident::parse(name).is_ok() => name,
+                Some(_) | None => "expr",
+            },
+        }
+    }
+}
+
+pub const EXAMPLE: &str = r#"
+[[phase.step]]
+kind    = "create_index"
+table   = "app.trades"
+columns = ["tenant_id", { expr = "lower(symbol)", opclass = "text_pattern_ops" }, { column = "id", order = "desc" }]
+unique  = true
+where   = "amount > 0"
+include = ["amount"]
+with    = { fillfactor = 90 }
+"#;
+
+impl StepKind for CreateIndex {
+    fn default_id(&self) -> String {
+        self.name().as_str().to_owned()
+    }
+
+    fn check(&mut self, site: &mut Site<'_>) {
+        if self.columns.is_empty() {
+            site.error("columns", "TM0220", "an index has at least one column");
+        }
+        if let Some((_, twice)) = self.columns.iter().enumerate().find(|(i, p)| self.columns[..*i].contains(p)) {
+            site.error("columns", "TM0221", format!("`{}` is named twice", twice.sql()));
+        }
+        for (i, column) in self.include.iter().enumerate() {
+            if self.columns.iter().any(|p| p.column() == Some(column)) || self.include[..i].contains(column) {
+                site.error("include", "TM0221", format!("`{}` is in the index already", column.as_str()));
+            }
+        }
+        if self.nulls_not_distinct && !self.unique {
+            site.error("nulls_not_distinct", "TM0226", "only a unique index asks whether NULLs are distinct")
+                .help("write unique = true, or leave nulls_not_distinct out");
+        }
+        // Of PostgreSQL's own methods (documentation, "Index Types"); those of extensions are the server's to judge.
+        let method = self.method();
+        let (method, own) = (method.as_str(), ["btree", "hash", "gin", "gist", "spgist", "brin"]);
+        let lacks = |able: &[&str]| own.contains(&method) && !able.contains(&method);
+        if self.unique && lacks(&["btree"]) {
+            site.error("unique", "TM0223", format!("a {method} index cannot be unique"))
+                .help("leave `method` out: btree");
+        }
+        if !self.include.is_empty() && lacks(&["btree", "gist", "spgist"]) {
+            site.error("include", "TM0224", format!("a {method} index cannot include further columns"))
+                .help("btree, gist and spgist can");
+        }
+        if self.columns.len() > 1 && lacks(&["btree", "gin", "gist", "brin"]) {
+            site.error("columns", "TM0225", format!("a {method} index has one column"));
+        }
+        if self.columns.iter().any(|p| p.options.order.is_some()) && lacks(&["btree"]) {
+            site.error("columns", "TM0227", format!("a {method} index has no order"));
+        }
+    }
+
+    fn lower(&self, cx: &Lowering<'_>) -> Vec<Unit> {
+        let (table, name) = (&self.table, self.name());
+        let drop = sql!("DROP INDEX CONCURRENTLY IF EXISTS {}", table.sibling(name.clone()));
+        let unique = Stmt::raw(if self.unique { "UNIQUE " } else { "" });
+        let keys: Vec<Stmt> = self.columns.iter().map(Part::sql).collect();
+        vec![Unit {
+            id: cx.unit("index"),
+            title: format!(
+                "create {}index {name} on {table} ({}) concurrently",
+                unique.as_str().to_lowercase(),
+                List(&keys, ", ")
+            ),
+            up: Op::Autocommit {
+                stmt: sql!("CREATE {}INDEX CONCURRENTLY {} ON {} {}", unique, name, table, self.definition()),
+                repair: vec![drop.clone()],
+            },
+            down: Down::Op(Op::Autocommit { stmt: drop, repair: Vec::new() }),
+            probe: self.probe(&name, &unique),
+            lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
+            loses: None,
+        }]
+    }
+
+    fn needs(&self) -> Vec<(&'static str, Object)> {
+        let keys = self.columns.iter().filter_map(|p| p.column().map(|c| ("columns", c)));
+        let all = keys.chain(self.include.iter().map(|c| ("include", c)));
+        let columns = all.map(|(key, column)| (key, Object::Column(self.table.clone(), column.clone())));
+        [("table", Object::Table(self.table.clone()))].into_iter().chain(columns).collect()
+    }
+}
+
+impl CreateIndex {
+    fn name(&self) -> Ident {
+        let keys = self.columns.iter().map(Part::word).chain(self.include.iter().map(Ident::as_str));
+        let parts: Vec<&str> = [self.table.name.as_str()].into_iter().chain(keys).chain(["idx"]).collect();
+        self.name.clone().unwrap_or_else(|| Ident::derived(&parts))
+    }
+
+    fn method(&self) -> Ident {
+        self.method.clone().unwrap_or_else(|| Ident::derived(&["btree"]))
+    }
+
+    /// Everything behind the table's name.
+    fn definition(&self) -> Stmt {
+        let keys: Vec<Stmt> = self.columns.iter().map(Part::sql).collect();
+        let mut text = sql!("USING {} ({})", self.method(), List(&keys, ", "));
+        if !self.include.is_empty() {
+            text = sql!("{} INCLUDE ({})", text, List(&self.include, ", "));
+        }
+        if self.nulls_not_distinct {
+            text = sql!("{} NULLS NOT DISTINCT", text);
+        }
+        if !self.with.is_empty() {
+            let with: Vec<Stmt> = self.with.iter().map(|(name, value)| sql!("{} = {}", name, value.0)).collect();
+            text = sql!("{} WITH ({})", text, List(&with, ", "));
+        }
+        self.r#where.as_ref().map_or(text.clone(), |condition| sql!("{} WHERE {}", text, condition))
+    }
+
+    /// The twin is a temporary table of the same name with the same index, so that the two definitions differ in the schema alone.
+    fn probe(&self, name: &Ident, unique: &Stmt) -> Probe {
+        let table = &self.table;
+        let same = sql!(
+            "(SELECT replace(replace(pg_get_indexdef(w.indexrelid), format(' ON pg_temp.%I USING ', k.relname), u.here),
+                             format(' ON %s.%I USING ', pg_my_temp_schema()::regnamespace, k.relname), u.here)
+                FROM pg_index w JOIN pg_class wc ON wc.oid = w.indexrelid,
+                     format(' ON %s.%I USING ', k.relnamespace::regnamespace, k.relname) AS u (here)
+               WHERE wc.relnamespace = pg_my_temp_schema() AND wc.relname = i.relname) = pg_get_indexdef(i.oid)"
+        );
+        Probe::Catalog {
+            query: self.state(name, "compare", &Stmt::raw("false")),
+            twin: Some(Twin {
+                setup: vec![
+                    sql!("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", table.name, table),
+                    sql!("CREATE {}INDEX {} ON pg_temp.{} {}", unique, name, table.name, self.definition()),
+                ],
+                query: self.state(name, "conflict", &same),
+            }),
+        }
+    }
+
+    /// A build that goes on holds SHARE UPDATE EXCLUSIVE and stands in the progress view; of another role's build the view
+    /// shows no more than the pid, so the two are joined.
+    fn state(&self, name: &Ident, valid: &str, same: &Stmt) -> Stmt {
+        let unsupported = sql!(
+            "CASE WHEN k.relkind = 'p' THEN 'a partitioned table: not supported yet'
+                  WHEN {} AND current_setting('server_version_num')::int < 150000
+                  THEN 'a server that does not know NULLS NOT DISTINCT: it came with PostgreSQL 15' END",
+            Stmt::raw(if self.nulls_not_distinct { "true" } else { "false" })
+        );
+        sql!(
+            "SELECT CASE WHEN z.why IS NOT NULL THEN 'conflict' WHEN i.oid IS NULL THEN 'absent'
+                         WHEN x.indrelid IS DISTINCT FROM k.oid OR b.pid IS NOT NULL THEN 'conflict'
+                         WHEN NOT (x.indisvalid AND x.indisready AND x.indislive) THEN 'partial'
+                         WHEN {} THEN 'present' ELSE {} END,
+                    CASE WHEN z.why IS NOT NULL THEN z.why WHEN i.oid IS NULL THEN NULL
+                         WHEN x.indexrelid IS NULL THEN format('%s, which is no index', i.oid::regclass)
+                         WHEN b.pid IS NOT NULL THEN format('being built by pid %s: %s', b.pid, pg_get_indexdef(i.oid))
+                         WHEN x.indisvalid AND x.indisready AND x.indislive THEN pg_get_indexdef(i.oid)
+                         ELSE 'invalid: ' || pg_get_indexdef(i.oid) END,
+                    NULL::text[]
+               FROM (SELECT to_regclass({}) AS rel) t
+               LEFT JOIN pg_class k ON k.oid = t.rel
+               LEFT JOIN pg_class i ON i.relnamespace = k.relnamespace AND i.relname = {}
+               LEFT JOIN pg_index x ON x.indexrelid = i.oid
+               LEFT JOIN LATERAL (
+                    SELECT p.pid FROM pg_stat_progress_create_index p
+                      JOIN pg_locks l ON l.pid = p.pid AND l.locktype = 'relation' AND l.relation = x.indrelid AND l.granted
+                     WHERE l.mode = 'ShareUpdateExclusiveLock' AND NOT x.indisvalid AND l.database = p.datid
+                       AND p.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
+                       AND coalesce(p.index_relid, 0) IN (0, i.oid)
+                     LIMIT 1) b ON true
+               CROSS JOIN LATERAL (SELECT {} AS why) z",
+            same,
+            Literal::new(valid),
+            Literal::new(self.table.to_string()),
+            Literal::new(name.as_str()),
+            unsupported
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trial::{finds, lower};
+    use crate::unit::Op;
+
+    #[track_caller]
+    fn check(step: &str, expect: &str) {
+        let (units, diags) = lower(&format!("kind = \"create_index\"\n{step}"), 150_000);
+        match units.first().map(|unit| &unit.up) {
+            Some(Op::Autocommit { stmt, .. }) => assert_eq!(stmt.as_str(), expect),
+            other => panic!("{other:?} {diags:?}"),
+        }
+    }
+
+    #[test]
+    fn every_form_is_written() {
+        check(
+            "table = \"app.t\"\ncolumns = [\"a\", { column = \"b\", order = \"desc nulls last\", collation = \"C\" }]",
+            r#"CREATE INDEX CONCURRENTLY t_a_b_idx ON app.t USING btree (a, b COLLATE "C" DESC NULLS LAST)"#,
+        );
+        check(
+            "table = 'app.\"Mixed Case\"'\ncolumns = [{ expr = 'lower(\"größe\")' }]\nunique = true\nnulls_not_distinct = true",
+            r#"CREATE UNIQUE INDEX CONCURRENTLY "Mixed Case_lower_idx" ON app."Mixed Case" USING btree ((lower("größe"))) NULLS NOT DISTINCT"#,
+        );
+        check(
+            "table = \"t\"\nname = \"i\"\ncolumns = [{ expr = \"a || b\" }]\nmethod = \"gin\"\nwith = { fastupdate = false, x = 1 }\nwhere = \"c\"",
+            "CREATE INDEX CONCURRENTLY i ON public.t USING gin ((a || b)) WITH (fastupdate = 'false', x = '1') WHERE c",
+        );
+    }
+
+    #[test]
+    fn what_postgresql_would_refuse_is_found() {
+        let index = |rest: &str| format!("kind = \"create_index\"\ntable = \"app.t\"\n{rest}");
+        finds(super::EXAMPLE, &[]);
+        finds(&index("columns = []"), &["TM0220"]);
+        finds(&index("columns = [\"a\", \"a\"]\ninclude = [\"a\"]"), &["TM0221", "TM0221"]);
+        finds(
+            &index("columns = [\"a\", { expr = \"lower(a)\" }]\nmethod = \"hash\"\nunique = true"),
+            &["TM0223", "TM0225"],
+        );
+        finds(
+            &index("columns = [\"a\"]\nmethod = \"brin\"\ninclude = [\"b\"]\nnulls_not_distinct = true"),
+            &["TM0226", "TM0224"],
+        );
+        finds(&index("columns = [{ column = \"a\", order = \"desc\" }]\nmethod = \"gist\""), &["TM0227"]);
+        finds(&index("columns = [{ order = \"desc\" }]"), &["TM0103"]);
+        finds(&index("columns = [\"lower(a)\"]"), &["TM0103"]);
+    }
+}
