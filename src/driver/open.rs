@@ -85,7 +85,11 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     let record = find(&work.client, &access.schema, run).await?;
     let lease = Lease::take(&access.settings, &access.schema, &access.host, purpose, &access.stop).await?;
     let place = place(access, &lease, record.id);
-    match Journal::read(&work.client, place).await {
+    let journal = async {
+        refuse_buried(&work.client, access, &record).await?;
+        Journal::read(&work.client, place).await
+    };
+    match journal.await {
         Ok(journal) => {
             let shell = Shell {
                 settings: access.settings.clone(),
@@ -102,6 +106,26 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
             Err(error)
         }
     }
+}
+
+/// A run on which a newer one stands neither goes on nor back: the newer plan may need what this one would change.
+async fn refuse_buried(client: &Client, access: &Access, record: &RunRecord) -> Result<(), DriveError> {
+    let runs = ledger::runs(client, &access.schema).await?;
+    for newer in runs.iter().rev().take_while(|run| run.id != record.id) {
+        let events = ledger::events(client, &access.schema, newer.id).await?;
+        let run = Run::fold(&newer.program, events.iter().map(|recorded| &recorded.event))?;
+        if !run.is_untouched() {
+            return Err(DriveError::Refused {
+                what: format!(
+                    "the plan `{}` was applied on top of `{}` and stands; nothing was changed",
+                    newer.plan, record.plan
+                ),
+                advice: format!("undo the newer one first: tenantmig rollback --to start --run {}", newer.id),
+                exit: 4,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The newest run, or the one named.
