@@ -84,10 +84,8 @@ impl From<DriveError> for CliError {
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
-        let what = match error.kind() {
-            io::ErrorKind::BrokenPipe => "nobody reads standard output any more".to_owned(),
-            _ => format!("cannot write: {error}"),
-        };
+        let unread = error.kind() == io::ErrorKind::BrokenPipe;
+        let what = if unread { "nobody reads standard output any more".to_owned() } else { format!("cannot write: {error}") };
         Self { exit: Exit::Failed, code: None, message: what, advice: None }
     }
 }

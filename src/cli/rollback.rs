@@ -21,6 +21,11 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
     let schema = context.schema()?;
     let session = context.look().await?;
     let record = driver::find(&session.client, &schema, args.run).await?;
+    let newest = driver::find(&session.client, &schema, None).await?;
+    if newest.id != record.id && newest.created_at > record.created_at {
+        let message = format!("the plan `{}` was applied on top of it and comes first; nothing was changed", newest.plan);
+        return Err(CliError::new(Exit::Refused, message, format!("tenantmig rollback --run {} --to start", newest.id)));
+    }
     let events = ledger::events(&session.client, &schema, record.id).await?;
     let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
     let database: String = session.client.query_typed_one("SELECT current_database()::text", &[]).await?.try_get(0)?;

@@ -27,7 +27,7 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
     let schema = context.schema()?;
     let session = context.look().await?;
     let client = &session.client;
-    let none = !ledger::exists(client, &schema).await? || (args.run.is_none() && ledger::latest(client, &schema).await?.is_none());
+    let none = !ledger::exists(client, &schema).await? || (args.run.is_none() && ledger::runs(client, &schema).await?.is_empty());
     let json = args.json || context.console.format != Format::Text;
     if none {
         let text = if json { json!({ "v": 1, "run": null }).to_string() } else { "no plan was applied to this database".to_owned() };
