@@ -229,7 +229,8 @@ async fn baselines(
             // A table that the plan itself makes has no rows yet.
             let tables: Vec<String> = gate.tables.iter().map(ToString::to_string).collect();
             let there = "SELECT bool_and(to_regclass(t) IS NOT NULL) FROM unnest($1) t";
-            let there: Option<bool> = client.query_typed_one(there, &[(&tables, Type::TEXT_ARRAY)]).await?.try_get(0)?;
+            let there: Option<bool> =
+                client.query_typed_one(there, &[(&tables, Type::TEXT_ARRAY)]).await?.try_get(0)?;
             let value: i64 = match there {
                 Some(false) => 0,
                 Some(true) | None => client.query_typed_one(baseline.as_str(), &[]).await?.try_get(0)?,
