@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{
     checks::CheckKind,
@@ -64,9 +64,15 @@ pub enum OnFailure {
 }
 
 /// A length of time, written as `250ms`, `2s` or `5min`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
+
+impl Serialize for Millis {
+    /// In the form that is read: the ledger keeps the program of a run, and a later command reads it back.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{}ms", self.0))
+    }
+}
 
 impl Millis {
     /// As the standard library has it.
