@@ -2,6 +2,8 @@
 //!
 //! A kind that is added to the table inherits all of them. They run under an owner who is no superuser and has no BYPASSRLS.
 
+mod crash;
+mod failure;
 mod repeat;
 mod world;
 
