@@ -1,7 +1,7 @@
 //! A crash at every seam, up and down, and a lost connection at every event: whoever goes on ends where nothing had happened.
 
 use super::{
-    every_kind,
+    every_case,
     world::{End, Way, World, same},
 };
 use tenantmig::{driver::Rest, engine::Outcome, pg::fingerprint::Fingerprint};
@@ -11,8 +11,8 @@ const SEAMS_MAX: usize = 200;
 
 #[test]
 fn a_crash_at_every_seam_of_up_and_a_resume_is_up() {
-    every_kind("crashup", async |world, kind| {
-        let draft = world.draft("law", kind.example);
+    every_case("crashup", async |world, case| {
+        let draft = world.draft("law", case.steps);
         let start = world.print().await;
         world.up(&draft).await?;
         let up = world.print().await;
@@ -42,8 +42,8 @@ fn a_crash_at_every_seam_of_up_and_a_resume_is_up() {
 
 #[test]
 fn a_crash_at_every_seam_of_down_and_a_resume_is_down() {
-    every_kind("crashdown", async |world, kind| {
-        let draft = world.draft("law", kind.example);
+    every_case("crashdown", async |world, case| {
+        let draft = world.draft("law", case.steps);
         world.up(&draft).await?;
         world.down(&draft).await?;
         let down = world.print().await;
@@ -69,8 +69,8 @@ fn a_crash_at_every_seam_of_down_and_a_resume_is_down() {
 /// outside one the deed stands without its outcome. The driver connects again and goes on by itself.
 #[test]
 fn a_connection_lost_at_every_event_changes_nothing_about_the_end() {
-    every_kind("lost", async |world, kind| {
-        let draft = world.draft("law", kind.example);
+    every_case("lost", async |world, case| {
+        let draft = world.draft("law", case.steps);
         world.up(&draft).await?;
         let (up, ups) = (world.print().await, world.events().await);
         world.down(&draft).await?;

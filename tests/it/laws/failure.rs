@@ -8,7 +8,7 @@ use tenantmig::{
 };
 
 use super::{
-    every_kind,
+    every_case,
     repeat::fills_rows,
     world::{Draft, Way, World, same},
 };
@@ -59,9 +59,9 @@ fn as_before(what: &str, draft: &Draft, before: &Fingerprint, after: &Fingerprin
 
 #[test]
 fn a_later_step_that_fails_takes_the_phase_back() {
-    every_kind("later", async |world, kind| {
+    every_case("later", async |world, case| {
         let fails = "[[phase.step]]\nid = \"no\"\nkind = \"assert\"\nsql = \"SELECT false\"\n";
-        let draft = world.draft("law", &format!("{}\n{fails}", kind.example));
+        let draft = world.draft("law", &format!("{}\n{fails}", case.steps));
         let before = world.print().await;
         world.reach(&draft, Way::Up, BACK).await?;
         world.verified().await?;
@@ -74,8 +74,8 @@ fn a_later_step_that_fails_takes_the_phase_back() {
 
 #[test]
 fn a_unit_that_fails_at_its_end_unwinds_clean() {
-    every_kind("fails", async |world, kind| {
-        let draft = world.draft("law", kind.example);
+    every_case("fails", async |world, case| {
+        let draft = world.draft("law", case.steps);
         let before = world.print().await;
         for (_, unit) in draft.program.units() {
             world.reset().await;
@@ -97,8 +97,8 @@ fn a_unit_that_fails_at_its_end_unwinds_clean() {
 
 #[test]
 fn an_undo_that_fails_is_stuck_and_goes_on_later() {
-    every_kind("stuck", async |world, kind| {
-        let draft = world.draft("law", kind.example);
+    every_case("stuck", async |world, case| {
+        let draft = world.draft("law", case.steps);
         let before = world.print().await;
         for (number, (_, unit)) in draft.program.units().enumerate() {
             world.reset().await;
@@ -124,8 +124,8 @@ fn an_undo_that_fails_is_stuck_and_goes_on_later() {
 
 #[test]
 fn a_lock_that_is_not_had_fails_the_unit_and_leaves_nothing() {
-    every_kind("locked", async |world, kind| {
-        let draft = world.draft("law", kind.example);
+    every_case("locked", async |world, case| {
+        let draft = world.draft("law", case.steps);
         let before = world.print().await;
         if draft.program.units().all(|(_, unit)| unit.lock.on.iter().all(|t| !before_has(&before, &t.to_string()))) {
             return Ok(()); // It makes its own table, or reads only what nobody can lock.

@@ -33,6 +33,7 @@ pub struct World {
     pub admin: Client,
     settings: Settings,
     version: u32,
+    setup: &'static str,
 }
 
 /// A plan, read and lowered.
@@ -66,8 +67,8 @@ pub struct Driven {
 }
 
 impl World {
-    /// A database of its own, loaded.
-    pub async fn new(name: &str) -> Self {
+    /// A database of its own, loaded, after the owner's `setup`.
+    pub async fn new(name: &str, setup: &'static str) -> Self {
         let db = database(name);
         let owner = db.role("owner", "LOGIN NOSUPERUSER NOBYPASSRLS");
         db.sql(&format!("GRANT CREATE ON DATABASE {} TO {owner}", db.name()));
@@ -76,7 +77,7 @@ impl World {
         let admin = db.client().await;
         let row = admin.query_one("SELECT current_setting('server_version_num')::int", &[]).await.unwrap();
         let version = u32::try_from(row.get::<_, i32>(0)).unwrap();
-        let world = Self { db, owner, admin, settings, version };
+        let world = Self { db, owner, admin, settings, version, setup };
         world.reset().await;
         world
     }
@@ -85,8 +86,8 @@ impl World {
     pub async fn reset(&self) {
         let sql = format!(
             "DROP SCHEMA IF EXISTS app CASCADE; DROP SCHEMA IF EXISTS tenantmig CASCADE; DROP SCHEMA IF EXISTS law CASCADE;
-             SET SESSION AUTHORIZATION {}; {EXAMPLE_SCHEMA}; RESET SESSION AUTHORIZATION",
-            self.owner
+             SET SESSION AUTHORIZATION {}; {EXAMPLE_SCHEMA}; {}; RESET SESSION AUTHORIZATION",
+            self.owner, self.setup
         );
         self.sql(&sql).await;
     }
