@@ -152,9 +152,12 @@ fn closed(story: &Story, at: DateTime<Utc>, outcome: Outcome) -> Words {
             Words::lasting(Mark::Done, format!("completed: {done} done{took}"))
         }
         Outcome::RolledBack { keep } => {
-            let undone = quantity::counted(story.undone_now as u64, "unit", "units");
+            let undone = match story.undone_now {
+                0 => "nothing was left to undo".to_owned(),
+                n => format!("{} undone{took}", quantity::counted(n as u64, "unit", "units")),
+            };
             let mark = if story.cause.is_some() { Mark::Failed } else { Mark::Done };
-            let text = format!("rolled back {}: {undone} undone{took}", kept(story, keep));
+            let text = format!("rolled back {}: {undone}", kept(story, keep));
             Words::lasting(mark, text).with(because(story))
         }
         Outcome::Stuck { unit } => {
