@@ -63,21 +63,20 @@ pub enum OnFailure {
     Pause,
 }
 
-/// A length of time, written as `250ms`, `2s` or `5min`.
+/// A length of time, written as `250ms`, `2s` or `5min`; kept as the first of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);
-
-impl Serialize for Millis {
-    /// In the form that is read: the ledger keeps the program of a run, and a later command reads it back.
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&format_args!("{}ms", self.0))
-    }
-}
 
 impl Millis {
     /// As the standard library has it.
     pub fn duration(self) -> Duration {
         Duration::from_millis(self.0)
+    }
+}
+
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{}ms", self.0))
     }
 }
 
