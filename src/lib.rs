@@ -21,3 +21,4 @@ pub mod report;
 // L5: what a person meets
 pub mod cli;
 pub mod demo;
+pub mod exit;

@@ -29,6 +29,8 @@ pub struct Unit {
     pub lock: Lock,
     /// What an undo destroys beyond what `up` made, in words; `None` when nothing.
     pub loses: Option<String>,
+    /// Undoing it shows rows to sessions that row-level security hides them from.
+    pub guards_rows: bool,
 }
 
 /// How a deed is carried out.

@@ -1,7 +1,38 @@
 //! The state machine, explored: every order of steps, crashes, failures and operator actions that the bounds allow.
 //!
 //! The machine is the real one (`Run::apply`, `Run::next`, `Run::fold`, `preview`); around it stand a simulated database
-//! and a shell that performs effects as the driver does. The laws are in `model/law.rs`, the programs in `model/program.rs`.
+//! (`model/database.rs`) and a shell that performs effects as the driver does (`model/shell.rs`). The laws are in
+//! `model/law.rs`, the programs in `model/program.rs`.
+//!
+//! # Planted bugs
+//!
+//! A model is worth what turns it red. Each of these was put into `src/engine` for a moment; the law that it broke:
+//!
+//! | Bug | Law (constant in `law.rs`) |
+//! |---|---|
+//! | half-done units (Started, Failed) skipped when unwinding | BACKWARDS, FINISHED, BEFORE |
+//! | gates not forgotten on unwinding; forgotten one phase too late | ORDER, GATE, MEASURED |
+//! | gates forgotten one phase too early | ONCE |
+//! | gates not awaited before the next phase | ORDER |
+//! | undo order reversed | BACKWARDS |
+//! | a second Started overwrites what was there before | BEFORE, FAILURE, FIXED |
+//! | what was there before is kept although it was a conflict | the way forward is open |
+//! | a second request keeps more than the first | KEEP, PREVIEW |
+//! | Resumed allowed in the middle of unwinding | VERDICT |
+//! | a pause forgets which way the run went; Stuck resumes forward | FINISHED, PREVIEW, ONCE |
+//! | a request passes over what is irreversible | FIXED |
+//! | the same for a deed outside a transaction that was started and not concluded | FIXED |
+//! | a failure passes over what is irreversible; `rollback_all` undoes one phase; a failed gate is passed over | FAILURE |
+//! | Failed treated as Done | ORDER, GATE, COMPLETED |
+//! | a failed gate counts as passed | ORDER, MEASURED |
+//! | a refused rollback forgets gates | REFUSED |
+//! | UndoFailed does not stop | STUCK |
+//! | Undone leaves the unit done | BACKWARDS, PREVIEW |
+//! | unwinding one phase too little | FINISHED, BEFORE |
+//! | unwinding one phase too far | KEEP, FIXED |
+//! | preview: drops what stood in the way, or what was there before | FOREIGN |
+//! | preview: forgets what was replaced | BEFORE |
+//! | preview: forgets the rollback under way | PREVIEW |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "model/database.rs"]

@@ -35,6 +35,11 @@ impl Journal {
         Ok(Self { place, record, run, last: events.last().map_or(0, |recorded| recorded.number) })
     }
 
+    /// The number of the last event.
+    pub fn last(&self) -> i64 {
+        self.last
+    }
+
     /// The machine's next effect.
     pub fn next(&self) -> Effect {
         self.run.next(&self.record.program)

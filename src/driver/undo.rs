@@ -49,11 +49,13 @@ impl Shell {
     /// Whether there is nothing to take back: the deed never completed and left no trace, or is gone already.
     async fn is_gone(&self, unit: &Unit, before: &Before, done: bool) -> Result<bool, DriveError> {
         match &unit.probe {
-            // The outcome commits with the deed, so a deed without outcome did not happen.
-            Probe::Ledger => Ok(!done),
+            // The outcome commits with the deed, so a deed without outcome did not happen; outside a transaction it may have.
+            Probe::Ledger => Ok(!done && !matches!(unit.up, Op::Autocommit { .. })),
             Probe::Catalog { .. } => {
                 let now = self.look_when_quiet(unit, true).await?;
-                Ok(now.presence == Presence::Absent && before.presence == Presence::Absent)
+                // What stands in its place and is not ours was made by somebody else meanwhile.
+                let theirs = now.presence == Presence::Conflict && !done;
+                Ok(theirs || now.presence == Presence::Absent && before.presence == Presence::Absent)
             }
         }
     }

@@ -6,6 +6,7 @@ mod notice;
 mod program;
 mod rollback;
 mod run;
+pub mod script;
 
 pub use event::{Event, Failure, Finding};
 pub use next::{Effect, Outcome};

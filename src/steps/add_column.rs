@@ -86,6 +86,7 @@ impl StepKind for AddColumn {
             probe: probe(table, column, ty),
             lock: Lock::on(LockLevel::AccessExclusive, table, if rewrites { Hold::Rewrite } else { Hold::Moment }),
             loses: Some(format!("the values of {table}.{column}")),
+            guards_rows: false,
         }]
     }
 

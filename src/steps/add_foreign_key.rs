@@ -132,6 +132,7 @@ impl StepKind for AddForeignKey {
                 probe: self.probe(&name, &sql!("true")),
                 lock: if parent == table { both } else { both.and(parent) },
                 loses: None,
+                guards_rows: false,
             },
             Unit {
                 id: cx.unit("validate"),
@@ -143,6 +144,7 @@ impl StepKind for AddForeignKey {
                 probe: self.probe(&name, &sql!("c.convalidated")),
                 lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
                 loses: None,
+                guards_rows: false,
             },
         ]
     }

@@ -62,6 +62,7 @@ impl StepKind for Assert {
             probe: Probe::Ledger,
             lock: Lock { level: LockLevel::AccessShare, on: Vec::new(), hold: Hold::Scan },
             loses: None,
+            guards_rows: false,
         }]
     }
 }

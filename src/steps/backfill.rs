@@ -118,6 +118,7 @@ impl StepKind for Backfill {
             probe: Probe::Ledger,
             lock: Lock::on(LockLevel::RowExclusive, table, Hold::Batch),
             loses: None,
+            guards_rows: false,
         }]
     }
 

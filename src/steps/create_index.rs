@@ -225,6 +225,7 @@ impl StepKind for CreateIndex {
             probe: self.probe(&name, &unique),
             lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
             loses: None,
+            guards_rows: false,
         }]
     }
 

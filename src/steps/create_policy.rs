@@ -106,6 +106,7 @@ impl StepKind for CreatePolicy {
             probe: self.probe(),
             lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
             loses: None,
+            guards_rows: false,
         }]
     }
 

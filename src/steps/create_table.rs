@@ -132,6 +132,7 @@ impl StepKind for CreateTable {
             probe: self.probe(),
             lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
             loses: Some(format!("the rows of {table}")),
+            guards_rows: false,
         }];
         units.extend(self.seed.iter().enumerate().map(|(i, row)| self.seed_unit(cx, i + 1, row)));
         for (role, privileges) in &self.grant {
@@ -302,6 +303,7 @@ impl CreateTable {
             )),
             lock: Lock::on(LockLevel::RowExclusive, table, Hold::Moment),
             loses: Some("what was changed in the row since".to_owned()),
+            guards_rows: false,
         }
     }
 
@@ -325,6 +327,7 @@ impl CreateTable {
             )),
             lock: Lock::none(),
             loses: None,
+            guards_rows: false,
         }
     }
 }

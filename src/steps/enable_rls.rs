@@ -45,6 +45,7 @@ impl StepKind for EnableRls {
             probe: probe(table),
             lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
             loses: None,
+            guards_rows: true,
         }]
     }
 

@@ -72,6 +72,7 @@ impl SetNotNull {
                 probe: probe(sql!("a.attnotnull OR c.oid IS NOT NULL"), not_ours.clone()),
                 lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
                 loses: None,
+                guards_rows: false,
             },
             Unit {
                 id: cx.unit("validate"),
@@ -81,6 +82,7 @@ impl SetNotNull {
                 probe: probe(sql!("a.attnotnull OR c.convalidated"), not_ours),
                 lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
                 loses: None,
+                guards_rows: false,
             },
             Unit {
                 id: cx.unit("set"),
@@ -90,6 +92,7 @@ impl SetNotNull {
                 probe: probe(sql!("a.attnotnull"), sql!("false")),
                 lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
                 loses: None,
+                guards_rows: false,
             },
         ]
     }
@@ -116,6 +119,7 @@ impl SetNotNull {
                 probe: self.probe(&name, &by, &sql!("c.oid IS NOT NULL"), &other),
                 lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
                 loses: None,
+                guards_rows: false,
             },
             Unit {
                 id: cx.unit("validate"),
@@ -125,6 +129,7 @@ impl SetNotNull {
                 probe: self.probe(&name, &by, &sql!("c.convalidated"), &other),
                 lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
                 loses: None,
+                guards_rows: false,
             },
         ]
     }

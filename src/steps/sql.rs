@@ -130,6 +130,7 @@ impl StepKind for Sql {
             down: self.undo(),
             probe: self.probe.as_ref().map_or(Probe::Ledger, probe),
             loses: None,
+            guards_rows: false,
         }]
     }
 }

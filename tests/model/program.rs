@@ -28,13 +28,15 @@ pub enum Kind {
     Autocommit,
     /// The same, and no way back.
     AutocommitForGood,
+    /// The same, but only the ledger knows it: free SQL. Whoever died in the middle cannot tell how far it came.
+    AutocommitBlind,
     /// Batches that commit one by one, taken back together with the unit of this number.
     FillOf(usize),
     /// A query.
     Assert,
 }
 
-use Kind::{Assert, Autocommit, AutocommitForGood, FillOf, Tx, TxForGood};
+use Kind::{Assert, Autocommit, AutocommitBlind, AutocommitForGood, FillOf, Tx, TxForGood};
 use OnFailure::{Pause, Rollback, RollbackAll};
 use Thing::{Blocking, Made, Nothing, Theirs};
 
@@ -79,7 +81,7 @@ pub fn cases() -> Vec<Case> {
             vec![
                 (Rollback, 1, vec![(Tx, Made), (FillOf(0), Nothing)]),
                 (Rollback, 0, vec![(Tx, Nothing), (FillOf(2), Nothing)]),
-                (Pause, 1, vec![(Autocommit, Nothing)]),
+                (Pause, 1, vec![(AutocommitBlind, Nothing)]),
             ],
         ),
     ]
@@ -123,7 +125,8 @@ pub fn unit(number: usize, kind: Kind) -> Unit {
     let (up, down, probe) = match kind {
         Tx => (Op::Tx(vec![stmt("MAKE")]), Down::tx([stmt("DROP")]), probe),
         TxForGood => (Op::Tx(vec![stmt("MAKE")]), for_good(), probe),
-        Autocommit => {
+        Autocommit | AutocommitBlind => {
+            let probe = if matches!(kind, Autocommit) { probe } else { Probe::Ledger };
             let down = Op::Autocommit { stmt: stmt("DROP"), repair: vec![stmt("REPAIR")] };
             (alone(), Down::Op(down), probe)
         }
@@ -132,7 +135,7 @@ pub fn unit(number: usize, kind: Kind) -> Unit {
         Assert => (Op::Assert(stmt("ASSERT")), Down::nothing("it only asked"), Probe::Ledger),
     };
     let title = format!("unit {number}");
-    Unit { id: id(number), title, up, down, probe, lock: Lock::none(), loses: Some(format!("thing {number}")) }
+    Unit { id: id(number), title, up, down, probe, lock: Lock::none(), loses: Some(format!("thing {number}")), guards_rows: false }
 }
 
 fn fill() -> BackfillSpec {

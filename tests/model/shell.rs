@@ -214,8 +214,8 @@ impl State {
     fn undoing(&mut self, world: &World, number: usize) {
         let keep = self.run.mode().keep().unwrap_or_default();
         let (_, unit) = world.program.units().nth(number).unwrap();
-        let adopted = self.run.unit(number).before().is_some_and(|before| before.is_untouched());
-        if let (Op::Autocommit { repair, .. }, Thing::Wreck, false) = (&unit.up, self.db.0[number], adopted) {
+        let untouched = self.run.unit(number).before().is_some_and(|before| before.is_untouched());
+        if let (Op::Autocommit { repair, .. }, Thing::Wreck, false) = (&unit.up, self.db.0[number], untouched) {
             return repair.iter().for_each(|stmt| self.db.run(&world.program, stmt));
         }
         let shown = preview(&world.program, &self.run, Destination(keep)).ok();

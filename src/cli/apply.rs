@@ -1,0 +1,115 @@
+//! `apply`: carries a plan out, from wherever an earlier apply of the same plan stopped.
+
+use super::{
+    args,
+    console::Answer,
+    failure::CliError,
+    plan, plan_file,
+    plan_file::PlanFile,
+    session::Context,
+    story::{Goal, carry},
+};
+use crate::{
+    driver::{self, DriveError, Request, begin, preflight},
+    engine::{Program, lower},
+    exit::Exit,
+    ledger::{self, Purpose},
+    pg::connect::Connection,
+    plan::ServerFacts,
+};
+
+/// Applies the plan, after looking at everything that can be looked at and asking.
+pub async fn run(context: &Context, args: &args::Apply) -> Result<Exit, CliError> {
+    let file = plan_file::load(context, &args.file.path())?;
+    let session = context.look().await?;
+    let program = lower(&file.plan, facts(&session));
+    let until = until(&program, args.to.as_deref())?;
+    if args.dry_run {
+        return plan::show(context, &file, &program, &session).await;
+    }
+    let known = applied_before(context, &session, &file).await?;
+    if !known {
+        look_ahead(context, &file, &program, &session).await?;
+        ask(context, &program, &session)?;
+    }
+    drop(session);
+    let (access, listener) = context.access()?;
+    let path = file.path.display().to_string();
+    let request = Request {
+        path: Some(&path),
+        text: &file.text,
+        fingerprint: &file.fingerprint.0,
+        program: &program,
+        purpose: Purpose::Apply,
+    };
+    let (shell, lease) = begin(&access, &request).await?;
+    drop(access);
+    carry(context, shell, lease, listener, Goal::Forward { until }).await
+}
+
+/// What lowering must know of the server.
+pub fn facts(session: &Connection) -> ServerFacts {
+    ServerFacts { version_num: u32::try_from(session.server_version_num).unwrap_or(0) }
+}
+
+fn until(program: &Program, to: Option<&str>) -> Result<Option<usize>, CliError> {
+    let Some(to) = to else { return Ok(None) };
+    let known: Vec<&str> = program.phases.iter().map(|phase| phase.id.as_str()).collect();
+    match program.keep(to).filter(|keep| *keep > 0) {
+        Some(keep) => Ok(Some(keep)),
+        None => Err(CliError::new(Exit::Usage, format!("the plan has no phase `{to}`"), format!("--to takes one of: {}", known.join(", ")))),
+    }
+}
+
+/// Whether this very plan has a run here that goes on or is done: then there is nothing to look at or ask again.
+async fn applied_before(context: &Context, session: &Connection, file: &PlanFile) -> Result<bool, CliError> {
+    let schema = context.schema()?;
+    if !ledger::exists(&session.client, &schema).await? {
+        return Ok(false);
+    }
+    for record in ledger::runs(&session.client, &schema).await?.iter().rev() {
+        if record.fingerprint == file.fingerprint.0 && record.plan == file.plan.name {
+            let events = ledger::events(&session.client, &schema, record.id).await?;
+            let run = crate::engine::Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
+            return Ok(!run.is_untouched());
+        }
+    }
+    Ok(false)
+}
+
+/// What would fail is found before anything is touched.
+pub async fn look_ahead(context: &Context, file: &PlanFile, program: &Program, session: &Connection) -> Result<(), CliError> {
+    let diags = preflight(&session.client, &file.plan).await?;
+    plan_file::show(context, &file.path, &file.text, &diags);
+    if diags.has_errors() {
+        let owner_only = diags.0.iter().all(|d| d.code == "TM0303");
+        let mut error = plan_file::invalid(&file.path, &diags);
+        if owner_only {
+            error.exit = Exit::Privilege;
+        }
+        return Err(error);
+    }
+    let hidden = driver::hidden(&session.client, program).await?;
+    if !hidden.is_empty() {
+        let message = format!(
+            "row-level security hides rows of {} from this role: a backfill would change a part of them, silently; nothing was touched",
+            hidden.join(", ")
+        );
+        return Err(CliError::new(Exit::Privilege, message, "connect as a role with BYPASSRLS (-U or --role), or take FORCE off these tables first"));
+    }
+    Ok(())
+}
+
+fn ask(context: &Context, program: &Program, session: &Connection) -> Result<(), CliError> {
+    let units = program.units().count();
+    let question = format!("Apply plan `{}` ({} phases, {units} units) to {}?", program.plan, program.phases.len(), session.at);
+    match context.console.confirm(&question) {
+        Answer::Yes => Ok(()),
+        Answer::No => Err(CliError::new(Exit::Refused, "nothing was changed", "look first with: tenantmig plan PLAN")),
+        Answer::Nobody => Err(CliError::new(
+            Exit::Refused,
+            "nobody is there to confirm; nothing was changed",
+            "add --yes when this is a job; look first with: tenantmig plan PLAN",
+        )),
+    }
+}

@@ -1,0 +1,274 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::pg::settings::ConnectFlags;
+
+/// Takes a live, single-tenant PostgreSQL database to multi-tenant Row-Level Security, and back.
+#[derive(Debug, Parser)]
+#[command(name = "tenantmig", version, disable_help_flag = true, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(flatten)]
+    pub output: Output,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "The database is taken from -d, else TENANTMIG_DATABASE_URL, else DATABASE_URL, else PG* as psql does.
+Exit codes: 0 done, 1 failed (resumable), 3 findings, 4 refused, 5 rolled back, 6 stuck, 64 usage, 65 plan invalid,
+69 unreachable, 75 try again later, 77 privilege missing, 130/143 stopped by a signal (resumable).";
+
+/// Where the database is, as psql has it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Connection {
+    /// Database name, URI or conninfo string
+    #[arg(short = 'd', long = "dbname", global = true, value_name = "NAME|URI", hide_env_values = true)]
+    pub dbname: Option<String>,
+    /// Server host or socket directory
+    #[arg(long, global = true)]
+    pub host: Option<String>,
+    /// Server port
+    #[arg(short = 'p', long, global = true)]
+    pub port: Option<String>,
+    /// User to log in as
+    #[arg(short = 'U', long = "username", global = true, value_name = "NAME")]
+    pub username: Option<String>,
+    /// Role to take after the login (SET ROLE), as pg_dump has it
+    #[arg(long, global = true)]
+    pub role: Option<String>,
+    /// Schema of tenantmig's own tables
+    #[arg(long, global = true, default_value = "tenantmig", env = "TENANTMIG_LEDGER_SCHEMA", value_name = "NAME")]
+    pub ledger_schema: String,
+    /// Print help
+    #[arg(short = '?', long = "help", global = true, action = clap::ArgAction::HelpShort)]
+    pub help: Option<bool>,
+}
+
+impl Connection {
+    /// As the settings take them.
+    pub fn flags(&self) -> ConnectFlags {
+        ConnectFlags {
+            dbname: self.dbname.clone(),
+            host: self.host.clone(),
+            port: self.port.clone(),
+            username: self.username.clone(),
+            role: self.role.clone(),
+        }
+    }
+}
+
+/// How it is told.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// Form of the results on standard output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// Lines instead of a progress bar
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Never ask; refuse instead
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// Answer yes to every question that has yes for an answer
+    #[arg(short = 'y', long, global = true)]
+    pub yes: bool,
+    /// More about what happens, on standard error (twice: everything)
+    #[arg(short = 'v', long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Only errors on standard error
+    #[arg(short = 'q', long, global = true)]
+    pub quiet: bool,
+    /// Form of the log on standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Form of the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+    Ndjson,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// A plan file, as an argument or by `-f`.
+#[derive(Debug, Args)]
+pub struct PlanFile {
+    /// The plan
+    #[arg(value_name = "PLAN", required_unless_present = "file")]
+    pub plan: Option<PathBuf>,
+    /// The plan, as with kubectl
+    #[arg(short = 'f', long = "file", value_name = "PLAN", conflicts_with = "plan")]
+    pub file: Option<PathBuf>,
+}
+
+impl PlanFile {
+    /// The path that was given.
+    pub fn path(&self) -> PathBuf {
+        self.plan.clone().or_else(|| self.file.clone()).unwrap_or_default()
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a plan without a database: every diagnostic, each at its place
+    Validate(PlanFile),
+    /// Show what apply would do: phases, locks, rows, time, the way back, the SQL
+    Plan(Plan),
+    /// Carry a plan out; goes on by itself where an earlier apply stopped
+    Apply(Apply),
+    /// Go on with the run of the ledger, from any directory, without the plan file
+    Resume(Resume),
+    /// Where the run stands, who works on it, and the next command to type
+    Status(Status),
+    /// Undo everything after a phase, by the ledger alone
+    Rollback(Rollback),
+    /// Up, down, up, down on a database, comparing catalogue and data at each end
+    Cycle(Cycle),
+    /// Measure every gate again and compare the ledger with the database
+    Verify(Verify),
+    /// Break-glass: take the lease from a holder that is gone for good
+    Unlock(Unlock),
+    /// Show every setting with its origin, and test the connection and privileges
+    Doctor,
+    /// The whole story on a throwaway PostgreSQL
+    Demo(Demo),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    pub file: PlanFile,
+    /// Print the SQL as psql scripts, one a phase
+    #[arg(long)]
+    pub sql: bool,
+    /// Only this phase (with --sql)
+    #[arg(long, value_name = "PHASE", requires = "sql")]
+    pub phase: Option<String>,
+}
+
+/// `apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    #[command(flatten)]
+    pub file: PlanFile,
+    /// Stop when this phase is done
+    #[arg(long, value_name = "PHASE")]
+    pub to: Option<String>,
+    /// Show what would be done and do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+/// `resume`.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// The run; the newest by default
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<uuid::Uuid>,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The run; the newest by default
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<uuid::Uuid>,
+    /// The same as --format json
+    #[arg(long)]
+    pub json: bool,
+    /// Exit 2 while work remains, 6 when stuck
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// `rollback`.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The phase that stays, with everything before it; `start` undoes all
+    #[arg(long, value_name = "PHASE|start")]
+    pub to: String,
+    /// The run; the newest by default
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<uuid::Uuid>,
+    /// Show what would be undone and do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// With --dry-run: print it as a psql script
+    #[arg(long, requires = "dry_run")]
+    pub sql: bool,
+    /// The database's name, where taking row-level security back asks for it
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+}
+
+/// `cycle`.
+#[derive(Debug, Args)]
+pub struct Cycle {
+    #[command(flatten)]
+    pub file: PlanFile,
+    /// Run on a throwaway copy instead of the database that is connected to: a throwaway cluster, loaded from this SQL file
+    #[arg(long, value_name = "SCHEMA.SQL")]
+    pub on_demo: Option<PathBuf>,
+    /// Migrate even as a superuser or BYPASSRLS role, in whom RLS hides nothing: what passes then may fail in production
+    #[arg(long)]
+    pub as_superuser: bool,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The run; the newest by default
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<uuid::Uuid>,
+}
+
+/// `unlock`.
+#[derive(Debug, Args)]
+pub struct Unlock {
+    /// The run whose lease is taken, as status prints it
+    #[arg(long, value_name = "RUN")]
+    pub force: uuid::Uuid,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Leave the cluster running and print its URL
+    #[arg(long)]
+    pub keep: bool,
+    /// The step of the plan that is made to fail
+    #[arg(long, value_name = "STEP")]
+    pub fail_at: Option<String>,
+}

@@ -1,0 +1,105 @@
+//! From what went wrong to what is told and the exit code. Every error of the program ends here.
+
+use std::io;
+
+use crate::{
+    driver::DriveError,
+    exit::Exit,
+    ledger::LedgerError,
+    pg::{Class, Fault, connect::ConnectError, settings::SettingsError},
+};
+
+/// A command that did not do what it was asked for.
+#[derive(Debug)]
+pub struct CliError {
+    pub exit: Exit,
+    pub code: Option<&'static str>,
+    pub message: String,
+    pub advice: Option<String>,
+}
+
+impl CliError {
+    /// With the next thing to do.
+    pub fn new(exit: Exit, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { exit, code: None, message: message.into(), advice: Some(advice.into()) }
+    }
+}
+
+impl From<ConnectError> for CliError {
+    fn from(error: ConnectError) -> Self {
+        Self { exit: Exit::of(error.exit_code()), code: Some(error.code()), advice: Some(error.remedy()), message: error.to_string() }
+    }
+}
+
+impl From<SettingsError> for CliError {
+    fn from(error: SettingsError) -> Self {
+        Self::from(ConnectError::from(error))
+    }
+}
+
+impl From<Fault> for CliError {
+    fn from(fault: Fault) -> Self {
+        let (exit, advice) = match fault.class {
+            Class::Transient | Class::Resources => (Exit::Temporary, "try again later; the checkpoint is kept: tenantmig resume"),
+            Class::Ambiguous => (Exit::Unreachable, "the checkpoint is kept; when the server is back: tenantmig resume"),
+            Class::Privilege => (Exit::Privilege, "grant what is missing, or connect as another role (-U, --role)"),
+            Class::Cancelled | Class::Fatal => (Exit::Failed, "look with: tenantmig status"),
+        };
+        let advice = fault.hint.clone().unwrap_or_else(|| advice.to_owned());
+        Self { exit, code: None, message: fault.to_string(), advice: Some(advice) }
+    }
+}
+
+impl From<LedgerError> for CliError {
+    fn from(error: LedgerError) -> Self {
+        let exit = match &error {
+            LedgerError::Server(fault) => return Self::from(fault.clone()),
+            LedgerError::Install(what) if what.contains("42501") => Exit::Privilege,
+            LedgerError::Install(_) => Exit::Failed,
+            LedgerError::Missing | LedgerError::Newer { .. } | LedgerError::Damaged { .. } => Exit::Refused,
+            LedgerError::Held(_) | LedgerError::Fenced { .. } => Exit::Temporary,
+        };
+        Self { exit, code: None, message: error.to_string(), advice: error.advice() }
+    }
+}
+
+impl From<DriveError> for CliError {
+    fn from(error: DriveError) -> Self {
+        let message = error.to_string();
+        match error {
+            DriveError::Interrupted(signal) => Self::new(
+                Exit::of(signal.exit_code()),
+                format!("{message}; everything done so far is kept"),
+                "tenantmig resume, or tenantmig rollback --to PHASE",
+            ),
+            DriveError::LeaseLost(_) => Self::new(Exit::Temporary, message, "tenantmig status"),
+            DriveError::Ledger(error) => Self::from(error),
+            DriveError::Server(fault) => Self::from(fault),
+            DriveError::Connect(error) => Self::from(error),
+            DriveError::Illegal(_) => Self::new(Exit::Refused, message, "nothing was changed; restore the ledger's tables from a backup"),
+            DriveError::Refused { what, advice, exit } => Self::new(Exit::of(exit), what, advice),
+        }
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        let what = match error.kind() {
+            io::ErrorKind::BrokenPipe => "nobody reads standard output any more".to_owned(),
+            _ => format!("cannot write: {error}"),
+        };
+        Self { exit: Exit::Failed, code: None, message: what, advice: None }
+    }
+}
+
+impl From<tokio_postgres::Error> for CliError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::from(Fault::from(error))
+    }
+}
+
+impl From<serde_json::Error> for CliError {
+    fn from(error: serde_json::Error) -> Self {
+        Self { exit: Exit::Failed, code: None, message: error.to_string(), advice: None }
+    }
+}

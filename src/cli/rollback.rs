@@ -1,0 +1,119 @@
+//! `rollback`: undoes everything after a phase, by the ledger alone.
+
+use super::{
+    args,
+    args::Format,
+    console::{Answer, Console},
+    failure::CliError,
+    session::Context,
+    story::{Goal, carry},
+};
+use crate::{
+    driver::{self, DriveError, Journal, reopen},
+    engine::{Destination, Event, Preview, Program, Run, preview, script},
+    exit::Exit,
+    ledger::{self, Purpose},
+    unit::UnitId,
+};
+
+/// Shows what would be undone, asks, and undoes it.
+pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliError> {
+    let schema = context.schema()?;
+    let session = context.look().await?;
+    let record = driver::find(&session.client, &schema, args.run).await?;
+    let events = ledger::events(&session.client, &schema, record.id).await?;
+    let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
+    let database: String = session.client.query_typed_one("SELECT current_database()::text", &[]).await?.try_get(0)?;
+    drop(session);
+    let plan = destination(&record.program, &run, &args.to)?;
+    if args.dry_run {
+        return show(context, &record.program, &plan, args.sql);
+    }
+    if plan.undos.is_empty() && run.mode().keep().is_none() {
+        context.console.print(&format!("nothing to undo: nothing after `{}` is applied", args.to))?;
+        return Ok(Exit::Done);
+    }
+    confirm(&context.console, &record.program, &plan, args, &database)?;
+    let (access, listener) = context.access()?;
+    let (mut shell, lease) = reopen(&access, Some(record.id), Purpose::Rollback).await?;
+    drop(access);
+    if let Err(error) = request(&mut shell, plan.keep).await {
+        lease.give_back().await;
+        return Err(error.into());
+    }
+    carry(context, shell, lease, listener, Goal::Back).await
+}
+
+/// Asks the machine for the rollback, unless it is on that way already.
+async fn request(shell: &mut driver::Shell, keep: usize) -> Result<(), DriveError> {
+    let Journal { run, record, .. } = &shell.journal;
+    let stuck = matches!(run.mode(), crate::engine::Mode::Stuck { .. } | crate::engine::Mode::Paused { .. });
+    if run.mode().keep() == Some(keep) && !stuck {
+        return Ok(());
+    }
+    let name = record.program.keep_name(keep).to_owned();
+    shell.record(Event::RollbackRequested { keep: name }).await
+}
+
+fn destination(program: &Program, run: &Run, to: &str) -> Result<Preview, CliError> {
+    let Some(keep) = program.keep(to) else {
+        let known: Vec<&str> = program.phases.iter().map(|phase| phase.id.as_str()).collect();
+        let near = known.iter().max_by(|a, b| strsim::jaro_winkler(a, to).total_cmp(&strsim::jaro_winkler(b, to)));
+        let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+        let message = format!("the plan `{}` has no phase `{to}`", program.plan);
+        return Err(CliError::new(Exit::Usage, message, format!("{near}--to takes start or one of: {}", known.join(", "))));
+    };
+    preview(program, run, Destination(keep)).map_err(|illegal| {
+        CliError::new(Exit::Refused, format!("{illegal}; nothing was changed"), "roll back to its phase or a later one, with --to")
+    })
+}
+
+fn show(context: &Context, program: &Program, plan: &Preview, sql: bool) -> Result<Exit, CliError> {
+    if sql {
+        context.console.print(&script::backward(program, plan))?;
+        return Ok(Exit::Done);
+    }
+    match context.console.format {
+        Format::Text => {
+            let mut text = format!("rollback to `{}` would undo {} units, last done first:\n", program.keep_name(plan.keep), plan.undos.len());
+            for undo in &plan.undos {
+                let note = undo.nothing.as_ref().map_or(String::new(), |why| format!(" — nothing to run: {why}"));
+                let loses = undo.loses.as_ref().map_or(String::new(), |what| format!(" — LOSES {what}"));
+                text.push_str(&format!("  [{}] {}{note}{loses}\n", program.phases[undo.phase].id, undo.title));
+            }
+            context.console.print(&text)?;
+        }
+        Format::Json | Format::Ndjson => {
+            let value = serde_json::json!({ "v": 1, "keep": program.keep_name(plan.keep), "undos": plan.undos });
+            context.console.print(&value.to_string())?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Taking row-level security back opens every tenant's rows to every session: that asks for the database's name.
+fn confirm(console: &Console, program: &Program, plan: &Preview, args: &args::Rollback, database: &str) -> Result<(), CliError> {
+    let enforced = |unit: &UnitId| program.find(unit).is_some_and(|(_, _, unit)| unit.guards_rows);
+    let refused = |why: &str, next: String| Err(CliError::new(Exit::Refused, why, next));
+    let again = format!("tenantmig rollback --to {}", args.to);
+    if plan.undos.iter().any(|undo| undo.nothing.is_none() && enforced(&undo.unit)) {
+        let given = args.confirm.clone().or_else(|| {
+            console.line(&format!("This takes row-level security off tables of {database}. Type the database's name to go on: "))
+        });
+        return match given {
+            Some(name) if name == database => Ok(()),
+            Some(name) => refused(&format!("`{name}` is not the database's name; nothing was changed"), format!("{again} --confirm {database}")),
+            None => refused(
+                "this takes row-level security off and asks for the database's name; nothing was changed",
+                format!("{again} --confirm {database}"),
+            ),
+        };
+    }
+    let losses: Vec<&str> = plan.undos.iter().filter_map(|undo| undo.loses.as_deref()).collect();
+    let loses = if losses.is_empty() { String::new() } else { format!("; lost: {}", losses.join(", ")) };
+    match console.confirm(&format!("Undo {} units{loses}?", plan.undos.len())) {
+        Answer::Yes => Ok(()),
+        Answer::No => refused("nothing was changed", format!("{again} --dry-run")),
+        Answer::Nobody => refused("nobody is there to confirm; nothing was changed", format!("{again} --yes")),
+    }
+}

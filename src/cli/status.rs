@@ -1,0 +1,192 @@
+//! `status`: where the run stands, who works on it, what is wrong, and the next command to type.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::{args, args::Format, failure::CliError, session::Context};
+use crate::{
+    driver::{self, DriveError},
+    engine::{Effect, Event, Outcome, Program, Run},
+    exit::Exit,
+    ledger::{self, Holder, Progress, Recorded, RunRecord},
+    report::{Tone, quantity},
+};
+
+/// Everything that status tells.
+struct Standing {
+    record: RunRecord,
+    run: Run,
+    events: Vec<Recorded>,
+    progress: Vec<Progress>,
+    holder: Option<Holder>,
+    now: DateTime<Utc>,
+}
+
+/// Prints where the newest run, or the one named, stands. Reads only.
+pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliError> {
+    let schema = context.schema()?;
+    let session = context.look().await?;
+    let client = &session.client;
+    let none = !ledger::exists(client, &schema).await? || (args.run.is_none() && ledger::latest(client, &schema).await?.is_none());
+    let json = args.json || context.console.format != Format::Text;
+    if none {
+        let text = if json { json!({ "v": 1, "run": null }).to_string() } else { "no plan was applied to this database".to_owned() };
+        context.console.print(&text)?;
+        return Ok(Exit::Done);
+    }
+    let record = driver::find(client, &schema, args.run).await?;
+    let events = ledger::events(client, &schema, record.id).await?;
+    let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
+    let progress = ledger::progress(client, &schema, record.id).await?;
+    let holder = ledger::holder(client, &schema).await?;
+    let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
+    let standing = Standing { record, run, events, progress, holder, now };
+    context.console.print(&if json { standing.json().to_string() } else { standing.text(context) })?;
+    Ok(if args.detailed_exitcode { standing.exit() } else { Exit::Done })
+}
+
+impl Standing {
+    fn effect(&self) -> Effect {
+        self.run.next(&self.record.program)
+    }
+
+    fn alive(&self) -> bool {
+        self.holder.as_ref().is_some_and(|holder| holder.alive)
+    }
+
+    /// One word for where the run stands, and the next command to type.
+    fn state(&self) -> (&'static str, &'static str) {
+        let rested = !self.alive();
+        match self.effect() {
+            Effect::Halt(Outcome::Completed) => ("completed", "tenantmig verify"),
+            Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
+            Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
+            Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
+            Effect::Do(_) | Effect::Gate(..) if rested && self.events.is_empty() => ("not begun", "tenantmig resume"),
+            Effect::Do(_) | Effect::Gate(..) if rested => ("stopped half-way", "tenantmig resume, or tenantmig rollback --to PHASE"),
+            Effect::Undo(_) if rested => ("stopped while rolling back", "tenantmig resume"),
+            Effect::Do(_) | Effect::Gate(..) => ("running", "wait; it works. To stop it: Ctrl-C or SIGTERM to its process"),
+            Effect::Undo(_) => ("rolling back", "wait; it works"),
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self.effect() {
+            Effect::Halt(Outcome::Completed) => Exit::Done,
+            Effect::Halt(Outcome::Stuck { .. }) => Exit::Stuck,
+            Effect::Halt(Outcome::RolledBack { .. } | Outcome::Paused) | Effect::Do(_) | Effect::Gate(..) | Effect::Undo(_) => Exit::WorkRemains,
+        }
+    }
+
+    fn text(&self, context: &Context) -> String {
+        let look = context.console.out;
+        let (state, next) = self.state();
+        let Self { record, run, .. } = self;
+        let mut out = format!("plan    {} (fingerprint {})\n", record.plan, record.fingerprint.get(..12).unwrap_or_default());
+        out.push_str(&format!("run     {}, begun {} by {} on {}\n", record.id, minute(record.created_at), record.created_by, record.host));
+        let units = self.progress.len();
+        out.push_str(&format!("state   {} ({} of {units} units done)\n", look.paint(Tone::Strong, state), run.units_done()));
+        match &self.holder {
+            Some(holder) if holder.alive => out.push_str(&format!("lease   {holder}\n")),
+            Some(holder) => out.push_str(&format!("lease   free; its last holder is gone: {holder}\n")),
+            None => out.push_str("lease   free\n"),
+        }
+        for phase in &record.program.phases {
+            out.push_str(&format!("\nphase {}\n", phase.id));
+            for row in self.progress.iter().filter(|row| row.phase == phase.id) {
+                out.push_str(&self.line(row, look));
+            }
+        }
+        if let Some(trouble) = trouble(&record.program, &self.events) {
+            out.push_str(&format!("\n{} {trouble}\n", look.paint(Tone::Bad, "last failure:")));
+        }
+        out.push_str(&format!("\nnext    {next}\n"));
+        out
+    }
+
+    fn line(&self, row: &Progress, look: crate::report::Look) -> String {
+        let mut notes = Vec::new();
+        if row.rows_done > 0 || row.rows_estimated.is_some_and(|n| n > 0) {
+            let done = u64::try_from(row.rows_done).unwrap_or(0);
+            let of = row.rows_estimated.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0 && row.status == "running");
+            notes.push(match of {
+                Some(of) => format!("{} of about {}", quantity::rows(done), quantity::count(of)),
+                None => quantity::rows(done),
+            });
+        }
+        if let Some(rate) = self.rate(row) {
+            notes.push(quantity::rows_per_second(rate));
+            if let Some(left) = row.rows_estimated.map(|n| n - row.rows_done).filter(|n| *n > 0 && rate > 0.0) {
+                let seconds = f64::from(u32::try_from(left).unwrap_or(u32::MAX)) / rate;
+                notes.push(format!("about {} left", quantity::duration(std::time::Duration::from_secs_f64(seconds))));
+            }
+        }
+        if row.attempts > 1 {
+            notes.push(format!("{} attempts", row.attempts));
+        }
+        let tone = match row.status.as_str() {
+            "done" => Tone::Good,
+            "failed" | "stuck" => Tone::Bad,
+            "running" | "undoing" => Tone::Caution,
+            _ => Tone::Faint,
+        };
+        let notes = if notes.is_empty() { String::new() } else { format!("  ({})", notes.join(", ")) };
+        format!("  {} {}{notes}\n", look.paint(tone, &format!("{:<8}", row.status)), row.title)
+    }
+
+    /// Rows a second of a backfill that is under way.
+    fn rate(&self, row: &Progress) -> Option<f64> {
+        let begun = row.started_at.filter(|_| row.status == "running" && row.rows_done > 0)?;
+        let end = if self.alive() { self.now } else { row.updated_at.unwrap_or(self.now) };
+        let seconds = (end - begun).as_seconds_f64();
+        (seconds > 0.0).then(|| f64::from(u32::try_from(row.rows_done).unwrap_or(u32::MAX)) / seconds)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let (state, next) = self.state();
+        let holder = self.holder.as_ref().map(|h| {
+            json!({
+                "host": h.host, "pid": h.pid, "role": h.role, "purpose": h.purpose, "since": h.since, "epoch": h.epoch,
+                "heartbeat_age_ms": h.heartbeat_age_ms, "alive": h.alive,
+            })
+        });
+        json!({
+            "v": 1,
+            "run": self.record.id, "plan": self.record.plan, "fingerprint": self.record.fingerprint,
+            "created_at": self.record.created_at, "created_by": self.record.created_by, "host": self.record.host,
+            "state": state.to_lowercase(), "units_done": self.run.units_done(), "units": self.progress,
+            "phases": self.record.program.phases.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
+            "lease": holder, "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
+        })
+    }
+}
+
+fn minute(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// The last failure that the run has not overcome.
+fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
+    for recorded in events.iter().rev() {
+        let at = minute(recorded.at);
+        match &recorded.event {
+            Event::Failed { unit, failure } | Event::UndoFailed { unit, failure } => {
+                let title = program.find(unit).map_or(unit.to_string(), |(_, _, unit)| unit.title.clone());
+                return Some(format!("{at}: {title}: {}", failure.message));
+            }
+            Event::GateFailed { phase, findings, .. } => {
+                let what: Vec<&str> = findings.iter().map(|f| f.what.as_str()).collect();
+                return Some(format!("{at}: gate of phase {phase}: {}", what.join("; ")));
+            }
+            // Whoever resumed, or asked for the rollback, has seen it.
+            Event::Resumed | Event::RollbackRequested { .. } => return None,
+            Event::Started { .. }
+            | Event::Succeeded { .. }
+            | Event::UndoStarted { .. }
+            | Event::Undone { .. }
+            | Event::GatePassed { .. }
+            | Event::Paused { .. } => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,250 @@
+//! Carries a run on and tells how it ended: what failed, where, why, what was undone, what stays, what to type next.
+
+use serde_json::{Value, json};
+
+use super::{args::Format, failure::CliError, session::Context};
+use crate::{
+    driver::{Lease, Rest, Shell, drive},
+    engine::{Event, Outcome, Program},
+    exit::Exit,
+    ledger::{self, Recorded},
+    report::Listener,
+    unit::UnitId,
+};
+
+/// What the command wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// To the end of the plan, or of the first phases.
+    Forward { until: Option<usize> },
+    /// Back to where only the first phases stay.
+    Back,
+}
+
+/// Drives the opened run, gives the lease back, and prints the result.
+pub async fn carry(context: &Context, mut shell: Shell, lease: Lease, listener: Listener, goal: Goal) -> Result<Exit, CliError> {
+    let first = shell.journal.last() + 1;
+    let until = match goal {
+        Goal::Forward { until } => until,
+        Goal::Back => None,
+    };
+    let driven = match goal {
+        // A rollback that was under way is finished first and not turned round.
+        Goal::Forward { .. } => match shell.wake().await {
+            Ok(()) => drive(&mut shell, until).await,
+            Err(error) => Err(error),
+        },
+        Goal::Back => drive(&mut shell, until).await,
+    };
+    lease.give_back().await;
+    let program = shell.journal.record.program.clone();
+    let events = ledger::events(&shell.monitor.client, &shell.journal.place.schema, shell.journal.place.run).await;
+    drop(shell);
+    // The reporters end before the summary, so that their last lines stand above it.
+    match tokio::task::spawn_blocking(move || listener.finish()).await {
+        Ok(ending) => {
+            if let Some(why) = ending.broken {
+                context.console.note(&format!("note: the progress was not told to its end: {why}"));
+            }
+        }
+        Err(error) => tracing::warn!("the reporters ended badly: {error}"),
+    }
+    let rest = driven?;
+    let events: Vec<Recorded> = events?.into_iter().filter(|recorded| recorded.number >= first).collect();
+    let end = End::of(&program, &events, rest, goal);
+    match context.console.format {
+        Format::Text => context.console.print(&end.text())?,
+        Format::Json => context.console.print(&end.json().to_string())?,
+        Format::Ndjson => {
+            let mut value = end.json();
+            value["kind"] = json!("summary");
+            context.console.print(&value.to_string())?;
+        }
+    }
+    if let Some(next) = &end.next {
+        context.console.note(&format!(" next: {next}"));
+    }
+    Ok(end.exit)
+}
+
+/// How a command's run ended.
+#[derive(Debug)]
+struct End {
+    exit: Exit,
+    outcome: &'static str,
+    headline: String,
+    failure: Option<Why>,
+    undone: Vec<String>,
+    stays: Vec<String>,
+    rows: u64,
+    next: Option<String>,
+}
+
+/// What failed.
+#[derive(Debug)]
+struct Why {
+    what: String,
+    phase: String,
+    step: Option<String>,
+    why: String,
+    statement: Option<String>,
+    advice: Option<String>,
+}
+
+impl End {
+    fn of(program: &Program, events: &[Recorded], rest: Rest, goal: Goal) -> Self {
+        let done = events.iter().filter(|r| matches!(r.event, Event::Succeeded { .. })).count();
+        let undone: Vec<String> = events.iter().filter_map(|r| undone(program, &r.event)).collect();
+        let failure = events.iter().rev().find_map(|r| why(program, &r.event));
+        let rows = events.iter().map(|r| if let Event::Succeeded { rows: Some(rows), .. } = &r.event { *rows } else { 0 }).sum();
+        let names = |keep: usize| program.phases.iter().take(keep).map(|phase| phase.id.clone()).collect::<Vec<_>>();
+        let plan = &program.plan;
+        let all = program.phases.len();
+        let (exit, outcome, headline, stays, next) = match (rest, goal) {
+            (Rest::At(Outcome::Completed), _) if events.is_empty() => {
+                (Exit::Done, "unchanged", format!("nothing to do: plan `{plan}` is applied already; nothing was changed"), names(all), None)
+            }
+            (Rest::At(Outcome::Completed), _) => {
+                (Exit::Done, "completed", format!("done: plan `{plan}` is applied ({done} units in this run)"), names(all), None)
+            }
+            (Rest::Reached { phases }, _) => (
+                Exit::Done,
+                "reached",
+                format!("done up to phase `{}` ({done} units in this run)", program.keep_name(phases)),
+                names(phases),
+                Some("tenantmig resume".to_owned()),
+            ),
+            (Rest::At(Outcome::RolledBack { keep }), Goal::Back) if failure.is_none() => (
+                Exit::Done,
+                "rolled_back",
+                if undone.is_empty() {
+                    format!("nothing to undo: the run stands at `{}` already", program.keep_name(keep))
+                } else {
+                    format!("done: rolled back to `{}` ({} units undone)", program.keep_name(keep), undone.len())
+                },
+                names(keep),
+                None,
+            ),
+            (Rest::At(Outcome::RolledBack { keep }), _) => (
+                Exit::RolledBack,
+                "rolled_back",
+                format!("failed; rolled back cleanly to `{}`", program.keep_name(keep)),
+                names(keep),
+                Some("mend the cause, then apply the plan again".to_owned()),
+            ),
+            (Rest::At(Outcome::Stuck { unit }), _) => {
+                let id = program.units().nth(unit).map(|(_, unit)| unit.id.to_string()).unwrap_or_default();
+                (
+                    Exit::Stuck,
+                    "stuck",
+                    format!("STUCK: the undo of {id} failed; what was undone before it stays undone, what comes before it stays done"),
+                    Vec::new(),
+                    Some("mend the cause, then: tenantmig resume (the SQL that is left: tenantmig rollback --to start --dry-run --sql)".to_owned()),
+                )
+            }
+            (Rest::At(Outcome::Paused), _) => (
+                Exit::Failed,
+                "paused",
+                "paused: everything stays as it is until somebody decides".to_owned(),
+                Vec::new(),
+                Some("mend the cause, then: tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned()),
+            ),
+        };
+        Self { exit, outcome, headline, failure, undone, stays, rows, next }
+    }
+
+    fn text(&self) -> String {
+        let mut lines = vec![self.headline.clone()];
+        let mut row = |name: &str, value: &str| lines.push(format!("  {name:<9} {}", value.replace('\n', "\n            ")));
+        if let Some(failure) = &self.failure {
+            row("what", &failure.what);
+            let step = failure.step.as_ref().map_or(String::new(), |step| format!(", step `{step}`"));
+            row("where", &format!("phase `{}`{step}", failure.phase));
+            row("why", &failure.why);
+            if let Some(statement) = &failure.statement {
+                row("statement", statement);
+            }
+            if let Some(advice) = &failure.advice {
+                row("advice", advice);
+            }
+        }
+        if !self.undone.is_empty() {
+            row("undone", &self.undone.join("\n"));
+        }
+        if !self.stays.is_empty() {
+            row("stays", &format!("phases {}", self.stays.join(", ")));
+        } else if self.outcome == "rolled_back" {
+            row("stays", "nothing of the plan");
+        }
+        if self.rows > 0 {
+            row("rows", &crate::report::quantity::rows(self.rows));
+        }
+        lines.join("\n")
+    }
+
+    fn json(&self) -> Value {
+        let failure = self.failure.as_ref().map(|f| {
+            json!({ "what": f.what, "phase": f.phase, "step": f.step, "why": f.why, "statement": f.statement, "advice": f.advice })
+        });
+        json!({
+            "v": 1, "outcome": self.outcome, "exit": self.exit as u8, "message": self.headline, "failure": failure,
+            "undone": self.undone, "stays": self.stays, "rows": self.rows, "next": self.next,
+        })
+    }
+}
+
+fn undone(program: &Program, event: &Event) -> Option<String> {
+    match event {
+        Event::Undone { unit } => program.find(unit).map(|(_, _, unit)| unit.title.clone()),
+        Event::Started { .. }
+        | Event::Succeeded { .. }
+        | Event::Failed { .. }
+        | Event::UndoStarted { .. }
+        | Event::UndoFailed { .. }
+        | Event::GatePassed { .. }
+        | Event::GateFailed { .. }
+        | Event::RollbackRequested { .. }
+        | Event::Paused { .. }
+        | Event::Resumed => None,
+    }
+}
+
+fn why(program: &Program, event: &Event) -> Option<Why> {
+    match event {
+        Event::Failed { unit, failure } | Event::UndoFailed { unit, failure } => {
+            let (_, p, found) = program.find(unit)?;
+            let state = failure.sqlstate.as_ref().map_or(String::new(), |state| format!(" (SQLSTATE {state})"));
+            Some(Why {
+                what: found.title.clone(),
+                phase: program.phases[p].id.clone(),
+                step: step(unit),
+                why: format!("{}{state}", failure.message),
+                statement: failure.statement.clone(),
+                advice: failure.advice.clone(),
+            })
+        }
+        Event::GateFailed { phase, gate, findings } => {
+            let title = program.phases.iter().find(|p| &p.id == phase)?.gates.iter().find(|g| &g.id == gate)?.title.clone();
+            let text: Vec<String> = findings
+                .iter()
+                .map(|f| {
+                    let example = f.example.as_ref().map_or(String::new(), |e| format!("; e.g. {e}"));
+                    format!("{}: {}{example}", f.what, crate::report::quantity::count(u64::try_from(f.count).unwrap_or(0)))
+                })
+                .collect();
+            Some(Why { what: format!("gate: {title}"), phase: phase.clone(), step: None, why: text.join("\n"), statement: None, advice: None })
+        }
+        Event::Started { .. }
+        | Event::Succeeded { .. }
+        | Event::UndoStarted { .. }
+        | Event::Undone { .. }
+        | Event::GatePassed { .. }
+        | Event::RollbackRequested { .. }
+        | Event::Paused { .. }
+        | Event::Resumed => None,
+    }
+}
+
+fn step(unit: &UnitId) -> Option<String> {
+    unit.0.split('/').nth(1).map(str::to_owned)
+}

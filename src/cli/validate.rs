@@ -1,0 +1,38 @@
+//! `validate`: reads a plan without a database.
+
+use serde_json::json;
+
+use super::{args, args::Format, failure::CliError, plan_file::load, session::Context};
+use crate::{
+    engine::lower,
+    exit::Exit,
+    plan::ServerFacts,
+};
+
+/// Prints what the plan holds; 65 when it has an error.
+pub fn run(context: &Context, args: &args::PlanFile) -> Result<Exit, CliError> {
+    let file = load(context, &args.path())?;
+    let program = lower(&file.plan, ServerFacts::default());
+    let (phases, units) = (program.phases.len(), program.units().count());
+    let gates: usize = program.phases.iter().map(|phase| phase.gates.len()).sum();
+    let (_, warnings) = file.warnings.counts();
+    match context.console.format {
+        Format::Text => {
+            let warned = if warnings == 0 { String::new() } else { format!(", {warnings} warnings") };
+            context.console.print(&format!(
+                "{}: valid{warned}. Plan `{}`, {phases} phases, {units} units, {gates} gates, fingerprint {}",
+                file.path.display(),
+                file.plan.name,
+                file.fingerprint.short()
+            ))?;
+        }
+        Format::Json | Format::Ndjson => {
+            let value = json!({
+                "v": 1, "valid": true, "plan": file.plan.name, "fingerprint": file.fingerprint,
+                "phases": phases, "units": units, "gates": gates, "warnings": warnings,
+            });
+            context.console.print(&value.to_string())?;
+        }
+    }
+    Ok(Exit::Done)
+}

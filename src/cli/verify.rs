@@ -1,0 +1,65 @@
+//! `verify`: measures every gate again and compares the ledger with the database.
+
+use serde_json::json;
+
+use super::{args, args::Format, failure::CliError, session::Context};
+use crate::{
+    driver::{self, Verdict, Verified},
+    exit::Exit,
+    report::Mark,
+};
+
+/// Prints what was verified: 3 when something is wrong, 77 when something cannot be told by this role.
+pub async fn run(context: &Context, args: &args::Verify) -> Result<Exit, CliError> {
+    let session = context.look().await?;
+    let all = driver::verify(&session, &context.schema()?, args.run).await?;
+    let failed = all.iter().filter(|v| matches!(v.verdict, Verdict::Failed(_))).count();
+    let untold = all.iter().filter(|v| matches!(v.verdict, Verdict::Unmeasurable(_))).count();
+    match context.console.format {
+        Format::Text => context.console.print(&text(context, &all, failed, untold))?,
+        Format::Json | Format::Ndjson => {
+            let checks: Vec<_> = all.iter().map(json_of).collect();
+            context.console.print(&json!({ "v": 1, "failed": failed, "unmeasurable": untold, "checks": checks }).to_string())?;
+        }
+    }
+    Ok(match (failed, untold) {
+        (0, 0) => Exit::Done,
+        (0, _) => Exit::Privilege,
+        (_, _) => Exit::Findings,
+    })
+}
+
+fn text(context: &Context, all: &[Verified], failed: usize, untold: usize) -> String {
+    let look = context.console.out;
+    let mut out = String::new();
+    for verified in all {
+        let phase = verified.phase.as_ref().map_or(String::new(), |phase| format!("[{phase}] "));
+        let (mark, details) = match &verified.verdict {
+            Verdict::Passed => (Mark::Done, Vec::new()),
+            Verdict::Failed(findings) => {
+                let line = |f: &crate::engine::Finding| {
+                    let example = f.example.as_ref().map_or(String::new(), |e| format!("; e.g. {e}"));
+                    format!("{}: {}{example}", f.what, f.count)
+                };
+                (Mark::Failed, findings.iter().map(line).collect())
+            }
+            Verdict::Unmeasurable(why) => (Mark::Wait, vec![format!("cannot be told: {why}")]),
+        };
+        out.push_str(&format!("{} {phase}{}\n", look.mark(mark), verified.what));
+        for detail in details {
+            out.push_str(&format!("    {detail}\n"));
+        }
+    }
+    let passed = all.len() - failed - untold;
+    out.push_str(&format!("{passed} passed, {failed} failed, {untold} could not be told\n"));
+    out
+}
+
+fn json_of(verified: &Verified) -> serde_json::Value {
+    let (verdict, findings, why) = match &verified.verdict {
+        Verdict::Passed => ("passed", json!([]), None),
+        Verdict::Failed(findings) => ("failed", json!(findings), None),
+        Verdict::Unmeasurable(why) => ("unmeasurable", json!([]), Some(why)),
+    };
+    json!({ "phase": verified.phase, "what": verified.what, "verdict": verdict, "findings": findings, "why": why })
+}

@@ -1,0 +1,105 @@
+//! The shape of a JSON line. Version 1; fields may be added, none is renamed, retyped or taken away without a new `v`.
+//!
+//! Every line has `v` (1), `at` (RFC 3339, UTC, milliseconds) and `kind`. By kind:
+//!
+//! | `kind` | Further fields |
+//! |---|---|
+//! | `opened` | `run`, `plan`, `units_done`, `units`, `resumed` |
+//! | `phase` | `phase`, `number`, `of` |
+//! | `unit` | `title`, `undo` |
+//! | `started` | `unit`, `presence` (`absent`, `partial`, `present`, `conflict`: what was there before), `found` |
+//! | `succeeded` | `unit`, `rows` |
+//! | `failed`, `undo_failed` | `unit`, `failure` (`sqlstate`, `message`, `statement`, `advice`) |
+//! | `undo_started`, `undone` | `unit` |
+//! | `gate` | `phase`, `title` |
+//! | `gate_passed` | `phase`, `gate` |
+//! | `gate_failed` | `phase`, `gate`, `findings` (each `what`, `count`, `example`) |
+//! | `batch` | `unit`, `rows`, `rows_done`, `rows_estimated` (0: unknown), `walked_percent`, `millis` |
+//! | `lock_wait` | `statement`, `attempt`, `attempts`, `blockers` (each `pid`, `user`, `application`, `state`, `transaction_age_ms`, `query`), `again_in_ms` |
+//! | `waiting` | `why`, `again_in_ms` |
+//! | `rollback_requested` | `keep`: a phase, or `start` |
+//! | `paused` | `why` |
+//! | `resumed` | |
+//! | `note` | `text` |
+//! | `closed` | `outcome` (`completed`, `rolled_back`, `stuck`, `paused`), with `keep` (phases that stay) or `stuck_unit` (its number, from 0) |
+//!
+//! A field whose value is unknown is null; it is not left out, except in `closed`.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use crate::engine::{Event, Notice, Outcome};
+
+/// The version of the shape.
+const V: u32 = 1;
+
+/// The line for a notice, with its end of line.
+pub(super) fn line(at: DateTime<Utc>, notice: &Notice) -> String {
+    let (kind, body) = shape(notice);
+    let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let head = format!(r#"{{"v":{V},"at":"{at}","kind":"{kind}""#);
+    // `v`, `at` and `kind` come first for the eye; the rest is one JSON object whose opening brace is exchanged for a comma.
+    match body.to_string().strip_prefix('{') {
+        Some("}") | None => format!("{head}}}\n"),
+        Some(rest) => format!("{head},{rest}\n"),
+    }
+}
+
+fn shape(notice: &Notice) -> (&'static str, Value) {
+    match notice {
+        Notice::Opened { run, plan, units_done, units, resumed } => (
+            "opened",
+            json!({ "run": run, "plan": plan, "units_done": units_done, "units": units, "resumed": resumed }),
+        ),
+        Notice::Phase { id, number, of } => ("phase", json!({ "phase": id, "number": number, "of": of })),
+        Notice::Unit { title, undo } => ("unit", json!({ "title": title, "undo": undo })),
+        Notice::Event(event) => (event.kind(), event_shape(event)),
+        Notice::Batch { unit, rows, rows_done, rows_estimated, walked_percent, millis } => (
+            "batch",
+            json!({
+                "unit": unit, "rows": rows, "rows_done": rows_done, "rows_estimated": rows_estimated,
+                "walked_percent": walked_percent, "millis": millis
+            }),
+        ),
+        Notice::LockWait { statement, attempt, attempts, blockers, again_in_ms } => (
+            "lock_wait",
+            json!({
+                "statement": statement, "attempt": attempt, "attempts": attempts, "blockers": blockers,
+                "again_in_ms": again_in_ms
+            }),
+        ),
+        Notice::Waiting { why, again_in_ms } => ("waiting", json!({ "why": why, "again_in_ms": again_in_ms })),
+        Notice::Gate { phase, title } => ("gate", json!({ "phase": phase, "title": title })),
+        Notice::Note { text } => ("note", json!({ "text": text })),
+        Notice::Closed { outcome } => ("closed", outcome_shape(*outcome)),
+    }
+}
+
+fn event_shape(event: &Event) -> Value {
+    match event {
+        Event::Started { unit, before } => {
+            json!({ "unit": unit, "presence": before.presence, "found": before.found })
+        }
+        Event::Succeeded { unit, rows } => json!({ "unit": unit, "rows": rows }),
+        Event::Failed { unit, failure } | Event::UndoFailed { unit, failure } => {
+            json!({ "unit": unit, "failure": failure })
+        }
+        Event::UndoStarted { unit } | Event::Undone { unit } => json!({ "unit": unit }),
+        Event::GatePassed { phase, gate } => json!({ "phase": phase, "gate": gate }),
+        Event::GateFailed { phase, gate, findings } => {
+            json!({ "phase": phase, "gate": gate, "findings": findings })
+        }
+        Event::RollbackRequested { keep } => json!({ "keep": keep }),
+        Event::Paused { why } => json!({ "why": why }),
+        Event::Resumed => json!({}),
+    }
+}
+
+fn outcome_shape(outcome: Outcome) -> Value {
+    match outcome {
+        Outcome::Completed => json!({ "outcome": "completed" }),
+        Outcome::RolledBack { keep } => json!({ "outcome": "rolled_back", "keep": keep }),
+        Outcome::Stuck { unit } => json!({ "outcome": "stuck", "stuck_unit": unit }),
+        Outcome::Paused => json!({ "outcome": "paused" }),
+    }
+}
