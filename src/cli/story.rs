@@ -22,7 +22,13 @@ pub enum Goal {
 }
 
 /// Drives the opened run, gives the lease back, and prints the result.
-pub async fn carry(context: &Context, mut shell: Shell, lease: Lease, listener: Listener, goal: Goal) -> Result<Exit, CliError> {
+pub async fn carry(
+    context: &Context,
+    mut shell: Shell,
+    lease: Lease,
+    listener: Listener,
+    goal: Goal,
+) -> Result<Exit, CliError> {
     let first = shell.journal.last() + 1;
     let until = match goal {
         Goal::Forward { until } => until,
@@ -96,17 +102,28 @@ impl End {
         let done = events.iter().filter(|r| matches!(r.event, Event::Succeeded { .. })).count();
         let undone: Vec<String> = events.iter().filter_map(|r| undone(program, &r.event)).collect();
         let failure = events.iter().rev().find_map(|r| why(program, &r.event));
-        let rows = events.iter().map(|r| if let Event::Succeeded { rows: Some(rows), .. } = &r.event { *rows } else { 0 }).sum();
+        let rows = events
+            .iter()
+            .map(|r| if let Event::Succeeded { rows: Some(rows), .. } = &r.event { *rows } else { 0 })
+            .sum();
         let names = |keep: usize| program.phases.iter().take(keep).map(|phase| phase.id.clone()).collect::<Vec<_>>();
         let plan = &program.plan;
         let all = program.phases.len();
         let (exit, outcome, headline, stays, next) = match (rest, goal) {
-            (Rest::At(Outcome::Completed), _) if events.is_empty() => {
-                (Exit::Done, "unchanged", format!("nothing to do: plan `{plan}` is applied already; nothing was changed"), names(all), None)
-            }
-            (Rest::At(Outcome::Completed), _) => {
-                (Exit::Done, "completed", format!("done: plan `{plan}` is applied ({done} units in this run)"), names(all), None)
-            }
+            (Rest::At(Outcome::Completed), _) if events.is_empty() => (
+                Exit::Done,
+                "unchanged",
+                format!("nothing to do: plan `{plan}` is applied already; nothing was changed"),
+                names(all),
+                None,
+            ),
+            (Rest::At(Outcome::Completed), _) => (
+                Exit::Done,
+                "completed",
+                format!("done: plan `{plan}` is applied ({done} units in this run)"),
+                names(all),
+                None,
+            ),
             (Rest::Reached { phases }, _) => (
                 Exit::Done,
                 "reached",
@@ -155,7 +172,8 @@ impl End {
 
     fn text(&self) -> String {
         let mut lines = vec![self.headline.clone()];
-        let mut row = |name: &str, value: &str| lines.push(format!("  {name:<9} {}", value.replace('\n', "\n            ")));
+        let mut row =
+            |name: &str, value: &str| lines.push(format!("  {name:<9} {}", value.replace('\n', "\n            ")));
         if let Some(failure) = &self.failure {
             row("what", &failure.what);
             let step = failure.step.as_ref().map_or(String::new(), |step| format!(", step `{step}`"));
@@ -224,15 +242,27 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
             })
         }
         Event::GateFailed { phase, gate, findings } => {
-            let title = program.phases.iter().find(|p| &p.id == phase)?.gates.iter().find(|g| &g.id == gate)?.title.clone();
+            let title =
+                program.phases.iter().find(|p| &p.id == phase)?.gates.iter().find(|g| &g.id == gate)?.title.clone();
             let text: Vec<String> = findings
                 .iter()
                 .map(|f| {
                     let example = f.example.as_ref().map_or(String::new(), |e| format!("; e.g. {e}"));
-                    format!("{}: {}{example}", f.what, crate::report::quantity::count(u64::try_from(f.count).unwrap_or(0)))
+                    format!(
+                        "{}: {}{example}",
+                        f.what,
+                        crate::report::quantity::count(u64::try_from(f.count).unwrap_or(0))
+                    )
                 })
                 .collect();
-            Some(Why { what: format!("gate: {title}"), phase: phase.clone(), step: None, why: text.join("\n"), statement: None, advice: None })
+            Some(Why {
+                what: format!("gate: {title}"),
+                phase: phase.clone(),
+                step: None,
+                why: text.join("\n"),
+                statement: None,
+                advice: None,
+            })
         }
         Event::Started { .. }
         | Event::Succeeded { .. }
