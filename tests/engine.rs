@@ -55,7 +55,16 @@ fn phase(id: &str, on_failure: OnFailure, units: Vec<Unit>, gates: &[&str]) -> P
 fn unit(name: &str, up: Op, down: Down) -> Unit {
     let probe = Probe::catalog(Stmt::raw("PROBE"));
     let (id, title) = (UnitId(name.to_owned()), format!("make {name}"));
-    Unit { id, title, up, down, probe, lock: Lock::none(), loses: Some(format!("what is in {name}")) }
+    Unit {
+        id,
+        title,
+        up,
+        down,
+        probe,
+        lock: Lock::none(),
+        loses: Some(format!("what is in {name}")),
+        guards_rows: false,
+    }
 }
 
 fn event(text: &str) -> Event {

@@ -57,7 +57,11 @@ fn until(program: &Program, to: Option<&str>) -> Result<Option<usize>, CliError>
     let known: Vec<&str> = program.phases.iter().map(|phase| phase.id.as_str()).collect();
     match program.keep(to).filter(|keep| *keep > 0) {
         Some(keep) => Ok(Some(keep)),
-        None => Err(CliError::new(Exit::Usage, format!("the plan has no phase `{to}`"), format!("--to takes one of: {}", known.join(", ")))),
+        None => Err(CliError::new(
+            Exit::Usage,
+            format!("the plan has no phase `{to}`"),
+            format!("--to takes one of: {}", known.join(", ")),
+        )),
     }
 }
 
@@ -70,7 +74,8 @@ async fn applied_before(context: &Context, session: &Connection, file: &PlanFile
     for record in ledger::runs(&session.client, &schema).await?.iter().rev() {
         if record.fingerprint == file.fingerprint.0 && record.plan == file.plan.name {
             let events = ledger::events(&session.client, &schema, record.id).await?;
-            let run = crate::engine::Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
+            let run =
+                crate::engine::Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
             return Ok(!run.is_untouched());
         }
     }
@@ -78,7 +83,12 @@ async fn applied_before(context: &Context, session: &Connection, file: &PlanFile
 }
 
 /// What would fail is found before anything is touched.
-pub async fn look_ahead(context: &Context, file: &PlanFile, program: &Program, session: &Connection) -> Result<(), CliError> {
+pub async fn look_ahead(
+    context: &Context,
+    file: &PlanFile,
+    program: &Program,
+    session: &Connection,
+) -> Result<(), CliError> {
     let diags = preflight(&session.client, &file.plan).await?;
     plan_file::show(context, &file.path, &file.text, &diags);
     if diags.has_errors() {
@@ -95,14 +105,19 @@ pub async fn look_ahead(context: &Context, file: &PlanFile, program: &Program, s
             "row-level security hides rows of {} from this role: a backfill would change a part of them, silently; nothing was touched",
             hidden.join(", ")
         );
-        return Err(CliError::new(Exit::Privilege, message, "connect as a role with BYPASSRLS (-U or --role), or take FORCE off these tables first"));
+        return Err(CliError::new(
+            Exit::Privilege,
+            message,
+            "connect as a role with BYPASSRLS (-U or --role), or take FORCE off these tables first",
+        ));
     }
     Ok(())
 }
 
 fn ask(context: &Context, program: &Program, session: &Connection) -> Result<(), CliError> {
     let units = program.units().count();
-    let question = format!("Apply plan `{}` ({} phases, {units} units) to {}?", program.plan, program.phases.len(), session.at);
+    let question =
+        format!("Apply plan `{}` ({} phases, {units} units) to {}?", program.plan, program.phases.len(), session.at);
     match context.console.confirm(&question) {
         Answer::Yes => Ok(()),
         Answer::No => Err(CliError::new(Exit::Refused, "nothing was changed", "look first with: tenantmig plan PLAN")),

@@ -18,7 +18,8 @@ pub struct Cli {
     pub command: Command,
 }
 
-const AFTER_HELP: &str = "The database is taken from -d, else TENANTMIG_DATABASE_URL, else DATABASE_URL, else PG* as psql does.
+const AFTER_HELP: &str =
+    "The database is taken from -d, else TENANTMIG_DATABASE_URL, else DATABASE_URL, else PG* as psql does.
 Exit codes: 0 done, 1 failed (resumable), 3 findings, 4 refused, 5 rolled back, 6 stuck, 64 usage, 65 plan invalid,
 69 unreachable, 75 try again later, 77 privilege missing, 130/143 stopped by a signal (resumable).";
 

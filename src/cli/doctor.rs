@@ -3,13 +3,7 @@
 use serde_json::json;
 
 use super::{args::Format, failure::CliError, session::Context};
-use crate::{
-    exit::Exit,
-    ledger,
-    pg::connect::Connection,
-    report::Mark,
-    sql::Ident,
-};
+use crate::{exit::Exit, ledger, pg::connect::Connection, report::Mark, sql::Ident};
 
 /// What doctor looked at, and how it stands.
 struct Finding {
@@ -33,12 +27,17 @@ pub async fn run(context: &Context) -> Result<Exit, CliError> {
     let bad = findings.iter().any(|f| f.mark == Mark::Failed);
     match context.console.format {
         Format::Text => {
-            let lines: Vec<String> = findings.iter().map(|f| format!("{} {}", context.console.out.mark(f.mark), f.what)).collect();
+            let lines: Vec<String> =
+                findings.iter().map(|f| format!("{} {}", context.console.out.mark(f.mark), f.what)).collect();
             context.console.print(&lines.join("\n"))?;
         }
         Format::Json | Format::Ndjson => {
-            let settings: Vec<_> = rows.iter().map(|r| json!({ "key": r.key, "value": r.value, "origin": r.origin.to_string() })).collect();
-            let findings: Vec<_> = findings.iter().map(|f| json!({ "ok": f.mark != Mark::Failed, "what": f.what })).collect();
+            let settings: Vec<_> = rows
+                .iter()
+                .map(|r| json!({ "key": r.key, "value": r.value, "origin": r.origin.to_string() }))
+                .collect();
+            let findings: Vec<_> =
+                findings.iter().map(|f| json!({ "ok": f.mark != Mark::Failed, "what": f.what })).collect();
             context.console.print(&json!({ "v": 1, "settings": settings, "findings": findings }).to_string())?;
         }
     }
@@ -78,7 +77,9 @@ async fn examine(session: &Connection, schema: &Ident) -> Result<Vec<Finding>, C
     match installed {
         Some(version) => out.push(good(format!("ledger in schema {schema}, version {version}"))),
         None if create => out.push(good(format!("no ledger yet; {user} may create the schema {schema}"))),
-        None => out.push(bad(format!("no ledger yet, and {user} may not create it: GRANT CREATE ON DATABASE {database} TO {user}"))),
+        None => out.push(bad(format!(
+            "no ledger yet, and {user} may not create it: GRANT CREATE ON DATABASE {database} TO {user}"
+        ))),
     }
     if !temp {
         out.push(bad(format!("probes compare with temporary tables: GRANT TEMP ON DATABASE {database} TO {user}")));
@@ -87,10 +88,14 @@ async fn examine(session: &Connection, schema: &Ident) -> Result<Vec<Finding>, C
         out.push(note("a superuser sees every row whatever the policies say: rehearse with tenantmig cycle, which takes a plain role".to_owned()));
     }
     if !monitor && !superuser {
-        out.push(note(format!("without pg_monitor the statements of other roles' sessions stay hidden: GRANT pg_monitor TO {user}")));
+        out.push(note(format!(
+            "without pg_monitor the statements of other roles' sessions stay hidden: GRANT pg_monitor TO {user}"
+        )));
     }
     match check {
-        Some(interval) => out.push(good(format!("the server notices a killed client within {interval} (client_connection_check_interval)"))),
+        Some(interval) => out.push(good(format!(
+            "the server notices a killed client within {interval} (client_connection_check_interval)"
+        ))),
         None => out.push(note("before PostgreSQL 14 the statement of a killed client runs on to its end".to_owned())),
     }
     Ok(out)

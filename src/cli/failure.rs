@@ -27,7 +27,12 @@ impl CliError {
 
 impl From<ConnectError> for CliError {
     fn from(error: ConnectError) -> Self {
-        Self { exit: Exit::of(error.exit_code()), code: Some(error.code()), advice: Some(error.remedy()), message: error.to_string() }
+        Self {
+            exit: Exit::of(error.exit_code()),
+            code: Some(error.code()),
+            advice: Some(error.remedy()),
+            message: error.to_string(),
+        }
     }
 }
 
@@ -40,8 +45,12 @@ impl From<SettingsError> for CliError {
 impl From<Fault> for CliError {
     fn from(fault: Fault) -> Self {
         let (exit, advice) = match fault.class {
-            Class::Transient | Class::Resources => (Exit::Temporary, "try again later; the checkpoint is kept: tenantmig resume"),
-            Class::Ambiguous => (Exit::Unreachable, "the checkpoint is kept; when the server is back: tenantmig resume"),
+            Class::Transient | Class::Resources => {
+                (Exit::Temporary, "try again later; the checkpoint is kept: tenantmig resume")
+            }
+            Class::Ambiguous => {
+                (Exit::Unreachable, "the checkpoint is kept; when the server is back: tenantmig resume")
+            }
             Class::Privilege => (Exit::Privilege, "grant what is missing, or connect as another role (-U, --role)"),
             Class::Cancelled | Class::Fatal => (Exit::Failed, "look with: tenantmig status"),
         };
@@ -76,7 +85,9 @@ impl From<DriveError> for CliError {
             DriveError::Ledger(error) => Self::from(error),
             DriveError::Server(fault) => Self::from(fault),
             DriveError::Connect(error) => Self::from(error),
-            DriveError::Illegal(_) => Self::new(Exit::Refused, message, "nothing was changed; restore the ledger's tables from a backup"),
+            DriveError::Illegal(_) => {
+                Self::new(Exit::Refused, message, "nothing was changed; restore the ledger's tables from a backup")
+            }
             DriveError::Refused { what, advice, exit } => Self::new(Exit::of(exit), what, advice),
         }
     }
@@ -84,10 +95,9 @@ impl From<DriveError> for CliError {
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
-        let what = match error.kind() {
-            io::ErrorKind::BrokenPipe => "nobody reads standard output any more".to_owned(),
-            _ => format!("cannot write: {error}"),
-        };
+        let unread = error.kind() == io::ErrorKind::BrokenPipe;
+        let what =
+            if unread { "nobody reads standard output any more".to_owned() } else { format!("cannot write: {error}") };
         Self { exit: Exit::Failed, code: None, message: what, advice: None }
     }
 }

@@ -42,7 +42,11 @@ fn scripts(context: &Context, program: &Program, phase: Option<&str>) -> Result<
     let wanted: Vec<&ProgramPhase> = program.phases.iter().filter(|p| phase.is_none_or(|id| p.id == id)).collect();
     if wanted.is_empty() {
         let known: Vec<&str> = program.phases.iter().map(|p| p.id.as_str()).collect();
-        return Err(CliError::new(Exit::Usage, "the plan has no such phase", format!("--phase takes one of: {}", known.join(", "))));
+        return Err(CliError::new(
+            Exit::Usage,
+            "the plan has no such phase",
+            format!("--phase takes one of: {}", known.join(", ")),
+        ));
     }
     let text: Vec<String> = wanted.into_iter().map(|phase| script::forward(program, phase)).collect();
     context.console.print(&text.join("\n"))?;
@@ -50,7 +54,12 @@ fn scripts(context: &Context, program: &Program, phase: Option<&str>) -> Result<
 }
 
 /// Shows each unit with its lock, rows, time and way back.
-pub async fn show(context: &Context, file: &PlanFile, program: &Program, session: &Connection) -> Result<Exit, CliError> {
+pub async fn show(
+    context: &Context,
+    file: &PlanFile,
+    program: &Program,
+    session: &Connection,
+) -> Result<Exit, CliError> {
     look_ahead(context, file, program, session).await?;
     let mut rows = Vec::new();
     for (p, unit) in program.units() {
@@ -142,7 +151,14 @@ fn text(program: &Program, rows: &[(usize, &Unit, u64)]) -> String {
         table.load_style(presets::NOTHING).set_header(["", "what", "lock", "rows", "time", "way back"]);
         for (n, (_, unit, estimate)) in rows.iter().filter(|(phase, ..)| *phase == p).enumerate() {
             let counted = if *estimate == 0 { "-".to_owned() } else { format!("~{}", quantity::count(*estimate)) };
-            table.add_row([(n + 1).to_string(), unit.title.clone(), lock(unit), counted, time(unit, *estimate), way_back(unit)]);
+            table.add_row([
+                (n + 1).to_string(),
+                unit.title.clone(),
+                lock(unit),
+                counted,
+                time(unit, *estimate),
+                way_back(unit),
+            ]);
         }
         out.push_str(&format!("{table}\n"));
         for gate in &phase.gates {
@@ -150,8 +166,15 @@ fn text(program: &Program, rows: &[(usize, &Unit, u64)]) -> String {
         }
     }
     let total: f64 = rows.iter().filter_map(|(_, unit, n)| seconds(unit, *n)).sum();
-    out.push_str(&format!("\nTime in all: about {}, without load and waiting.\n", quantity::duration(std::time::Duration::from_secs_f64(total.max(1.0).ceil()))));
-    let fixed: Vec<&str> = rows.iter().filter(|(_, unit, _)| matches!(unit.down, Down::Irreversible { .. })).map(|(_, unit, _)| unit.title.as_str()).collect();
+    out.push_str(&format!(
+        "\nTime in all: about {}, without load and waiting.\n",
+        quantity::duration(std::time::Duration::from_secs_f64(total.max(1.0).ceil()))
+    ));
+    let fixed: Vec<&str> = rows
+        .iter()
+        .filter(|(_, unit, _)| matches!(unit.down, Down::Irreversible { .. }))
+        .map(|(_, unit, _)| unit.title.as_str())
+        .collect();
     if fixed.is_empty() {
         out.push_str("Every unit can be undone: tenantmig rollback --to PHASE\n");
     } else {
@@ -172,7 +195,12 @@ fn json(file: &PlanFile, program: &Program, rows: &[(usize, &Unit, u64)]) -> ser
             })
         })
         .collect();
-    let gates: Vec<_> =
-        program.phases.iter().flat_map(|phase| phase.gates.iter().map(|gate| json!({ "phase": phase.id, "gate": gate.id, "title": gate.title }))).collect();
+    let gates: Vec<_> = program
+        .phases
+        .iter()
+        .flat_map(|phase| {
+            phase.gates.iter().map(|gate| json!({ "phase": phase.id, "gate": gate.id, "title": gate.title }))
+        })
+        .collect();
     json!({ "v": 1, "plan": program.plan, "fingerprint": file.fingerprint, "units": units, "gates": gates })
 }

@@ -25,7 +25,11 @@ pub struct PlanFile {
 /// Reads a plan; its diagnostics are printed, and an error among them ends the command with 65.
 pub fn load(context: &Context, path: &Path) -> Result<PlanFile, CliError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        CliError::new(Exit::PlanInvalid, format!("cannot read the plan {}: {error}", path.display()), "give the path of a plan: tenantmig apply plans/minimal.toml")
+        CliError::new(
+            Exit::PlanInvalid,
+            format!("cannot read the plan {}: {error}", path.display()),
+            "give the path of a plan: tenantmig apply plans/minimal.toml",
+        )
     })?;
     let files = RefCell::new(Vec::new());
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -37,8 +41,9 @@ pub fn load(context: &Context, path: &Path) -> Result<PlanFile, CliError> {
     let (plan, diags) = parse(&text, &read);
     show(context, path, &text, &diags);
     let Some(plan) = plan else { return Err(invalid(path, &diags)) };
-    let fingerprint = Fingerprint::of(&text, &files.borrow())
-        .map_err(|error| CliError::new(Exit::PlanInvalid, error.to_string(), format!("tenantmig validate {}", path.display())))?;
+    let fingerprint = Fingerprint::of(&text, &files.borrow()).map_err(|error| {
+        CliError::new(Exit::PlanInvalid, error.to_string(), format!("tenantmig validate {}", path.display()))
+    })?;
     Ok(PlanFile { path: path.to_owned(), text, plan, fingerprint, warnings: diags })
 }
 

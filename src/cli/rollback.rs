@@ -21,6 +21,16 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
     let schema = context.schema()?;
     let session = context.look().await?;
     let record = driver::find(&session.client, &schema, args.run).await?;
+    let newest = driver::find(&session.client, &schema, None).await?;
+    if newest.id != record.id && newest.created_at > record.created_at {
+        let message =
+            format!("the plan `{}` was applied on top of it and comes first; nothing was changed", newest.plan);
+        return Err(CliError::new(
+            Exit::Refused,
+            message,
+            format!("tenantmig rollback --run {} --to start", newest.id),
+        ));
+    }
     let events = ledger::events(&session.client, &schema, record.id).await?;
     let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
     let database: String = session.client.query_typed_one("SELECT current_database()::text", &[]).await?.try_get(0)?;
@@ -61,10 +71,18 @@ fn destination(program: &Program, run: &Run, to: &str) -> Result<Preview, CliErr
         let near = known.iter().max_by(|a, b| strsim::jaro_winkler(a, to).total_cmp(&strsim::jaro_winkler(b, to)));
         let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
         let message = format!("the plan `{}` has no phase `{to}`", program.plan);
-        return Err(CliError::new(Exit::Usage, message, format!("{near}--to takes start or one of: {}", known.join(", "))));
+        return Err(CliError::new(
+            Exit::Usage,
+            message,
+            format!("{near}--to takes start or one of: {}", known.join(", ")),
+        ));
     };
     preview(program, run, Destination(keep)).map_err(|illegal| {
-        CliError::new(Exit::Refused, format!("{illegal}; nothing was changed"), "roll back to its phase or a later one, with --to")
+        CliError::new(
+            Exit::Refused,
+            format!("{illegal}; nothing was changed"),
+            "roll back to its phase or a later one, with --to",
+        )
     })
 }
 
@@ -75,7 +93,11 @@ fn show(context: &Context, program: &Program, plan: &Preview, sql: bool) -> Resu
     }
     match context.console.format {
         Format::Text => {
-            let mut text = format!("rollback to `{}` would undo {} units, last done first:\n", program.keep_name(plan.keep), plan.undos.len());
+            let mut text = format!(
+                "rollback to `{}` would undo {} units, last done first:\n",
+                program.keep_name(plan.keep),
+                plan.undos.len()
+            );
             for undo in &plan.undos {
                 let note = undo.nothing.as_ref().map_or(String::new(), |why| format!(" — nothing to run: {why}"));
                 let loses = undo.loses.as_ref().map_or(String::new(), |what| format!(" — LOSES {what}"));
@@ -92,17 +114,28 @@ fn show(context: &Context, program: &Program, plan: &Preview, sql: bool) -> Resu
 }
 
 /// Taking row-level security back opens every tenant's rows to every session: that asks for the database's name.
-fn confirm(console: &Console, program: &Program, plan: &Preview, args: &args::Rollback, database: &str) -> Result<(), CliError> {
+fn confirm(
+    console: &Console,
+    program: &Program,
+    plan: &Preview,
+    args: &args::Rollback,
+    database: &str,
+) -> Result<(), CliError> {
     let enforced = |unit: &UnitId| program.find(unit).is_some_and(|(_, _, unit)| unit.guards_rows);
     let refused = |why: &str, next: String| Err(CliError::new(Exit::Refused, why, next));
     let again = format!("tenantmig rollback --to {}", args.to);
     if plan.undos.iter().any(|undo| undo.nothing.is_none() && enforced(&undo.unit)) {
         let given = args.confirm.clone().or_else(|| {
-            console.line(&format!("This takes row-level security off tables of {database}. Type the database's name to go on: "))
+            console.line(&format!(
+                "This takes row-level security off tables of {database}. Type the database's name to go on: "
+            ))
         });
         return match given {
             Some(name) if name == database => Ok(()),
-            Some(name) => refused(&format!("`{name}` is not the database's name; nothing was changed"), format!("{again} --confirm {database}")),
+            Some(name) => refused(
+                &format!("`{name}` is not the database's name; nothing was changed"),
+                format!("{again} --confirm {database}"),
+            ),
             None => refused(
                 "this takes row-level security off and asks for the database's name; nothing was changed",
                 format!("{again} --confirm {database}"),

@@ -59,7 +59,12 @@ impl Context {
     /// Everything a run needs: its reporters listen from now on, signals are heard.
     pub fn access(&self) -> Result<(Access, Listener), CliError> {
         let stop = Stop::new();
-        stop.listen().map_err(|e| CliError { exit: Exit::Failed, code: None, message: format!("signals cannot be heard: {e}"), advice: None })?;
+        stop.listen().map_err(|e| CliError {
+            exit: Exit::Failed,
+            code: None,
+            message: format!("signals cannot be heard: {e}"),
+            advice: None,
+        })?;
         let (teller, listener) = channel(FanOut::new(self.reporters()))?;
         let tell: Tell = Arc::new(move |notice| teller.tell(notice));
         Ok((Access { settings: self.settings()?, schema: self.schema()?, host: host(), tell, stop }, listener))

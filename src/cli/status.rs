@@ -27,10 +27,15 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
     let schema = context.schema()?;
     let session = context.look().await?;
     let client = &session.client;
-    let none = !ledger::exists(client, &schema).await? || (args.run.is_none() && ledger::latest(client, &schema).await?.is_none());
+    let none = !ledger::exists(client, &schema).await?
+        || (args.run.is_none() && ledger::runs(client, &schema).await?.is_empty());
     let json = args.json || context.console.format != Format::Text;
     if none {
-        let text = if json { json!({ "v": 1, "run": null }).to_string() } else { "no plan was applied to this database".to_owned() };
+        let text = if json {
+            json!({ "v": 1, "run": null }).to_string()
+        } else {
+            "no plan was applied to this database".to_owned()
+        };
         context.console.print(&text)?;
         return Ok(Exit::Done);
     }
@@ -63,9 +68,13 @@ impl Standing {
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
             Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
             Effect::Do(_) | Effect::Gate(..) if rested && self.events.is_empty() => ("not begun", "tenantmig resume"),
-            Effect::Do(_) | Effect::Gate(..) if rested => ("stopped half-way", "tenantmig resume, or tenantmig rollback --to PHASE"),
+            Effect::Do(_) | Effect::Gate(..) if rested => {
+                ("stopped half-way", "tenantmig resume, or tenantmig rollback --to PHASE")
+            }
             Effect::Undo(_) if rested => ("stopped while rolling back", "tenantmig resume"),
-            Effect::Do(_) | Effect::Gate(..) => ("running", "wait; it works. To stop it: Ctrl-C or SIGTERM to its process"),
+            Effect::Do(_) | Effect::Gate(..) => {
+                ("running", "wait; it works. To stop it: Ctrl-C or SIGTERM to its process")
+            }
             Effect::Undo(_) => ("rolling back", "wait; it works"),
         }
     }
@@ -74,7 +83,10 @@ impl Standing {
         match self.effect() {
             Effect::Halt(Outcome::Completed) => Exit::Done,
             Effect::Halt(Outcome::Stuck { .. }) => Exit::Stuck,
-            Effect::Halt(Outcome::RolledBack { .. } | Outcome::Paused) | Effect::Do(_) | Effect::Gate(..) | Effect::Undo(_) => Exit::WorkRemains,
+            Effect::Halt(Outcome::RolledBack { .. } | Outcome::Paused)
+            | Effect::Do(_)
+            | Effect::Gate(..)
+            | Effect::Undo(_) => Exit::WorkRemains,
         }
     }
 
@@ -82,10 +94,21 @@ impl Standing {
         let look = context.console.out;
         let (state, next) = self.state();
         let Self { record, run, .. } = self;
-        let mut out = format!("plan    {} (fingerprint {})\n", record.plan, record.fingerprint.get(..12).unwrap_or_default());
-        out.push_str(&format!("run     {}, begun {} by {} on {}\n", record.id, minute(record.created_at), record.created_by, record.host));
+        let mut out =
+            format!("plan    {} (fingerprint {})\n", record.plan, record.fingerprint.get(..12).unwrap_or_default());
+        out.push_str(&format!(
+            "run     {}, begun {} by {} on {}\n",
+            record.id,
+            minute(record.created_at),
+            record.created_by,
+            record.host
+        ));
         let units = self.progress.len();
-        out.push_str(&format!("state   {} ({} of {units} units done)\n", look.paint(Tone::Strong, state), run.units_done()));
+        out.push_str(&format!(
+            "state   {} ({} of {units} units done)\n",
+            look.paint(Tone::Strong, state),
+            run.units_done()
+        ));
         match &self.holder {
             Some(holder) if holder.alive => out.push_str(&format!("lease   {holder}\n")),
             Some(holder) => out.push_str(&format!("lease   free; its last holder is gone: {holder}\n")),
@@ -108,7 +131,8 @@ impl Standing {
         let mut notes = Vec::new();
         if row.rows_done > 0 || row.rows_estimated.is_some_and(|n| n > 0) {
             let done = u64::try_from(row.rows_done).unwrap_or(0);
-            let of = row.rows_estimated.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0 && row.status == "running");
+            let of =
+                row.rows_estimated.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0 && row.status == "running");
             notes.push(match of {
                 Some(of) => format!("{} of about {}", quantity::rows(done), quantity::count(of)),
                 None => quantity::rows(done),

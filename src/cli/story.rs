@@ -22,8 +22,15 @@ pub enum Goal {
 }
 
 /// Drives the opened run, gives the lease back, and prints the result.
-pub async fn carry(context: &Context, mut shell: Shell, lease: Lease, listener: Listener, goal: Goal) -> Result<Exit, CliError> {
+pub async fn carry(
+    context: &Context,
+    mut shell: Shell,
+    lease: Lease,
+    listener: Listener,
+    goal: Goal,
+) -> Result<Exit, CliError> {
     let first = shell.journal.last() + 1;
+    shell.open();
     let until = match goal {
         Goal::Forward { until } => until,
         Goal::Back => None,
@@ -96,21 +103,32 @@ impl End {
         let done = events.iter().filter(|r| matches!(r.event, Event::Succeeded { .. })).count();
         let undone: Vec<String> = events.iter().filter_map(|r| undone(program, &r.event)).collect();
         let failure = events.iter().rev().find_map(|r| why(program, &r.event));
-        let rows = events.iter().map(|r| if let Event::Succeeded { rows: Some(rows), .. } = &r.event { *rows } else { 0 }).sum();
+        let rows = events
+            .iter()
+            .map(|r| if let Event::Succeeded { rows: Some(rows), .. } = &r.event { *rows } else { 0 })
+            .sum();
         let names = |keep: usize| program.phases.iter().take(keep).map(|phase| phase.id.clone()).collect::<Vec<_>>();
         let plan = &program.plan;
         let all = program.phases.len();
         let (exit, outcome, headline, stays, next) = match (rest, goal) {
-            (Rest::At(Outcome::Completed), _) if events.is_empty() => {
-                (Exit::Done, "unchanged", format!("nothing to do: plan `{plan}` is applied already; nothing was changed"), names(all), None)
-            }
-            (Rest::At(Outcome::Completed), _) => {
-                (Exit::Done, "completed", format!("done: plan `{plan}` is applied ({done} units in this run)"), names(all), None)
-            }
+            (Rest::At(Outcome::Completed), _) if events.is_empty() => (
+                Exit::Done,
+                "unchanged",
+                format!("nothing to do: plan `{plan}` is applied already; nothing was changed"),
+                names(all),
+                None,
+            ),
+            (Rest::At(Outcome::Completed), _) => (
+                Exit::Done,
+                "completed",
+                format!("done: plan `{plan}` is applied ({} in this run)", counted(done)),
+                names(all),
+                None,
+            ),
             (Rest::Reached { phases }, _) => (
                 Exit::Done,
                 "reached",
-                format!("done up to phase `{}` ({done} units in this run)", program.keep_name(phases)),
+                format!("done up to phase `{}` ({} in this run)", program.keep_name(phases), counted(done)),
                 names(phases),
                 Some("tenantmig resume".to_owned()),
             ),
@@ -120,7 +138,7 @@ impl End {
                 if undone.is_empty() {
                     format!("nothing to undo: the run stands at `{}` already", program.keep_name(keep))
                 } else {
-                    format!("done: rolled back to `{}` ({} units undone)", program.keep_name(keep), undone.len())
+                    format!("done: rolled back to `{}` ({} undone)", program.keep_name(keep), counted(undone.len()))
                 },
                 names(keep),
                 None,
@@ -155,7 +173,8 @@ impl End {
 
     fn text(&self) -> String {
         let mut lines = vec![self.headline.clone()];
-        let mut row = |name: &str, value: &str| lines.push(format!("  {name:<9} {}", value.replace('\n', "\n            ")));
+        let mut row =
+            |name: &str, value: &str| lines.push(format!("  {name:<9} {}", value.replace('\n', "\n            ")));
         if let Some(failure) = &self.failure {
             row("what", &failure.what);
             let step = failure.step.as_ref().map_or(String::new(), |step| format!(", step `{step}`"));
@@ -224,15 +243,27 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
             })
         }
         Event::GateFailed { phase, gate, findings } => {
-            let title = program.phases.iter().find(|p| &p.id == phase)?.gates.iter().find(|g| &g.id == gate)?.title.clone();
+            let title =
+                program.phases.iter().find(|p| &p.id == phase)?.gates.iter().find(|g| &g.id == gate)?.title.clone();
             let text: Vec<String> = findings
                 .iter()
                 .map(|f| {
                     let example = f.example.as_ref().map_or(String::new(), |e| format!("; e.g. {e}"));
-                    format!("{}: {}{example}", f.what, crate::report::quantity::count(u64::try_from(f.count).unwrap_or(0)))
+                    format!(
+                        "{}: {}{example}",
+                        f.what,
+                        crate::report::quantity::count(u64::try_from(f.count).unwrap_or(0))
+                    )
                 })
                 .collect();
-            Some(Why { what: format!("gate: {title}"), phase: phase.clone(), step: None, why: text.join("\n"), statement: None, advice: None })
+            Some(Why {
+                what: format!("gate: {title}"),
+                phase: phase.clone(),
+                step: None,
+                why: text.join("\n"),
+                statement: None,
+                advice: None,
+            })
         }
         Event::Started { .. }
         | Event::Succeeded { .. }
@@ -243,6 +274,10 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
         | Event::Paused { .. }
         | Event::Resumed => None,
     }
+}
+
+fn counted(units: usize) -> String {
+    crate::report::quantity::counted(u64::try_from(units).unwrap_or(0), "unit", "units")
 }
 
 fn step(unit: &UnitId) -> Option<String> {

@@ -1,11 +1,6 @@
 //! `unlock`: takes the lease from a holder that is gone for good. The epoch moves on, so nothing of it commits any more.
 
-use super::{
-    args,
-    console::Answer,
-    failure::CliError,
-    session::Context,
-};
+use super::{args, console::Answer, failure::CliError, session::Context};
 use crate::{driver, exit::Exit, ledger};
 
 /// Ends the lease. Refused for another run than the newest, and without confirmation.
@@ -27,7 +22,11 @@ pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliErro
         Answer::No => return Err(CliError::new(Exit::Refused, "nothing was changed", "tenantmig status")),
         Answer::Nobody => {
             let again = format!("tenantmig unlock --force {} --yes", args.force);
-            return Err(CliError::new(Exit::Refused, format!("nobody is there to confirm; the holder is {holder} ({state})"), again));
+            return Err(CliError::new(
+                Exit::Refused,
+                format!("nobody is there to confirm; the holder is {holder} ({state})"),
+                again,
+            ));
         }
     }
     ledger::force_release(&mut session.client, &schema).await?;

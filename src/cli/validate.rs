@@ -3,11 +3,7 @@
 use serde_json::json;
 
 use super::{args, args::Format, failure::CliError, plan_file::load, session::Context};
-use crate::{
-    engine::lower,
-    exit::Exit,
-    plan::ServerFacts,
-};
+use crate::{engine::lower, exit::Exit, plan::ServerFacts};
 
 /// Prints what the plan holds; 65 when it has an error.
 pub fn run(context: &Context, args: &args::PlanFile) -> Result<Exit, CliError> {

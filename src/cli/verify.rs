@@ -19,7 +19,9 @@ pub async fn run(context: &Context, args: &args::Verify) -> Result<Exit, CliErro
         Format::Text => context.console.print(&text(context, &all, failed, untold))?,
         Format::Json | Format::Ndjson => {
             let checks: Vec<_> = all.iter().map(json_of).collect();
-            context.console.print(&json!({ "v": 1, "failed": failed, "unmeasurable": untold, "checks": checks }).to_string())?;
+            context
+                .console
+                .print(&json!({ "v": 1, "failed": failed, "unmeasurable": untold, "checks": checks }).to_string())?;
         }
     }
     Ok(match (failed, untold) {

@@ -11,8 +11,8 @@ use super::{
     stop::Stop,
 };
 use crate::{
-    engine::{Effect, Event, Outcome, Program, Run},
-    ledger::{self, NewRun, Place, Purpose, RunRecord},
+    engine::{Effect, Event, Notice, Outcome, Program, Run},
+    ledger::{self, LedgerError, NewRun, Place, Purpose, RunRecord},
     pg::{Bounds, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
     sql::Ident,
@@ -128,16 +128,28 @@ async fn refuse_buried(client: &Client, access: &Access, record: &RunRecord) -> 
     Ok(())
 }
 
-/// The newest run, or the one named.
+/// The run that is meant: the one named, or else the newest of which anything stands in the database, or else the newest.
 pub async fn find(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<RunRecord, DriveError> {
+    let missing = DriveError::Ledger(LedgerError::Missing);
     if !ledger::exists(client, schema).await? {
-        return Err(DriveError::Ledger(ledger::LedgerError::Missing));
+        return Err(missing);
     }
-    let record = match run {
-        Some(id) => ledger::load(client, schema, id).await?,
-        None => ledger::latest(client, schema).await?,
-    };
-    record.ok_or(DriveError::Ledger(ledger::LedgerError::Missing))
+    if let Some(id) = run {
+        return ledger::load(client, schema, id).await?.ok_or_else(|| DriveError::Refused {
+            what: format!("the ledger has no run {id}"),
+            advice: "tenantmig status prints the run's id".to_owned(),
+            exit: 4,
+        });
+    }
+    let mut newest = None;
+    for record in ledger::runs(client, schema).await?.into_iter().rev() {
+        let events = ledger::events(client, schema, record.id).await?;
+        if !Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?.is_untouched() {
+            return Ok(record);
+        }
+        newest.get_or_insert(record);
+    }
+    newest.ok_or(missing)
 }
 
 fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
@@ -238,8 +250,15 @@ async fn baselines(
     let mut values = serde_json::Map::new();
     for gate in program.phases.iter().flat_map(|phase| &phase.gates) {
         if let Some(baseline) = &gate.baseline {
-            let none: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)] = &[];
-            let value: i64 = client.query_typed_one(baseline.as_str(), none).await?.try_get(0)?;
+            // A table that the plan itself makes has no rows yet.
+            let tables: Vec<String> = gate.tables.iter().map(ToString::to_string).collect();
+            let there = "SELECT bool_and(to_regclass(t) IS NOT NULL) FROM unnest($1) t";
+            let there: Option<bool> =
+                client.query_typed_one(there, &[(&tables, Type::TEXT_ARRAY)]).await?.try_get(0)?;
+            let value: i64 = match there {
+                Some(false) => 0,
+                Some(true) | None => client.query_typed_one(baseline.as_str(), &[]).await?.try_get(0)?,
+            };
             values.insert(gate.id.clone(), value.into());
         }
     }
@@ -247,6 +266,18 @@ async fn baselines(
 }
 
 impl Shell {
+    /// Tells which run begins or goes on.
+    pub fn open(&self) {
+        let Journal { place, record, run, .. } = &self.journal;
+        self.say(Notice::Opened {
+            run: place.run.to_string(),
+            plan: record.plan.clone(),
+            units_done: run.units_done(),
+            units: record.program.units().count(),
+            resumed: self.journal.last() > 0,
+        });
+    }
+
     /// Makes a run that rests ready to go the way of the command: forward for apply and resume.
     pub async fn wake(&mut self) -> Result<(), DriveError> {
         match self.journal.next() {

@@ -82,7 +82,12 @@ fn transaction(stmts: &[Stmt]) -> String {
 /// CONCURRENTLY waits for older transactions within lock_timeout, so it gets the longer bound.
 fn alone(stmts: &[Stmt], safety: &Safety) -> String {
     let body: Vec<String> = stmts.iter().map(|stmt| format!("{};\n", stmt.as_str().trim_end())).collect();
-    format!("SET lock_timeout = '{}ms';\n{}SET lock_timeout = '{}ms';\n", safety.index_wait.0, body.concat(), safety.lock_timeout.0)
+    format!(
+        "SET lock_timeout = '{}ms';\n{}SET lock_timeout = '{}ms';\n",
+        safety.index_wait.0,
+        body.concat(),
+        safety.lock_timeout.0
+    )
 }
 
 /// Stops the script when the query returns a row.
@@ -119,7 +124,9 @@ fn backfill(spec: &BackfillSpec) -> String {
         spec.table,
         spec.column
     );
-    let body = format!("DECLARE n bigint; BEGIN LOOP {update}; GET DIAGNOSTICS n = ROW_COUNT; EXIT WHEN n = 0; COMMIT; END LOOP; END");
+    let body = format!(
+        "DECLARE n bigint; BEGIN LOOP {update}; GET DIAGNOSTICS n = ROW_COUNT; EXIT WHEN n = 0; COMMIT; END LOOP; END"
+    );
     format!("{}\n", sql!("DO {} LANGUAGE plpgsql;", Literal::new(body)))
 }
 

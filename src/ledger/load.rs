@@ -48,13 +48,6 @@ pub async fn runs(client: &impl GenericClient, schema: &Ident) -> Result<Vec<Run
     client.query_typed(query.as_str(), &[]).await?.iter().map(record).collect()
 }
 
-/// The newest run.
-pub async fn latest(client: &impl GenericClient, schema: &Ident) -> Result<Option<RunRecord>, LedgerError> {
-    let query =
-        sql!("SELECT {} FROM {}.runs ORDER BY created_at DESC, run_id DESC LIMIT 1", Stmt::raw(COLUMNS), schema);
-    client.query_typed_opt(query.as_str(), &[]).await?.as_ref().map(record).transpose()
-}
-
 /// One run.
 pub async fn load(client: &impl GenericClient, schema: &Ident, run: Uuid) -> Result<Option<RunRecord>, LedgerError> {
     let query = sql!("SELECT {} FROM {}.runs WHERE run_id = $1", Stmt::raw(COLUMNS), schema);

@@ -13,6 +13,6 @@ pub use lease::{
     Acquired, HEARTBEAT, HEARTBEAT_LOST, Holder, LEASE, Purpose, acquire, fence, force_release, heartbeat, holder,
     release,
 };
-pub use load::{Recorded, RunRecord, events, latest, load, runs};
+pub use load::{Recorded, RunRecord, events, load, runs};
 pub use progress::{Cursor, Progress, advance, cursor, estimate, progress};
 pub use schema::{exists, install, uninstall, version};

@@ -15,6 +15,7 @@ use serde::{
 
 use super::{Object, StepKind};
 use crate::{
+    checks::{CheckKind, Gate, invalid_indexes::InvalidIndexes},
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Scalar, Stmt},
@@ -227,6 +228,10 @@ impl StepKind for CreateIndex {
             loses: None,
             guards_rows: false,
         }]
+    }
+
+    fn gates(&self, _cx: &Lowering<'_>) -> Vec<Gate> {
+        vec![InvalidIndexes { tables: vec![self.table.clone()] }.lower()]
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

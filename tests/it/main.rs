@@ -15,6 +15,7 @@ mod fingerprint;
 mod force_rls;
 mod harness;
 mod harness_test;
+mod laws;
 mod locks;
 mod resume;
 mod scene;

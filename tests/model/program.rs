@@ -135,7 +135,16 @@ pub fn unit(number: usize, kind: Kind) -> Unit {
         Assert => (Op::Assert(stmt("ASSERT")), Down::nothing("it only asked"), Probe::Ledger),
     };
     let title = format!("unit {number}");
-    Unit { id: id(number), title, up, down, probe, lock: Lock::none(), loses: Some(format!("thing {number}")), guards_rows: false }
+    Unit {
+        id: id(number),
+        title,
+        up,
+        down,
+        probe,
+        lock: Lock::none(),
+        loses: Some(format!("thing {number}")),
+        guards_rows: false,
+    }
 }
 
 fn fill() -> BackfillSpec {
