@@ -105,7 +105,10 @@ impl Shell {
         while cursor.walked.as_ref() != Some(&cursor.end) {
             self.stop.check()?;
             let begun = Instant::now();
-            match self.batch(unit, spec, batches, cursor).await {
+            let (watch, sampled) = self.watch_blockers(ROW_LOCK_WAIT);
+            let batch = self.batch(unit, spec, batches, cursor).await;
+            watch.abort();
+            match batch {
                 Ok((next, done)) => {
                     (*cursor, number) = (next, 0);
                     *rows += done;
@@ -122,7 +125,7 @@ impl Shell {
                 }
                 Err(error) => {
                     number += 1;
-                    self.try_again(error, number, Vec::new(), "a batch").await?;
+                    self.try_again(error, number, sampled.take(), "a batch").await?;
                 }
             }
         }

@@ -2,7 +2,10 @@
 
 use tokio_postgres::{Client, types::Type};
 
-use super::{error::DriveError, shell::Shell};
+use super::{
+    error::DriveError,
+    shell::{Shell, cancellable},
+};
 use crate::{
     checks::Gate,
     engine::{Event, Finding, Notice},
@@ -25,7 +28,7 @@ impl Shell {
         let (id, gate) = (phase.id.clone(), phase.gates[number].clone());
         self.say(Notice::Gate { phase: id.clone(), title: gate.title.clone() });
         let baseline = self.journal.record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64);
-        let event = match measure(&self.work, self.bounds(), &gate, baseline).await {
+        let event = match self.measure_patiently(&gate, baseline).await {
             Ok(Measured::Passed) => Event::GatePassed { phase: id, gate: gate.id },
             Ok(Measured::Failed(findings)) => Event::GateFailed { phase: id, gate: gate.id, findings },
             Ok(Measured::Unmeasurable(why)) => {
@@ -38,6 +41,20 @@ impl Shell {
             Err(error) => return Err(error),
         };
         self.record(event).await
+    }
+
+    /// Measures; a lock that is not had at once says nothing about the rows, and is tried for again as for a step.
+    async fn measure_patiently(&self, gate: &Gate, baseline: Option<i64>) -> Result<Measured, DriveError> {
+        let mut number = 0;
+        loop {
+            number += 1;
+            let (watch, sampled) = self.watch_blockers(self.bounds().lock);
+            let measured = measure(&self.work, self.bounds(), gate, baseline);
+            let measured = cancellable(&self.work, &self.stop, measured).await;
+            watch.abort();
+            let Err(error) = measured else { return measured };
+            self.try_again(error, number, sampled.take(), "the gate").await?;
+        }
     }
 }
 

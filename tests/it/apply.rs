@@ -90,3 +90,25 @@ fn stopping_after_a_phase_and_going_on_without_the_file() {
     let _ = scene.run("status --detailed-exitcode").expect_code(0);
     scene.every_row_once();
 }
+
+#[test]
+fn a_second_plan_that_failed_is_what_status_tells_and_resume_goes_on_with() {
+    let scene = Scene::new("second_fails", 100);
+    let _ = scene.apply(&plan("", &[EXPAND])).expect_code(0);
+    let between = scene.print();
+    let check = "[[phase]]\nid = \"check\"\n[[phase.step]]\nkind = \"assert\"\nsql = \"SELECT to_regclass('app.mended') IS NOT NULL\"";
+    let second = plan("", &[check, MARK]).replace("\"faults\"", "\"second\"");
+    let _ = scene.apply(&second).expect_code(5).stdout_has("rolled back cleanly to `start`");
+    scene.is_as(&between);
+    let status = scene.status();
+    assert_eq!(
+        (status["plan"].as_str(), status["state"].as_str()),
+        (Some("second"), Some("rolled back")),
+        "{status:#}"
+    );
+    scene.db.sql("CREATE TABLE app.mended ()");
+    let _ = scene.run("resume").expect_code(0).stdout_has("plan `second` is applied");
+    // What was taken back on request is over: then the older plan is the one that stands.
+    let _ = scene.run("rollback --to start --yes").expect_code(0);
+    assert_eq!(scene.status()["plan"], "faults");
+}

@@ -140,3 +140,15 @@ fn something_else_in_the_place_is_a_conflict_and_is_not_touched() {
     let _ = scene.apply(&plan("", &[OVER])).expect_code(5).stdout_has("users_tenant_id_idx");
     scene.is_as(&before);
 }
+
+#[test]
+fn what_stays_is_not_told_as_undone() {
+    let scene = Scene::new("told", 50);
+    scene.db.sql("ALTER TABLE app.users ADD COLUMN tenant_id uuid");
+    let whole = plan("", &[crate::scene::EXPAND]);
+    let _ = scene.apply(&whole).expect_code(0);
+    let out = scene.run("rollback --to start --yes").expect_code(0);
+    let out = out.stdout_has("nothing to run: it was there before and stays").stdout_has("what was filled in stays");
+    assert!(scene.has_column("app.users", "tenant_id"), "{out}");
+    scene.every_row_once();
+}

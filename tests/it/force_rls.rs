@@ -72,5 +72,9 @@ fn a_gate_that_this_role_cannot_measure_does_not_pass() {
     let url = scene.db.url_as(&owner);
     let out = with_plan(scene.tool().url(&url), &plan("", &[EXPAND, force])).run().expect_code(5);
     let _ = out.stdout_has("gate").stdout_has("could not be measured").stdout_has("BYPASSRLS");
-    assert!(!scene.db.one::<bool>("SELECT relrowsecurity OR relforcerowsecurity FROM pg_class WHERE oid = 'app.users'::regclass"));
+    assert!(
+        !scene.db.one::<bool>(
+            "SELECT relrowsecurity OR relforcerowsecurity FROM pg_class WHERE oid = 'app.users'::regclass"
+        )
+    );
 }

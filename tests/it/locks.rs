@@ -41,7 +41,9 @@ fn a_table_lock_is_named_retried_and_given_up_and_nobody_queues_long() {
     let writer = traffic(&scene, "UPDATE app.users SET email = email WHERE id = 200", Arc::clone(&stop));
     let whole = plan(&format!("lock_timeout = \"{LOCK_TIMEOUT_MS}ms\"\nlock_retries = 2"), &[EXPAND]);
     let out = scene.apply(&whole).expect_code(5).stdout_has("55P03").stdout_has("rolled back cleanly to `start`");
-    let pid: i32 = scene.db.one("SELECT pid FROM pg_stat_activity WHERE application_name = 'the-holder' AND datname = current_database()");
+    let pid: i32 = scene
+        .db
+        .one("SELECT pid FROM pg_stat_activity WHERE application_name = 'the-holder' AND datname = current_database()");
     let out = out.stderr_has("attempt 1 of 3").stderr_has("attempt 2 of 3").stderr_has(&pid.to_string());
     let _ = out.stderr_has("the monthly report").stderr_has("postgres").stdout_has("lock_retries");
     stop.store(true, Ordering::Relaxed);
@@ -93,7 +95,9 @@ fn rows_that_stay_locked_fail_the_backfill_in_the_end_and_are_named() {
     scene.db.sql("ALTER TABLE app.users ADD COLUMN tenant_id uuid");
     let holder = scene.holding("SELECT FROM app.users WHERE id = 5 FOR UPDATE");
     let out = scene.apply(&plan("lock_timeout = \"150ms\"\nlock_retries = 1", &[EXPAND])).expect_code(5);
-    let pid: i32 = scene.db.one("SELECT pid FROM pg_stat_activity WHERE application_name = 'the-holder' AND datname = current_database()");
+    let pid: i32 = scene
+        .db
+        .one("SELECT pid FROM pg_stat_activity WHERE application_name = 'the-holder' AND datname = current_database()");
     let _ = out.stdout_has("55P03").stderr_has(&pid.to_string());
     scene.stands("rolled back");
     drop(holder);

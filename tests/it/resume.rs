@@ -47,13 +47,19 @@ fn a_killed_backfill_goes_on_from_its_cursor_in_another_directory() {
     assert_eq!(scene.db.one::<i64>("SELECT count(*) FROM app.users WHERE tenant_id IS NOT NULL"), done);
     assert!((20_000..100_000).contains(&done), "{done}");
     let status = scene.status();
-    assert_eq!((&status["state"], &status["next"]), (&"stopped half-way".into(), &"tenantmig resume, or tenantmig rollback --to PHASE".into()));
+    assert_eq!(
+        (&status["state"], &status["next"]),
+        (&"stopped half-way".into(), &"tenantmig resume, or tenantmig rollback --to PHASE".into())
+    );
     scene.db.sql(FAST);
-    scene.db.sql("CREATE TABLE app.first AS SELECT id, xmin::text AS written FROM app.users WHERE tenant_id IS NOT NULL");
+    scene
+        .db
+        .sql("CREATE TABLE app.first AS SELECT id, xmin::text AS written FROM app.users WHERE tenant_id IS NOT NULL");
     // Another folder, which holds no plan.
     let _ = scene.run("resume").expect_code(0).stdout_has("is applied").stdout_has("100,000");
     scene.every_row_once();
-    let again: i64 = scene.db.one("SELECT count(*) FROM app.first f JOIN app.users u USING (id) WHERE u.xmin::text <> f.written");
+    let again: i64 =
+        scene.db.one("SELECT count(*) FROM app.first f JOIN app.users u USING (id) WHERE u.xmin::text <> f.written");
     assert_eq!(again, 0, "rows before the cursor were written again");
     scene.db.sql("DROP TABLE app.first");
     scene.verified();
@@ -166,7 +172,7 @@ fn a_signal_in_a_rollback_is_finished_by_resume() {
     let _ = ends_within(run, 143, END_MAX);
     scene.stands("stopped while rolling back");
     drop(holder);
-    let _ = scene.run("resume").stdout_has("rolled back");
+    let _ = scene.run("resume").expect_code(0).stdout_has("done: rolled back to `start`");
     scene.is_as(&before);
     scene.stands("rolled back");
 }

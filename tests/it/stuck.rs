@@ -29,7 +29,8 @@ fn an_undo_that_fails_is_stuck_and_resume_finishes_it() {
     let _ = scene.run("rollback --to start --dry-run --sql").expect_code(0).stdout_has("DROP COLUMN");
     // Another plan, or this one, is no way round it.
     scene.db.sql("DROP VIEW app.in_the_way");
-    let _ = scene.run("resume").expect_code(5).stdout_has("rolled back cleanly to `start`");
+    // The rollback was asked for, so finishing it is what was asked.
+    let _ = scene.run("resume").expect_code(0).stdout_has("rolled back to `start`");
     scene.is_as(&before);
     scene.stands("rolled back");
     let _ = scene.apply(&whole).expect_code(0);
