@@ -60,6 +60,16 @@ pub enum Way {
     Down,
 }
 
+/// When the driver's process is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    Never,
+    /// When it has just told its n-th notice, counted from 1: what follows an event in the ledger does not happen.
+    At(usize),
+    /// In the middle of a statement, which waits for a lock.
+    Waiting,
+}
+
 /// A driver's notices, and how it ended.
 pub struct Driven {
     pub notices: Vec<Notice>,
@@ -156,14 +166,14 @@ impl World {
         }
     }
 
-    /// Drives the plan up, or the newest run back to the start, until it rests, or dies at notice `crash`.
-    pub async fn go(&self, draft: &Draft, way: Way, crash: Option<usize>) -> Driven {
+    /// Drives the plan up, or the newest run back to the start, until it rests or is killed.
+    pub async fn go(&self, draft: &Draft, way: Way, crash: Crash) -> Driven {
         let notices = Arc::new(Mutex::new(Vec::new()));
         let told = notices.clone();
         let tell: Tell = Arc::new(move |notice| {
             let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             told.push(notice);
-            if crash == Some(told.len()) {
+            if crash == Crash::At(told.len()) {
                 // Without the hook's message: this is the process being killed right here.
                 resume_unwind(Box::new("crash"));
             }
@@ -186,10 +196,13 @@ impl World {
             }
             drive(&mut shell, None).await
         };
-        let end = match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(Ok(rest)) => End::Rest(rest),
-            Ok(Err(error)) => End::Error(error),
-            Err(_) => End::Crashed,
+        let end = tokio::select! {
+            done = AssertUnwindSafe(work).catch_unwind() => match done {
+                Ok(Ok(rest)) => End::Rest(rest),
+                Ok(Err(error)) => End::Error(error),
+                Err(_) => End::Crashed,
+            },
+            () = self.worker_waits(), if crash == Crash::Waiting => End::Crashed,
         };
         match end {
             End::Crashed => {
@@ -201,6 +214,15 @@ impl World {
         }
         let notices = std::mem::take(&mut *notices.lock().unwrap_or_else(PoisonError::into_inner));
         Driven { notices, end }
+    }
+
+    /// Returns when the driver's worker waits for a lock.
+    async fn worker_waits(&self) {
+        let query = "SELECT FROM pg_stat_activity WHERE datname = current_database()
+                        AND application_name LIKE 'tenantmig worker%' AND wait_event_type = 'Lock'";
+        while self.admin.query(query, &[]).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Ends every session of a driver, as the death of its process does.
@@ -224,7 +246,7 @@ impl World {
     ) -> impl Future<Output = Result<Vec<Notice>, String>> {
         let draft = draft.clone();
         async move {
-            let driven = self.go(&draft, way, None).await;
+            let driven = self.go(&draft, way, Crash::Never).await;
             match driven.end {
                 End::Rest(Rest::At(at)) if at == outcome => Ok(driven.notices),
                 other => Err(format!("{way:?} ended with {other:?}\n{:#?}", driven.notices)),
