@@ -285,8 +285,7 @@ impl World {
 
 /// The events among the notices.
 pub fn events(notices: &[Notice]) -> Vec<&Event> {
-    let event = |n| if let Notice::Event(e) = n { Some(e) } else { None };
-    notices.iter().filter_map(event).collect()
+    notices.iter().filter_map(|n| if let Notice::Event(event) = n { Some(event) } else { None }).collect()
 }
 
 /// Nothing, or what became different.
