@@ -1,5 +1,7 @@
 //! The outer form of a plan: which tables there are, and the plain ones among them.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use toml::{
     Spanned,
@@ -74,10 +76,15 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     })
 }
 
+/// The first line that has something on it: the place of what belongs at the top and is not there.
+pub fn first_line(source: &str) -> Range<usize> {
+    let start = source.find(|c: char| !c.is_whitespace() && c != '\u{feff}').unwrap_or(source.len());
+    let line = source[start..].lines().next().unwrap_or_default();
+    start..start + line.len()
+}
+
 /// Reads the plain values. What is missing has no place of its own, so the first line of the plan is marked.
 fn top(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Top> {
-    let first = source.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let start = source.find(first).unwrap_or_default();
     let mut plain = DeTable::new();
     for (key, example) in [("format", "1"), ("name", "\"my-plan\""), ("description", "\"\"")] {
         if let Some((key, value)) = doc.get_key_value(key) {
@@ -86,7 +93,7 @@ fn top(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Top> {
         }
         if key != "description" {
             diags.push(
-                Diag::error("TM0104", start..start + first.len(), format!("the key `{key}` is missing"))
+                Diag::error("TM0104", first_line(source), format!("the key `{key}` is missing"))
                     .label("the plan begins here")
                     .help(format!("write {key} = {example} above everything else")),
             );

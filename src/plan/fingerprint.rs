@@ -13,7 +13,9 @@ pub struct Fingerprint(pub String);
 impl Fingerprint {
     /// Of a plan's text, which must be TOML, and the (path, text) of each file it reads. The description does not count.
     pub fn of(source: &str, files: &[(String, String)]) -> Result<Self, toml::de::Error> {
-        let mut values: toml::Table = toml::from_str(source)?;
+        // A checkout on Windows ends lines otherwise, and a string of several lines keeps them.
+        let unix = |text: &str| text.replace("\r\n", "\n");
+        let mut values: toml::Table = toml::from_str(&unix(source))?;
         values.remove("description");
         let mut hash = Sha256::new();
         // toml::Table is a BTreeMap, so its text is canonical.
@@ -22,7 +24,7 @@ impl Fingerprint {
             hash.update([0]);
             hash.update(path);
             hash.update([0]);
-            hash.update(text);
+            hash.update(unix(text));
         }
         Ok(Self(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
     }
@@ -51,5 +53,7 @@ mod tests {
         assert_ne!(of("a = 1"), of("a = 2"));
         let file = |text: &str| Fingerprint::of("a = 1", &[("f.sql".to_owned(), text.to_owned())]).unwrap();
         assert_ne!(file("SELECT 1"), file("SELECT 2"));
+        assert_eq!(file("SELECT\r\n1"), file("SELECT\n1"));
+        assert_eq!(of("a = \"\"\"\r\nb\r\nc\"\"\""), of("a = \"\"\"b\nc\"\"\""));
     }
 }

@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{
-    document::{KEYS, header, is_known},
+    document::{KEYS, first_line, header, is_known},
     order::{Draft, order},
     section::{self, Table, places},
     site::{Around, Site},
@@ -35,7 +35,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     let mut doc = doc.into_inner();
     if doc.is_empty() {
         diags.push(
-            Diag::error("TM0104", 0..source.len().min(1), "the plan is empty")
+            Diag::error("TM0104", first_line(source), "the plan is empty")
                 .help("write format = 1, name = \"my-plan\", and [[phase]] with [[phase.step]] below it"),
         );
         return (None, diags);
@@ -52,7 +52,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
         tables(&doc, "phase", &mut diags).into_iter().map(|t| phase(t, default, around, &mut diags)).collect();
     if drafts.is_empty() && !doc.contains_key("phase") {
         diags.push(
-            Diag::error("TM0104", 0..source.len().min(1), "the plan has no phase")
+            Diag::error("TM0104", first_line(source), "the plan has no phase")
                 .help("write [[phase]] and below it [[phase.step]]"),
         );
     }

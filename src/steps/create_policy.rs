@@ -379,7 +379,7 @@ mod tests {
         check("", "", &["TM0262"]);
         check(TENANCY, "using = 'owner_id = {tenant}'", &[]);
         check("", "using = 'owner_id = {tenant}'", &["TM0261"]);
-        check("[tenancy]\ncolumn = 5\n", "using = 'owner_id = {tenant}'", &["TM0103", "TM0104"]);
+        check("[tenancy]\ncolumn = 5\n", "using = 'owner_id = {tenant}'", &["TM0103", "TM0104", "TM0104"]);
         let context = Stmt::raw("CTX");
         assert_eq!(with_tenant("a = {tenant} OR b = '{tenant}'", &context), "a = CTX OR b = '{tenant}'");
     }
