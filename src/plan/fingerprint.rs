@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use toml::Value;
 
 /// SHA-256 over a plan's values in canonical order and the files it names, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,9 +14,8 @@ pub struct Fingerprint(pub String);
 impl Fingerprint {
     /// Of a plan's text, which must be TOML, and the (path, text) of each file it reads. The description does not count.
     pub fn of(source: &str, files: &[(String, String)]) -> Result<Self, toml::de::Error> {
-        // A checkout on Windows ends lines otherwise, and a string of several lines keeps them.
-        let unix = |text: &str| text.replace("\r\n", "\n");
-        let mut values: toml::Table = toml::from_str(&unix(source))?;
+        let mut values: toml::Table = toml::from_str(source)?;
+        values.iter_mut().for_each(|(_, value)| end_lines(value));
         values.remove("description");
         let mut hash = Sha256::new();
         // toml::Table is a BTreeMap, so its text is canonical.
@@ -32,6 +32,20 @@ impl Fingerprint {
     /// The first characters, for people.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+/// A checkout on Windows ends lines otherwise than one elsewhere, and strings of several lines keep that.
+fn unix(text: &str) -> String {
+    text.replace("\r\n", "\n")
+}
+
+fn end_lines(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = unix(text),
+        Value::Array(items) => items.iter_mut().for_each(end_lines),
+        Value::Table(table) => table.iter_mut().for_each(|(_, value)| end_lines(value)),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
     }
 }
 
