@@ -23,8 +23,8 @@ fn a_crash_at_every_seam_of_up_and_a_resume_is_up() {
             world.up(&draft).await.map_err(|why| format!("{at}: {why}"))?;
             same(&at, &up, &world.print().await)?;
             world.verified().await.map_err(|why| format!("{at}: {why}"))?;
-            // And the other way out of the same crash.
-            if !super::repeat::fills_rows(&draft.program) {
+            // And the other way out of the same crash; of the notices between two events one will do.
+            if seam % 2 == 1 && !super::repeat::fills_rows(&draft.program) {
                 world.reset().await;
                 world.go(&draft, Way::Up, Crash::At(seam)).await;
                 world.down(&draft).await.map_err(|why| format!("{at}, down: {why}"))?;
