@@ -40,22 +40,6 @@ impl Shell {
         }
     }
 
-    /// Runs `work` in a fenced transaction that records no event, again and again while its locks are not had.
-    pub async fn fenced_again<T>(
-        &self,
-        what: &str,
-        work: impl AsyncFn(&Client) -> Result<T, DriveError>,
-    ) -> Result<T, DriveError> {
-        let mut number = 0;
-        loop {
-            number += 1;
-            match self.fenced(self.bounds(), async |client: &Client| work(client).await).await {
-                Ok(value) => return Ok(value),
-                Err(error) => self.try_again(error, number, Vec::new(), what).await?,
-            }
-        }
-    }
-
     /// After a failure: waits when trying again may help and the budget allows it; gives the error back otherwise.
     pub async fn try_again(
         &self,

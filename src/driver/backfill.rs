@@ -81,9 +81,9 @@ impl Shell {
             Walk::Blocks => None,
         };
         let place = &self.journal.place;
-        self.fenced_again("the end of the walk", async |client: &Client| {
+        self.fenced(self.bounds(), async |client: &Client| {
             let Some(end) = batches.end(client).await? else { return Ok(None) };
-            let cursor = Cursor { key: key.clone(), end, walked: None, sweep };
+            let cursor = Cursor { key, end, walked: None, sweep };
             ledger::advance(client, place, &unit.id, &cursor, 0).await?;
             Ok(Some(cursor))
         })
@@ -92,7 +92,7 @@ impl Shell {
 
     async fn estimate(&self, unit: &Unit, spec: &BackfillSpec) -> Result<u64, DriveError> {
         let place = &self.journal.place;
-        self.fenced_again("the estimate", async |client: &Client| {
+        self.fenced(self.bounds(), async |client: &Client| {
             let query = "SELECT greatest(0, sum(c.reltuples))::bigint FROM pg_class c
                           WHERE c.oid IN (SELECT to_regclass($1) UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass($1))";
             let row = client.query_typed_one(query, &[(&spec.table.to_string(), Type::TEXT)]).await?;
@@ -161,8 +161,8 @@ impl Shell {
         batches: &Batches,
         rows: u64,
     ) -> Result<i64, DriveError> {
-        let proof = async |client: &Client| Ok(batches.prove(client).await?);
-        let proof = self.fenced_again("the proof that nothing is left", proof).await?;
+        let bounds = self.bounds();
+        let proof = self.fenced(bounds, async |client: &Client| Ok(batches.prove(client).await?)).await?;
         if proof.due > 0 {
             return Ok(proof.due);
         }
