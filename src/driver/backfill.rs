@@ -83,7 +83,7 @@ impl Shell {
         let place = &self.journal.place;
         self.fenced(self.bounds(), async |client: &Client| {
             let Some(end) = batches.end(client).await? else { return Ok(None) };
-            let cursor = Cursor { key: key.clone(), end, walked: None, sweep };
+            let cursor = Cursor { key, end, walked: None, sweep };
             ledger::advance(client, place, &unit.id, &cursor, 0).await?;
             Ok(Some(cursor))
         })
@@ -161,8 +161,8 @@ impl Shell {
         batches: &Batches,
         rows: u64,
     ) -> Result<i64, DriveError> {
-        let proof = async |client: &Client| Ok(batches.prove(client).await?);
-        let proof = self.fenced(self.bounds(), proof).await?;
+        let bounds = self.bounds();
+        let proof = self.fenced(bounds, async |client: &Client| Ok(batches.prove(client).await?)).await?;
         if proof.due > 0 {
             return Ok(proof.due);
         }
