@@ -76,15 +76,15 @@ pub async fn carry(
 
 /// How a command's run ended.
 #[derive(Debug)]
-struct End {
-    exit: Exit,
+pub(super) struct End {
+    pub exit: Exit,
     outcome: &'static str,
     headline: String,
     failure: Option<Why>,
     undone: Vec<String>,
     stays: Vec<String>,
     rows: u64,
-    next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// What failed.
@@ -99,7 +99,7 @@ struct Why {
 }
 
 impl End {
-    fn of(program: &Program, events: &[Recorded], rest: Rest, goal: Goal) -> Self {
+    pub fn of(program: &Program, events: &[Recorded], rest: Rest, goal: Goal) -> Self {
         let done = events.iter().filter(|r| matches!(r.event, Event::Succeeded { .. })).count();
         let undone: Vec<String> = events.iter().filter_map(|r| undone(program, &r.event)).collect();
         let failure = events.iter().rev().find_map(|r| why(program, &r.event));
@@ -171,7 +171,7 @@ impl End {
         Self { exit, outcome, headline, failure, undone, stays, rows, next }
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut lines = vec![self.headline.clone()];
         let mut row =
             |name: &str, value: &str| lines.push(format!("  {name:<9} {}", value.replace('\n', "\n            ")));
@@ -201,7 +201,7 @@ impl End {
         lines.join("\n")
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         let failure = self.failure.as_ref().map(|f| {
             json!({ "what": f.what, "phase": f.phase, "step": f.step, "why": f.why, "statement": f.statement, "advice": f.advice })
         });
