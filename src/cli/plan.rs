@@ -46,13 +46,23 @@ pub async fn run(context: &Context, args: &args::Plan) -> Result<Exit, CliError>
 }
 
 /// Prints or writes one script a phase: in the order of running them, so the undo of the last phase comes first.
-fn scripts(context: &Context, program: &Program, args: &args::Plan, script: fn(&Program, &ProgramPhase) -> String) -> Result<Exit, CliError> {
+fn scripts(
+    context: &Context,
+    program: &Program,
+    args: &args::Plan,
+    script: fn(&Program, &ProgramPhase) -> String,
+) -> Result<Exit, CliError> {
     let wanted = |id: &str| args.phase.as_deref().is_none_or(|phase| phase == id);
     let phases = program.phases.iter().enumerate().filter(|(_, phase)| wanted(&phase.id));
-    let mut texts: Vec<(usize, &str, String)> = phases.map(|(p, phase)| (p + 1, phase.id.as_str(), script(program, phase))).collect();
+    let mut texts: Vec<(usize, &str, String)> =
+        phases.map(|(p, phase)| (p + 1, phase.id.as_str(), script(program, phase))).collect();
     if texts.is_empty() {
         let known: Vec<&str> = program.phases.iter().map(|p| p.id.as_str()).collect();
-        return Err(CliError::new(Exit::Usage, "the plan has no such phase", format!("--phase takes one of: {}", known.join(", "))));
+        return Err(CliError::new(
+            Exit::Usage,
+            "the plan has no such phase",
+            format!("--phase takes one of: {}", known.join(", ")),
+        ));
     }
     if args.undo {
         texts.reverse();
@@ -66,7 +76,11 @@ fn scripts(context: &Context, program: &Program, args: &args::Plan, script: fn(&
 
 fn write(context: &Context, folder: &Path, texts: &[(usize, &str, String)]) -> Result<(), CliError> {
     let cannot = |path: &Path, error: std::io::Error| {
-        CliError::new(Exit::Failed, format!("cannot write {}: {error}", path.display()), "give another folder with --out-dir")
+        CliError::new(
+            Exit::Failed,
+            format!("cannot write {}: {error}", path.display()),
+            "give another folder with --out-dir",
+        )
     };
     std::fs::create_dir_all(folder).map_err(|error| cannot(folder, error))?;
     for (number, phase, text) in texts {

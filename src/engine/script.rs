@@ -2,7 +2,7 @@
 
 use super::{Program, ProgramPhase, rollback::Preview};
 use crate::{
-    plan::Safety,
+    plan::{Millis, Safety},
     sql,
     sql::{List, Literal, Stmt, split},
     unit::{BackfillSpec, BackfillValue, Down, Op, Unit},
@@ -13,7 +13,7 @@ const SCRIPT_BATCH_ROWS: u32 = 5_000;
 
 /// The forward script of one phase: its units, then its gates as queries that stop the script.
 pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
-    let mut text = head(&program.plan, &format!("applies phase {}", phase.id), &program.safety);
+    let mut text = head(&program.plan, &format!("applies phase {}.", phase.id), &program.safety);
     for unit in &phase.units {
         text.push_str(&format!("\n{}{}", comment(&unit.title), op(&unit.up, &unit.title, &program.safety)));
     }
@@ -29,8 +29,11 @@ pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
 
 /// The undo script of one phase as the program has it, for a database in which nothing of it was there before.
 pub fn backward_phase(program: &Program, phase: &ProgramPhase) -> String {
-    let mut text = head(&program.plan, &format!("undoes phase {}", phase.id), &program.safety);
-    text.push_str("-- For a database in which nothing of the phase stood before it; phases after it are undone first.\n");
+    let what = format!(
+        "undoes phase {}, for a database in which nothing of it stood before. Phases after it go first.",
+        phase.id
+    );
+    let mut text = head(&program.plan, &what, &program.safety);
     for unit in phase.units.iter().rev() {
         text.push_str(&format!("\n{}{}", comment(&format!("undo: {}", unit.title)), down(unit, &program.safety)));
     }
@@ -39,7 +42,7 @@ pub fn backward_phase(program: &Program, phase: &ProgramPhase) -> String {
 
 /// The undo script of what a run really did, with what it found before.
 pub fn backward(program: &Program, preview: &Preview) -> String {
-    let mut text = head(&program.plan, &format!("goes back to {}", program.keep_name(preview.keep)), &program.safety);
+    let mut text = head(&program.plan, &format!("goes back to {}.", program.keep_name(preview.keep)), &program.safety);
     for undo in &preview.undos {
         text.push_str(&format!("\n{}", comment(&format!("undo: {}", undo.title))));
         match &undo.nothing {
@@ -59,12 +62,19 @@ fn head(plan: &str, what: &str, safety: &Safety) -> String {
          -- It changes the database and not tenantmig's ledger: break-glass, for when the tool cannot be used.\n\
          \\set ON_ERROR_STOP on\n\
          SET row_security = off;\n\
-         SET lock_timeout = '{}ms';\n\
-         SET statement_timeout = '{}ms';\n",
-        comment(&format!("Plan {plan}: this script {what}.")),
-        safety.lock_timeout.0,
-        safety.statement_deadline.0,
+         SET lock_timeout = '{}';\n\
+         SET statement_timeout = '{}';\n",
+        comment(&format!("Plan {plan}: this script {what}")),
+        time(safety.lock_timeout),
+        time(safety.statement_deadline),
     )
+}
+
+/// A length of time as PostgreSQL's settings have it, in the largest unit that fits.
+fn time(Millis(ms): Millis) -> String {
+    const UNITS: [(u64, &str); 3] = [(3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let fits = UNITS.iter().find(|(length, _)| ms > 0 && ms.is_multiple_of(*length));
+    fits.map_or_else(|| format!("{ms}ms"), |(length, unit)| format!("{}{unit}", ms / length))
 }
 
 /// A line of comment, whatever the text: a line break in it (a quoted name may have one) must not end the comment.
@@ -76,7 +86,8 @@ fn op(op: &Op, title: &str, safety: &Safety) -> String {
     match op {
         Op::Tx(stmts) => transaction(stmts),
         Op::Autocommit { stmt, repair } => {
-            let again: Vec<String> = repair.iter().map(|stmt| comment(&format!("if it fails, first: {stmt};"))).collect();
+            let again: Vec<String> =
+                repair.iter().map(|stmt| comment(&format!("if it fails, first: {stmt};"))).collect();
             format!("{}{}", again.concat(), alone(std::slice::from_ref(stmt), safety))
         }
         Op::Backfill(spec) => backfill(spec),
@@ -105,7 +116,11 @@ fn transaction(stmts: &[Stmt]) -> String {
 /// CONCURRENTLY waits for older transactions within lock_timeout, so it gets the longer bound.
 fn alone(stmts: &[Stmt], safety: &Safety) -> String {
     let body: String = stmts.iter().map(closed).collect();
-    format!("SET lock_timeout = '{}ms';\n{body}SET lock_timeout = '{}ms';\n", safety.index_wait.0, safety.lock_timeout.0)
+    format!(
+        "SET lock_timeout = '{}';\n{body}SET lock_timeout = '{}';\n",
+        time(safety.index_wait),
+        time(safety.lock_timeout)
+    )
 }
 
 /// The statement with its semicolon, on a line of its own where the last line may end in a comment.
@@ -118,7 +133,10 @@ fn closed(stmt: &Stmt) -> String {
 /// Stops the script when the query returns a row.
 fn guard(title: &str, query: &str) -> String {
     let message = Literal::new(format!("not so: {title}; run the query of this check to see why"));
-    block(&format!("BEGIN\n  IF EXISTS (\n{}\n  ) THEN\n    RAISE EXCEPTION USING MESSAGE = {message};\n  END IF;\nEND", query.trim()))
+    block(&format!(
+        "BEGIN\n  IF EXISTS (\n{}\n  ) THEN\n    RAISE EXCEPTION USING MESSAGE = {message};\n  END IF;\nEND",
+        query.trim()
+    ))
 }
 
 /// An anonymous block, dollar-quoted by a tag that the body has not.
@@ -140,7 +158,11 @@ fn backfill(spec: &BackfillSpec) -> String {
         BackfillValue::Expr(expr) => (sql!("({})", expr), Stmt::raw("due.value"), none.clone()),
         BackfillValue::Parent { table, column, on } => {
             let equal: Vec<Stmt> = on.iter().map(|(child, parent)| sql!("parent.{} = row.{}", parent, child)).collect();
-            (sql!("parent.{}", column), Stmt::raw("due.value"), sql!("\n      JOIN {} AS parent ON {}", table, List(&equal, " AND ")))
+            (
+                sql!("parent.{}", column),
+                Stmt::raw("due.value"),
+                sql!("\n      JOIN {} AS parent ON {}", table, List(&equal, " AND ")),
+            )
         }
     };
     let only = spec.only.as_ref().map_or(none, |only| sql!("\n       AND ({})", only));
@@ -166,7 +188,11 @@ fn backfill(spec: &BackfillSpec) -> String {
             new
         )
     };
-    let rounds = |update: Stmt| format!("  LOOP\n{update}\n    GET DIAGNOSTICS n = ROW_COUNT;\n    EXIT WHEN n = 0;\n    COMMIT;\n  END LOOP;\n");
+    let rounds = |update: Stmt| {
+        format!(
+            "  LOOP\n{update}\n    GET DIAGNOSTICS n = ROW_COUNT;\n    EXIT WHEN n = 0;\n    COMMIT;\n  END LOOP;\n"
+        )
+    };
     block(&format!(
         "DECLARE n bigint;\nBEGIN\n{}  -- rows that others held meanwhile\n{}END",
         rounds(update(Stmt::raw(" SKIP LOCKED"))),

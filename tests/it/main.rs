@@ -5,10 +5,13 @@
 //! failed and passed tests for as long as the process lives (the cluster goes with it).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod break_glass;
 mod connect;
 mod connect_peer;
 mod connect_tls;
+mod cycle;
 mod fingerprint;
 mod harness;
 mod harness_test;
 mod laws;
+mod ledger;

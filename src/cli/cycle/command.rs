@@ -85,7 +85,11 @@ async fn cycle(context: &Context, args: &args::Cycle, file: &PlanFile, throwaway
 impl Cycle<'_> {
     /// The command that undoes what a cycle that was stopped left behind.
     fn way_back(&self) -> String {
-        let role = if self.actor.name == self.actor.login { String::new() } else { format!("--role {} ", shell_word(&self.actor.name)) };
+        let role = if self.actor.name == self.actor.login {
+            String::new()
+        } else {
+            format!("--role {} ", shell_word(&self.actor.name))
+        };
         format!("tenantmig {role}--ledger-schema {} rollback --to start", shell_word(self.own.as_str()))
     }
 
@@ -104,7 +108,9 @@ impl Cycle<'_> {
         );
         match console.confirm(&question) {
             Answer::Yes => Ok(()),
-            Answer::No => Err(CliError::new(Exit::Refused, "nothing was changed", "look first with: tenantmig plan PLAN")),
+            Answer::No => {
+                Err(CliError::new(Exit::Refused, "nothing was changed", "look first with: tenantmig plan PLAN"))
+            }
             Answer::Nobody => Err(CliError::new(
                 Exit::Refused,
                 "nobody is there to confirm; nothing was changed",
@@ -146,7 +152,10 @@ impl Cycle<'_> {
         let walked = walk(&self.admin, &mut shell, exclude, start).await;
         let (done, units) = leave(shell, lease).await;
         walked.map_err(|Stopped { during, mut error }| {
-            error.message = format!("{}; it was {during} of the cycle, and {done} of {units} units stand in the database", error.message);
+            error.message = format!(
+                "{}; it was {during} of the cycle, and {done} of {units} units stand in the database",
+                error.message
+            );
             error
         })
     }
@@ -166,7 +175,12 @@ impl Cycle<'_> {
                 Ok(walk)
             }
             (Ok(_), Err(error)) => Err(error),
-            (Err(error), Ok(true)) => Err(CliError { advice: error.advice.map(|advice| advice.replace("tenantmig resume, or tenantmig rollback --to PHASE", "tenantmig cycle PLAN")), ..error }),
+            (Err(error), Ok(true)) => Err(CliError {
+                advice: error.advice.map(|advice| {
+                    advice.replace("tenantmig resume, or tenantmig rollback --to PHASE", "tenantmig cycle PLAN")
+                }),
+                ..error
+            }),
             (Err(error), Ok(false) | Err(_)) => Err(CliError { advice: Some(self.way_back()), ..error }),
         }
     }
@@ -205,5 +219,9 @@ impl Cycle<'_> {
 /// A word as a shell reads it back.
 fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }

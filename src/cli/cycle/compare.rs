@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, types::Type};
 
 use crate::{
     cli::failure::CliError,
@@ -31,9 +31,11 @@ pub struct Comparison {
 impl Comparison {
     /// Compares two ends; of the rows only what both could read, and of `tables` where it is given.
     pub fn of(before: &End, after: &End, tables: Option<&BTreeSet<TableName>>) -> Self {
-        let hidden: BTreeSet<&TableName> = before.print.data.unreadable().chain(after.print.data.unreadable()).map(|(name, _)| name).collect();
+        let hidden: BTreeSet<&TableName> =
+            before.print.data.unreadable().chain(after.print.data.unreadable()).map(|(name, _)| name).collect();
         let rows = |data: &DataPrint| {
-            let compared = |name: &TableName| !hidden.contains(name) && tables.is_none_or(|tables| tables.contains(name));
+            let compared =
+                |name: &TableName| !hidden.contains(name) && tables.is_none_or(|tables| tables.contains(name));
             DataPrint { tables: data.tables.iter().filter(|(name, _)| compared(name)).cloned().collect() }
         };
         let (old, new) = (rows(&before.print.data), rows(&after.print.data));
@@ -64,12 +66,15 @@ const COLUMNS: &str = r"SELECT n.nspname::text, c.relname::text, a.attname::text
        coalesce(pg_get_expr(d.adbin, d.adrelid) !~ '^\(?(''([^'']|'''')*''|-?[0-9.]+|true|false|NULL)\)?(::[^()]*(\([0-9, ]+\))?)?$', false)
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
- WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+ WHERE c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND n.nspname <> ALL ($1)";
 
-/// All columns, and those of them whose default gives another value each time.
-pub async fn columns(client: &Client) -> Result<(BTreeSet<ColumnName>, BTreeSet<ColumnName>), CliError> {
+/// All columns outside `exclude`d schemas, and those of them whose default gives another value each time.
+pub async fn columns(
+    client: &Client,
+    exclude: &[String],
+) -> Result<(BTreeSet<ColumnName>, BTreeSet<ColumnName>), CliError> {
     let (mut all, mut fluid) = (BTreeSet::new(), BTreeSet::new());
-    for row in client.query_typed(COLUMNS, &[]).await? {
+    for row in client.query_typed(COLUMNS, &[(&exclude, Type::TEXT_ARRAY)]).await? {
         let of = TableName { schema: row.try_get(0)?, table: row.try_get(1)? };
         let column = ColumnName { of, column: row.try_get(2)? };
         if row.try_get(3)? {

@@ -52,14 +52,27 @@ pub async fn refuse_unrest(client: &Client, real: &Ident, file: &PlanFile) -> Re
         }
         let plan = &record.plan;
         if *plan == file.plan.name || record.fingerprint == file.fingerprint.0 {
-            let message = format!("the plan `{plan}` is applied here ({} units); a cycle would take it back", run.units_done());
-            return Err(CliError::new(Exit::Refused, message, "run the cycle on a copy, or first: tenantmig rollback --to start"));
+            let message =
+                format!("the plan `{plan}` is applied here ({} units); a cycle would take it back", run.units_done());
+            return Err(CliError::new(
+                Exit::Refused,
+                message,
+                "run the cycle on a copy, or first: tenantmig rollback --to start",
+            ));
         }
         match run.next(&record.program) {
             Effect::Halt(Outcome::Completed) => {}
-            Effect::Halt(Outcome::RolledBack { .. } | Outcome::Stuck { .. } | Outcome::Paused) | Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) => {
-                let message = format!("the plan `{plan}` is not finished here ({}); nothing was changed", run.mode().word());
-                return Err(CliError::new(Exit::Refused, message, "tenantmig resume, or tenantmig rollback --to start"));
+            Effect::Halt(Outcome::RolledBack { .. } | Outcome::Stuck { .. } | Outcome::Paused)
+            | Effect::Do(_)
+            | Effect::Undo(_)
+            | Effect::Gate(..) => {
+                let message =
+                    format!("the plan `{plan}` is not finished here ({}); nothing was changed", run.mode().word());
+                return Err(CliError::new(
+                    Exit::Refused,
+                    message,
+                    "tenantmig resume, or tenantmig rollback --to start",
+                ));
             }
         }
     }
@@ -83,7 +96,11 @@ pub async fn refuse_leftover(client: &Client, own: &Ident, back: &str) -> Result
     for record in ledger::runs(client, own).await? {
         let run = fold(client, own, &record).await?;
         if !run.is_untouched() || !matches!(run.mode(), Mode::Forward | Mode::Unwinding { .. }) {
-            let message = format!("an earlier cycle of `{}` was stopped half-way and left {} units", record.plan, run.units_done());
+            let message = format!(
+                "an earlier cycle of `{}` was stopped half-way and left {} units",
+                record.plan,
+                run.units_done()
+            );
             return Err(CliError::new(Exit::Refused, message, format!("take them back: {back}")));
         }
     }
@@ -100,7 +117,8 @@ pub async fn prepare(client: &Client, own: &Ident, actor: &Actor) -> Result<(), 
     match client.batch_execute(create.as_str()).await.map_err(Fault::from) {
         Ok(()) => Ok(()),
         Err(fault) if fault.sqlstate.as_deref() == Some("42501") => {
-            let database: String = client.query_typed_one("SELECT quote_ident(current_database())", &[]).await?.try_get(0)?;
+            let database: String =
+                client.query_typed_one("SELECT quote_ident(current_database())", &[]).await?.try_get(0)?;
             Err(CliError::new(
                 Exit::Privilege,
                 format!("{} may not create the schema {own} for the cycle's ledger; nothing was changed", actor.login),
@@ -109,7 +127,9 @@ pub async fn prepare(client: &Client, own: &Ident, actor: &Actor) -> Result<(), 
         }
         Err(fault) if fault.sqlstate.as_deref() == Some("42P06") => Err(CliError::new(
             Exit::Refused,
-            format!("there is a schema {own} that is no cycle's ledger, or another cycle begins just now; nothing was changed"),
+            format!(
+                "there is a schema {own} that is no cycle's ledger, or another cycle begins just now; nothing was changed"
+            ),
             "look with \\dn+ in psql; another place for it: --ledger-schema NAME",
         )),
         Err(fault) => Err(fault.into()),

@@ -71,7 +71,7 @@ pub async fn walk(admin: &Connection, shell: &mut Shell, exclude: &[String], sta
         walk.leg(shell, name, goal).await.map_err(stopped)?;
         let failed = walk.failure.is_some();
         if name == "up 1" && !failed {
-            walk.fluid = fluid(admin, &start.columns).await.map_err(stopped)?;
+            walk.fluid = fluid(admin, exclude, &start.columns).await.map_err(stopped)?;
         }
         let ignore = if failed || goal == Goal::Back { &[] } else { walk.fluid.as_slice() };
         let print = take(admin, &shell.stop, exclude, ignore).await.map_err(stopped)?;
@@ -94,14 +94,19 @@ pub struct Start {
 impl Start {
     /// Takes it.
     pub async fn take(admin: &Connection, stop: &Stop, exclude: &[String]) -> Result<Self, CliError> {
-        let (columns, _) = columns(&admin.client).await?;
+        let (columns, _) = columns(&admin.client, exclude).await?;
         let print = take(admin, stop, exclude, &[]).await?;
         Ok(Self { end: End { name: "start", print }, columns })
     }
 }
 
 /// A fingerprint reads every row, which may take long: a signal cancels it.
-async fn take(admin: &Connection, stop: &Stop, exclude: &[String], ignore: &[ColumnName]) -> Result<Fingerprint, CliError> {
+async fn take(
+    admin: &Connection,
+    stop: &Stop,
+    exclude: &[String],
+    ignore: &[ColumnName],
+) -> Result<Fingerprint, CliError> {
     stop.check()?;
     tokio::select! {
         print = Fingerprint::take(&admin.client, exclude, ignore) => Ok(print?),
@@ -118,8 +123,12 @@ async fn take(admin: &Connection, stop: &Stop, exclude: &[String], ignore: &[Col
 }
 
 /// The columns that the plan made with a default that gives another value each time.
-async fn fluid(admin: &Connection, before: &BTreeSet<ColumnName>) -> Result<Vec<ColumnName>, CliError> {
-    let (_, fluid) = columns(&admin.client).await?;
+async fn fluid(
+    admin: &Connection,
+    exclude: &[String],
+    before: &BTreeSet<ColumnName>,
+) -> Result<Vec<ColumnName>, CliError> {
+    let (_, fluid) = columns(&admin.client, exclude).await?;
     Ok(fluid.difference(before).cloned().collect())
 }
 

@@ -24,7 +24,8 @@ pub struct Report<'a> {
 
 const DATA_ADVICE: &str = "rows differ: what a backfill fills into a column that stood there before stays after down, by design; \
     so does what triggers wrote meanwhile, and what others changed. Where none of these is it, look at the tables above";
-const CATALOG_ADVICE: &str = "the catalogue differs: mend the `down` of the step that made what is above, then: tenantmig cycle PLAN";
+const CATALOG_ADVICE: &str =
+    "the catalogue differs: mend the `down` of the step that made what is above, then: tenantmig cycle PLAN";
 
 impl Report<'_> {
     /// What the command ends with.
@@ -45,8 +46,12 @@ impl Report<'_> {
         let plan = self.plan;
         match (&self.walk.failure, self.exit()) {
             (Some(_), _) => format!("the plan `{plan}` does not go through the cycle"),
-            (None, Exit::Findings) => format!("the plan `{plan}` does not come back to where it began: see the differences above"),
-            (None, Exit::Refused) => format!("nothing was tried: everything of plan `{plan}` stands in this database already"),
+            (None, Exit::Findings) => {
+                format!("the plan `{plan}` does not come back to where it began: see the differences above")
+            }
+            (None, Exit::Refused) => {
+                format!("nothing was tried: everything of plan `{plan}` stands in this database already")
+            }
             (None, _) => format!("the plan `{plan}` goes up, down, up and down, and leaves nothing behind"),
         }
     }
@@ -86,7 +91,10 @@ impl Report<'_> {
         }
         if !self.walk.fluid.is_empty() {
             let names: Vec<String> = self.fluid();
-            let text = format!("left out between the ups, for their defaults give another value each time: {}", names.join(", "));
+            let text = format!(
+                "left out between the ups, for their defaults give another value each time: {}",
+                names.join(", ")
+            );
             out.push_str(&format!("{} {text}\n", look.mark(Mark::Wait)));
         }
         if !self.walk.adopted.is_empty() {
@@ -142,11 +150,16 @@ fn verdict(comparison: &Comparison, look: Look) -> String {
     let [before, after] = comparison.of;
     let mut out = String::new();
     let tables = quantity::counted(u64::try_from(comparison.tables).unwrap_or(u64::MAX), "table", "tables");
-    for (what, diff) in [("catalogue".to_owned(), &comparison.catalog), (format!("rows of {tables}"), &comparison.data)] {
+    for (what, diff) in [("catalogue".to_owned(), &comparison.catalog), (format!("rows of {tables}"), &comparison.data)]
+    {
         match diff {
             None => out.push_str(&format!("{} {what} the same: {before} and {after}\n", look.mark(Mark::Done))),
             Some(diff) => {
-                out.push_str(&format!("{} {what} DIFFER: {before} (-) and {after} (+)\n{}\n", look.mark(Mark::Failed), diff.trim_end()));
+                out.push_str(&format!(
+                    "{} {what} DIFFER: {before} (-) and {after} (+)\n{}\n",
+                    look.mark(Mark::Failed),
+                    diff.trim_end()
+                ));
             }
         }
     }

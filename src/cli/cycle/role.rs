@@ -43,13 +43,22 @@ impl Actor {
 
     /// Who it is, in words.
     pub fn describe(&self) -> String {
-        let rights = if self.plain { "neither superuser nor BYPASSRLS" } else { "NOT a plain role: row-level security hides nothing from it" };
-        if self.name == self.login { format!("{} ({rights})", self.name) } else { format!("{} ({rights}; logged in as {})", self.name, self.login) }
+        let rights = if self.plain {
+            "neither superuser nor BYPASSRLS"
+        } else {
+            "NOT a plain role: row-level security hides nothing from it"
+        };
+        if self.name == self.login {
+            format!("{} ({rights})", self.name)
+        } else {
+            format!("{} ({rights}; logged in as {})", self.name, self.login)
+        }
     }
 
     /// The role as an identifier.
     pub fn ident(&self) -> Result<Ident, CliError> {
-        Ident::new(self.name.clone()).map_err(|e| CliError::new(Exit::Refused, format!("the role's name: {e}"), "name another with --role"))
+        Ident::new(self.name.clone())
+            .map_err(|e| CliError::new(Exit::Refused, format!("the role's name: {e}"), "name another with --role"))
     }
 }
 
@@ -89,7 +98,9 @@ pub async fn choose(client: &Client, asked: Option<&str>, as_superuser: bool, pl
 fn take(login: String, role: Candidate, as_superuser: bool) -> Result<Actor, CliError> {
     let Candidate { name, plain, takeable } = role;
     if !plain && !as_superuser {
-        return Err(refused(format!("{name} is a superuser or has BYPASSRLS: what passes as such a role may fail in production")));
+        return Err(refused(format!(
+            "{name} is a superuser or has BYPASSRLS: what passes as such a role may fail in production"
+        )));
     }
     if !takeable {
         return Err(CliError::new(

@@ -26,13 +26,18 @@ impl Throwaway {
     /// Starts a cluster and loads the file by psql, so that whatever pg_dump or a person writes can be read.
     pub async fn start(sql: &Path) -> Result<Self, CliError> {
         let path = sql.display().to_string();
-        let text = std::fs::read_to_string(sql)
-            .map_err(|error| CliError::new(Exit::Usage, format!("cannot read {path}: {error}"), "--on-demo takes a file of SQL"))?;
+        let text = std::fs::read_to_string(sql).map_err(|error| {
+            CliError::new(Exit::Usage, format!("cannot read {path}: {error}"), "--on-demo takes a file of SQL")
+        })?;
         let started = tokio::task::spawn_blocking(move || {
-            let cluster = Cluster::start(ClusterOptions::default())
-                .map_err(|error| CliError::new(Exit::Failed, error.to_string(), "tenantmig doctor, or give a database with -d"))?;
-            let made = format!("CREATE ROLE {OWNER} LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n");
-            psql(&cluster, &cluster.url("postgres"), &made).map_err(|why| failed("the throwaway database cannot be made", &why))?;
+            let cluster = Cluster::start(ClusterOptions::default()).map_err(|error| {
+                CliError::new(Exit::Failed, error.to_string(), "tenantmig doctor, or give a database with -d")
+            })?;
+            let made = format!(
+                "CREATE ROLE {OWNER} LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n"
+            );
+            psql(&cluster, &cluster.url("postgres"), &made)
+                .map_err(|why| failed("the throwaway database cannot be made", &why))?;
             psql(&cluster, &cluster.url_as(OWNER, DATABASE), &text)
                 .map_err(|why| failed(&format!("{path} cannot be loaded as a plain owner"), &why))?;
             Ok(Self { cluster })
@@ -65,7 +70,11 @@ impl Throwaway {
 }
 
 fn failed(what: &str, why: &str) -> CliError {
-    CliError::new(Exit::Failed, format!("{what}: {}", why.trim()), "try the file by hand with psql, as a role that is no superuser")
+    CliError::new(
+        Exit::Failed,
+        format!("{what}: {}", why.trim()),
+        "try the file by hand with psql, as a role that is no superuser",
+    )
 }
 
 /// Runs a script; the error is what psql said.
