@@ -7,15 +7,18 @@
 
 mod apply;
 mod before;
+mod break_glass;
 mod connect;
 mod connect_peer;
 mod connect_tls;
+mod cycle;
 mod failures;
 mod fingerprint;
 mod force_rls;
 mod harness;
 mod harness_test;
 mod laws;
+mod ledger;
 mod locks;
 mod resume;
 mod scene;
