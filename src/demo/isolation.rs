@@ -32,7 +32,10 @@ pub async fn prove(stage: &mut Stage) -> anyhow::Result<()> {
             mine += rows;
         }
         seen.push(mine);
-        let claim = format!("as {}: {mine} of the seeded rows, which is all of its own, and {foreign} of anyone else", tenant.name);
+        let claim = format!(
+            "as {}: {mine} of the seeded rows, which is all of its own, and {foreign} of anyone else",
+            tenant.name
+        );
         stage.screen.proof(whole && foreign == 0, &claim)?;
     }
     let all: i64 = seen.iter().sum();
@@ -45,7 +48,12 @@ pub async fn prove(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 /// What a session sees of `table` up to row `last`: rows, and rows that are not the tenant's.
-async fn count(client: &Client, tenant: Option<&Tenant>, table: &str, last: i64) -> Result<(i64, i64), tokio_postgres::Error> {
+async fn count(
+    client: &Client,
+    tenant: Option<&Tenant>,
+    table: &str,
+    last: i64,
+) -> Result<(i64, i64), tokio_postgres::Error> {
     if let Some(tenant) = tenant {
         begin(client, tenant.id).await?;
     }
@@ -82,7 +90,13 @@ async fn trespass(screen: &mut Screen, app: &Client) -> anyhow::Result<()> {
     let [mine, other, _] = &TENANTS;
     let theirs = Literal::new(other.id.to_string());
     let attempts = [
-        ("insert a trade for", sql!("INSERT INTO trades (user_id, symbol, side, quantity, price, tenant_id) VALUES (1, 'SPY', 'buy', 1, 1, {})", theirs)),
+        (
+            "insert a trade for",
+            sql!(
+                "INSERT INTO trades (user_id, symbol, side, quantity, price, tenant_id) VALUES (1, 'SPY', 'buy', 1, 1, {})",
+                theirs
+            ),
+        ),
         ("move a trade to", sql!("UPDATE trades SET tenant_id = {} WHERE id = (SELECT max(id) FROM trades)", theirs)),
     ];
     for (what, statement) in attempts {

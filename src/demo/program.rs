@@ -32,6 +32,37 @@ impl Program {
     /// Shows the command line and starts it; what it prints is printed as it is.
     pub fn start(&self, screen: &Screen, arguments: &[&str]) -> anyhow::Result<Child> {
         screen.command(&format!("tenantmig {}", arguments.join(" ")))?;
+        let mut command = self.command(arguments);
+        command.spawn().with_context(|| format!("cannot run {}", self.path.display()))
+    }
+
+    /// Runs a command to its end and returns its exit code.
+    pub async fn run(&self, screen: &Screen, arguments: &[&str]) -> anyhow::Result<i32> {
+        code(wait(self.start(screen, arguments)?).await?)
+    }
+
+    /// As `run`, but of what it prints as its result only the first lines are shown, and how many more there are.
+    pub async fn run_brief(&self, screen: &Screen, arguments: &[&str], lines_max: usize) -> anyhow::Result<i32> {
+        screen.command(&format!("tenantmig {}", arguments.join(" ")))?;
+        let mut command = self.command(arguments);
+        command.stderr(Stdio::inherit());
+        let bound = Duration::from_secs(COMMAND_SECONDS_MAX);
+        let Ok(output) = tokio::time::timeout(bound, command.output()).await else {
+            bail!("the command had not ended after {COMMAND_SECONDS_MAX} s and was killed")
+        };
+        let output = output.with_context(|| format!("cannot run {}", self.path.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        for line in text.lines().take(lines_max) {
+            screen.say(line)?;
+        }
+        let more = text.lines().count().saturating_sub(lines_max);
+        if more > 0 {
+            screen.say(&format!("  … ({more} more lines)"))?;
+        }
+        code(output.status)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -42,12 +73,7 @@ impl Program {
         }
         command.args(arguments).current_dir(&self.dir).env("TENANTMIG_DATABASE_URL", &self.url);
         command.stdin(Stdio::null()).kill_on_drop(true);
-        command.spawn().with_context(|| format!("cannot run {}", self.path.display()))
-    }
-
-    /// Runs a command to its end and returns its exit code.
-    pub async fn run(&self, screen: &Screen, arguments: &[&str]) -> anyhow::Result<i32> {
-        code(wait(self.start(screen, arguments)?).await?)
+        command
     }
 }
 

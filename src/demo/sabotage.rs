@@ -11,7 +11,8 @@ pub fn sabotage(text: &str, id: &str) -> anyhow::Result<(String, String)> {
     let (plan, _) = parse(text, &|path| Err(format!("the demo's plan names no file, and here is {path}")));
     let Some(plan) = plan else { bail!("the demo's own plan cannot be read") };
     let known = plan.phases.iter().flat_map(|phase| phase.steps.iter().map(move |step| (phase.id.as_str(), step)));
-    let Some((phase, step)) = known.clone().find(|(phase, step)| step.id == id || format!("{phase}/{}", step.id) == id) else {
+    let Some((phase, step)) = known.clone().find(|(phase, step)| step.id == id || format!("{phase}/{}", step.id) == id)
+    else {
         let ids: Vec<&str> = known.map(|(_, step)| step.id.as_str()).collect();
         bail!("the demo's plan has no step `{id}`; --fail-at takes one of: {}", ids.join(", "))
     };

@@ -24,7 +24,11 @@ impl Screen {
     /// A heading, with the time since the start.
     pub fn act(&self, title: &str) -> io::Result<()> {
         let seconds = self.begun.elapsed().as_secs();
-        self.write(&format!("\n{}  {}\n", self.tint("1;36", &format!("━━ {title} ━━")), self.tint("2", &format!("{seconds} s"))))
+        self.write(&format!(
+            "\n{}  {}\n",
+            self.tint("1;36", &format!("━━ {title} ━━")),
+            self.tint("2", &format!("{seconds} s"))
+        ))
     }
 
     /// A sentence.

@@ -4,7 +4,7 @@ use super::{
     alphapulse::{APP, OWNER, TABLES},
     screen::Screen,
     seed::Scale,
-    stage::{DATABASE, PLAN_PATH, Stage},
+    stage::{Before, DATABASE, PLAN_PATH, Stage},
     story,
     traffic::{Report, Traffic},
 };
@@ -21,10 +21,26 @@ pub struct DemoOptions {
 
 /// Plays the whole story on a throwaway server. The exit code is 0 when every proof held.
 pub async fn run(options: DemoOptions) -> anyhow::Result<u8> {
+    // Dropping the story ends its server and its commands, and removes its folders.
+    let (stage, exit) = tokio::select! {
+        told = tell(options.fail_at.as_deref()) => told?,
+        signal = tokio::signal::ctrl_c() => return Ok(signal.map(|()| Exit::Interrupted as u8)?),
+    };
+    if options.keep {
+        if let Err(error) = &exit {
+            stage.screen.say(&format!("\nThe demo stopped: {error:#}"))?;
+        }
+        keep(&stage).await?;
+    }
+    Ok(exit? as u8)
+}
+
+/// The stage is handed back with the verdict, because the server ends with it.
+async fn tell(fail_at: Option<&str>) -> anyhow::Result<(Stage, anyhow::Result<Exit>)> {
     let screen = Screen::new();
     screen.act("AlphaPulse: a live database, a tenant for every row, and back")?;
     let mut stage = Stage::set(screen, Scale::DEMO).await?;
-    let planted = if options.fail_at.is_none() { story::plant_duplicates(&stage).await? } else { 0 };
+    let planted = if fail_at.is_none() { story::plant_duplicates(&stage).await? } else { 0 };
     stage.screen.say(&format!(
         "{} tables of an application that knows no tenants, {} rows. The role `{OWNER}` owns them, and is neither superuser\n\
          nor BYPASSRLS; the application works as `{APP}`, from now on and all the time: 3 sessions write and 2 read.",
@@ -35,25 +51,28 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<u8> {
     stage.screen.proof(code == 0, &format!("the plan is valid: exit code {code}"))?;
     let before = stage.look().await?;
     let traffic = Traffic::start(&stage.app_url(), stage.scale);
-    let played = play(&mut stage, options.fail_at.as_deref(), planted > 0).await;
+    let played = play(&mut stage, fail_at, planted > 0).await;
     let report = traffic.stop().await;
-    played?;
+    let exit = match played {
+        Ok(()) => conclude(&mut stage, &before, &report, planted).await,
+        Err(error) => Err(error),
+    };
+    Ok((stage, exit))
+}
+
+async fn conclude(stage: &mut Stage, before: &Before, report: &Report, planted: u64) -> anyhow::Result<Exit> {
     stage.screen.act("As if nothing had happened")?;
-    story::as_before(&mut stage, &before).await?;
-    acknowledged(&mut stage, &report, planted).await?;
-    let exit = verdict(&stage)?;
-    if options.keep {
-        keep(&stage).await?;
-    }
-    Ok(exit as u8)
+    story::as_before(stage, before).await?;
+    acknowledged(stage, report, planted).await?;
+    verdict(stage)
 }
 
 async fn play(stage: &mut Stage, fail_at: Option<&str>, duplicates: bool) -> anyhow::Result<()> {
     if let Some(step) = fail_at {
         story::fail_at(stage, step).await?;
     }
-    let before_kill = story::kill(stage).await?;
-    story::resume(stage, before_kill, duplicates).await?;
+    let killed = story::kill(stage).await?;
+    story::resume(stage, &killed, duplicates).await?;
     if duplicates {
         story::mend(stage).await?;
     }
