@@ -65,7 +65,10 @@ fn check_findings(name: &str, source: &str, diags: &Diags) {
         let places = [Some(&d.span), d.other.as_ref().map(|(span, _)| span)];
         for span in places.into_iter().flatten() {
             assert!(source.get(span.clone()).is_some(), "{name}: {span:?} is no place: {d:?}");
-            assert!(!span.is_empty() || source.is_empty() || span.start == source.len(), "{name}: marks nothing: {d:?}");
+            assert!(
+                !span.is_empty() || source.is_empty() || span.start == source.len(),
+                "{name}: marks nothing: {d:?}"
+            );
         }
         assert!(d.code.len() == 6 && d.code.starts_with("TM0"), "{name}: {d:?}");
         assert!(!d.message.is_empty() && !d.message.ends_with('.') && !d.message.contains('\n'), "{name}: {d:?}");

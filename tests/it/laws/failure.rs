@@ -1,17 +1,23 @@
 //! A failure anywhere unwinds clean: a later step, the unit itself, its undo, a lock that is not had.
 
 use tenantmig::{
-    driver::Tell,
-    engine::Outcome,
-    pg::fingerprint::Fingerprint,
+    driver::{DriveError, Rest, Tell},
+    engine::{Notice, Outcome},
+    pg::{Class, fingerprint::Fingerprint},
+    sql::Literal,
     unit::{Down, Op},
 };
 
 use super::{
     every_case,
     repeat::fills_rows,
-    world::{Draft, Way, World, same},
+    world::{Crash, Draft, End, Way, World, same},
 };
+
+const LOCK_ALL: &str = "DO $$ DECLARE t regclass; BEGIN
+    FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind = 'r' ORDER BY oid LOOP
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', t);
+    END LOOP; END $$";
 
 const BACK: Outcome = Outcome::RolledBack { keep: 0 };
 
@@ -80,7 +86,7 @@ fn a_unit_that_fails_at_its_end_unwinds_clean() {
         for (_, unit) in draft.program.units() {
             world.reset().await;
             world.prepare(&draft).await;
-            let condition = format!("NEW.kind = 'succeeded' AND NEW.unit = '{}'", unit.id);
+            let condition = format!("NEW.kind = 'succeeded' AND NEW.unit = {}", Literal::new(unit.id.0.clone()));
             world.strike(&condition, "RAISE EXCEPTION 'struck'").await;
             let notices = world.reach(&draft, Way::Up, BACK).await?;
             if !world.has_struck().await {
@@ -104,7 +110,7 @@ fn an_undo_that_fails_is_stuck_and_goes_on_later() {
             world.reset().await;
             world.up(&draft).await?;
             let up = world.print().await;
-            let condition = format!("NEW.kind = 'undone' AND NEW.unit = '{}'", unit.id);
+            let condition = format!("NEW.kind = 'undone' AND NEW.unit = {}", Literal::new(unit.id.0.clone()));
             world.strike(&condition, "RAISE EXCEPTION 'struck'").await;
             if matches!(unit.down, Down::Nothing { .. } | Down::CoveredBy(_) | Down::Irreversible { .. }) {
                 continue;
@@ -127,19 +133,34 @@ fn a_lock_that_is_not_had_fails_the_unit_and_leaves_nothing() {
     every_case("locked", async |world, case| {
         let draft = world.draft("law", case.steps);
         let before = world.print().await;
-        if draft.program.units().all(|(_, unit)| unit.lock.on.iter().all(|t| !before_has(&before, &t.to_string()))) {
-            return Ok(()); // It makes its own table, or reads only what nobody can lock.
-        }
+        let needs_none = names_none(world, case.steps).await;
         let other = world.db.client().await;
-        let lock = "BEGIN; LOCK TABLE app.accounts, app.users, app.trades, app.orders IN ACCESS EXCLUSIVE MODE";
-        other.batch_execute(lock).await.unwrap();
-        world.reach(&draft, Way::Up, BACK).await?;
+        other.batch_execute(&format!("BEGIN; {LOCK_ALL}")).await.unwrap();
+        let driven = world.go(&draft, Way::Up, Crash::Never).await;
+        let waited = driven.notices.iter().any(|notice| matches!(notice, Notice::LockWait { .. }));
+        match driven.end {
+            End::Rest(Rest::At(BACK)) => {}
+            // It met the lock when it looked at what was there, before it began anything.
+            End::Error(DriveError::Server(fault)) if fault.class == Class::Transient => {}
+            // It needs none of the tables.
+            End::Rest(Rest::At(Outcome::Completed)) if needs_none => return Ok(()),
+            end @ (End::Rest(_) | End::Crashed | End::Error(_)) => {
+                return Err(format!("ended with {end:?}\n{:#?}", driven.notices));
+            }
+        }
+        if !waited {
+            return Err(format!("never tried again\n{:#?}", driven.notices));
+        }
         other.batch_execute("ROLLBACK").await.unwrap();
         same("what could not be locked", &before, &world.print().await)?;
-        world.up(&draft).await.map(drop)
+        world.up(&draft).await?;
+        world.verified().await
     });
 }
 
-fn before_has(print: &Fingerprint, table: &str) -> bool {
-    print.catalog.lines.iter().any(|line| line.starts_with(&format!("table {table}")))
+/// Whether the steps name no table that is there.
+async fn names_none(world: &World, steps: &str) -> bool {
+    let tables = "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind = 'r'";
+    let rows = world.admin.query(tables, &[]).await.unwrap();
+    rows.iter().all(|row| !steps.contains(row.get::<_, &str>(0)))
 }
