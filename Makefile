@@ -9,11 +9,11 @@ CARGO ?= cargo
 demo: ## The whole story on a throwaway PostgreSQL: forward, kill -9, a failure, isolation, and back
 	$(CARGO) run --locked --quiet -- demo $(DEMO)
 
-test: ## Every test; one throwaway server for the run
+test: ## Every test; PostgreSQL is installed where it is missing, and one throwaway server started for the run
 	$(CARGO) test --locked
 
 # `cargo fmt` does not find the modules that the tables of step kinds and checks declare, so the files are named.
-check: ## Format, lints and the tests that need no server
+check: ## Format, lints and the quick tests
 	rustfmt --check --edition 2024 $$(git ls-files '*.rs')
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --lib --test model --test engine

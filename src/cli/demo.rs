@@ -8,7 +8,10 @@ use crate::{
 
 /// Plays the demo. The commands in it are processes of their own, which print as they always do.
 pub async fn run(_context: &Context, args: &args::Demo) -> Result<Exit, CliError> {
-    let options = DemoOptions { keep: args.keep, fail_at: args.fail_at.clone() };
+    let options = match DemoOptions::new(args.keep, args.fail_at.as_deref()) {
+        Ok(options) => options,
+        Err(error) => return Err(CliError::new(Exit::Usage, format!("{error:#}"), "tenantmig demo --fail-at STEP")),
+    };
     match play(options).await {
         Ok(code) => Ok(Exit::of(code)),
         Err(error) => Err(CliError::new(

@@ -12,7 +12,7 @@ use super::{
     screen::Screen,
     seed::{self, Scale},
     server_binaries::ServerBinaries,
-    server_install::{can_install_with_apt, install_with_apt},
+    server_install::{can_install_with_apt, find_or_install},
     traffic::connect,
 };
 use crate::{
@@ -50,6 +50,11 @@ pub struct Stage {
 impl Stage {
     /// Starts a server, installing it first where it is missing, and makes the application's database.
     pub async fn set(screen: Screen, scale: Scale) -> anyhow::Result<Self> {
+        if ServerBinaries::find().is_err() && can_install_with_apt() {
+            screen.say(
+                "PostgreSQL's server is missing here: installing Debian's package `postgresql`, which takes a minute …",
+            )?;
+        }
         let binaries = tokio::task::spawn_blocking(find_or_install).await??;
         let options = ClusterOptions { bindir: Some(binaries.bindir().to_owned()), ..ClusterOptions::default() };
         let cluster = tokio::task::spawn_blocking(|| Cluster::start(options)).await??;
@@ -116,15 +121,4 @@ fn write(folder: &Path, path: &str, text: &str) -> anyhow::Result<()> {
     let path = folder.join(path);
     std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
     Ok(std::fs::File::create(path)?.write_all(text.as_bytes())?)
-}
-
-fn find_or_install() -> anyhow::Result<ServerBinaries> {
-    match ServerBinaries::find() {
-        Ok(binaries) => Ok(binaries),
-        Err(_) if can_install_with_apt() => {
-            Screen::new().say("PostgreSQL's server is missing here: installing Debian's package `postgresql` …")?;
-            Ok(install_with_apt()?)
-        }
-        Err(error) => Err(error.into()),
-    }
 }

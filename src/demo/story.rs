@@ -7,11 +7,11 @@ use anyhow::bail;
 use super::{
     isolation,
     program::wait,
-    sabotage::sabotage,
+    sabotage::Sabotage,
     seed::{RESOLVE_DUPLICATES, add_duplicates},
     stage::{Before, DATABASE, PLAN_PATH, Stage},
 };
-use crate::{demo::alphapulse::PLAN, exit::Exit};
+use crate::exit::Exit;
 
 /// The backfill that is killed must have begun within this; it follows after some seconds.
 const KILL_WAIT: Duration = Duration::from_secs(60);
@@ -30,12 +30,11 @@ const KILLED: &str = "schema/trades-tenant_id-backfill/backfill";
 const KILLED_AT_ONE_IN: i64 = 3;
 
 /// The plan of `--fail-at`: it fails, and its phase is taken back by itself.
-pub async fn fail_at(stage: &mut Stage, step: &str) -> anyhow::Result<()> {
-    let (text, phase) = sabotage(PLAN, step)?;
-    stage.screen.act(&format!("A step fails: an error in front of `{step}`"))?;
-    stage.add_plan(SABOTAGED_PATH, &text)?;
+pub async fn fail_at(stage: &mut Stage, sabotage: &Sabotage) -> anyhow::Result<()> {
+    stage.screen.act(&format!("A step fails: an error in front of `{}`", sabotage.step))?;
+    stage.add_plan(SABOTAGED_PATH, &sabotage.plan)?;
     let code = stage.program.run(&stage.screen, &["apply", SABOTAGED_PATH, "--yes"]).await?;
-    rolled_back(stage, code, &phase).await?;
+    rolled_back(stage, code, &sabotage.phase).await?;
     let code =
         stage.program.run_brief(&stage.screen, &["rollback", "--to", "start", "--yes", "-q"], RESULT_LINES).await?;
     stage.screen.proof(code == 0, &format!("what was left is undone too: exit code {code}"))?;

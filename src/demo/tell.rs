@@ -2,6 +2,7 @@
 
 use super::{
     alphapulse::{APP, OWNER, TABLES},
+    sabotage::Sabotage,
     screen::Screen,
     seed::Scale,
     stage::{Before, DATABASE, PLAN_PATH, Stage},
@@ -14,16 +15,23 @@ use crate::exit::Exit;
 #[derive(Debug, Clone, Default)]
 pub struct DemoOptions {
     /// Leave the server running until Ctrl-C, and print its URLs.
-    pub keep: bool,
+    keep: bool,
     /// The step of the plan that is made to fail.
-    pub fail_at: Option<String>,
+    fail_at: Option<Sabotage>,
+}
+
+impl DemoOptions {
+    /// The error says which steps there are, when there is none of the id `fail_at`.
+    pub fn new(keep: bool, fail_at: Option<&str>) -> anyhow::Result<Self> {
+        Ok(Self { keep, fail_at: fail_at.map(Sabotage::at).transpose()? })
+    }
 }
 
 /// Plays the whole story on a throwaway server. The exit code is 0 when every proof held.
 pub async fn run(options: DemoOptions) -> anyhow::Result<u8> {
     // Dropping the story ends its server and its commands, and removes its folders.
     let (stage, exit) = tokio::select! {
-        told = tell(options.fail_at.as_deref()) => told?,
+        told = tell(options.fail_at.as_ref()) => told?,
         signal = tokio::signal::ctrl_c() => return Ok(signal.map(|()| Exit::Interrupted as u8)?),
     };
     if options.keep {
@@ -36,7 +44,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<u8> {
 }
 
 /// The stage is handed back with the verdict, because the server ends with it.
-async fn tell(fail_at: Option<&str>) -> anyhow::Result<(Stage, anyhow::Result<Exit>)> {
+async fn tell(fail_at: Option<&Sabotage>) -> anyhow::Result<(Stage, anyhow::Result<Exit>)> {
     let screen = Screen::new();
     screen.act("AlphaPulse: a live database, a tenant for every row, and back")?;
     let mut stage = Stage::set(screen, Scale::DEMO).await?;
@@ -67,9 +75,9 @@ async fn conclude(stage: &mut Stage, before: &Before, report: &Report, planted: 
     verdict(stage)
 }
 
-async fn play(stage: &mut Stage, fail_at: Option<&str>, duplicates: bool) -> anyhow::Result<()> {
-    if let Some(step) = fail_at {
-        story::fail_at(stage, step).await?;
+async fn play(stage: &mut Stage, fail_at: Option<&Sabotage>, duplicates: bool) -> anyhow::Result<()> {
+    if let Some(sabotage) = fail_at {
+        story::fail_at(stage, sabotage).await?;
     }
     let killed = story::kill(stage).await?;
     story::resume(stage, &killed, duplicates).await?;
