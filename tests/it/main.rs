@@ -5,6 +5,7 @@
 //! failed and passed tests for as long as the process lives (the cluster goes with it).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod alphapulse;
 mod apply;
 mod before;
 mod break_glass;
