@@ -25,7 +25,7 @@ fn paragraph(doc: &str, label: &str) -> String {
         .replace("\nUndo:", "\n\nUndo:")
         .replace("\nLock:", "\n\nLock:")
         .split("\n\n")
-        .map(|p| p.replace('\n', " "))
+        .map(|p| p.trim().replace('\n', " "))
         .collect();
     let found = match label {
         "" => paragraphs.first().cloned(),

@@ -80,15 +80,15 @@ pub async fn carry(
 
 /// How a command's run ended.
 #[derive(Debug)]
-struct End {
-    exit: Exit,
+pub(super) struct End {
+    pub exit: Exit,
     outcome: &'static str,
     headline: String,
     failure: Option<Why>,
     undone: Vec<String>,
     stays: Vec<String>,
     rows: u64,
-    next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// What failed.
@@ -103,7 +103,7 @@ struct Why {
 }
 
 impl End {
-    fn of(program: &Program, all: &[Recorded], first: i64, rest: Rest, goal: Goal) -> Self {
+    pub fn of(program: &Program, all: &[Recorded], first: i64, rest: Rest, goal: Goal) -> Self {
         let events = &all[all.partition_point(|recorded| recorded.number < first)..];
         let wished = goal == Goal::Back || taken_back(all.iter().map(|recorded| &recorded.event));
         let done = events.iter().filter(|r| matches!(r.event, Event::Succeeded { .. })).count();
@@ -177,7 +177,7 @@ impl End {
         Self { exit, outcome, headline, failure, undone, stays, rows, next }
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut lines = vec![self.headline.clone()];
         let mut row =
             |name: &str, value: &str| lines.push(format!("  {name:<9} {}", value.replace('\n', "\n            ")));
@@ -207,7 +207,7 @@ impl End {
         lines.join("\n")
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         let failure = self.failure.as_ref().map(|f| {
             json!({ "what": f.what, "phase": f.phase, "step": f.step, "why": f.why, "statement": f.statement, "advice": f.advice })
         });

@@ -5,13 +5,14 @@
 mod cases;
 mod crash;
 mod failure;
+mod gates;
 mod repeat;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
-use cases::{Case, cases};
+use cases::{Case, cases, deep};
 use world::World;
 
 /// How many cases one law looks at at a time; each has a few sessions.
@@ -19,7 +20,17 @@ const THREADS: usize = 4;
 
 /// Runs `law` for every case, each in a database of its own, and reports all that break it.
 fn every_case(name: &str, law: impl AsyncFn(&World, &Case) -> Result<(), String> + Sync) {
-    let (next, broken) = (Mutex::new(cases()), Mutex::new(Vec::new()));
+    every(name, cases().collect(), law);
+}
+
+/// As [`every_case`], for the cases that every seam is tried on.
+fn every_deep_case(name: &str, law: impl AsyncFn(&World, &Case) -> Result<(), String> + Sync) {
+    every(name, deep().collect(), law);
+}
+
+fn every(name: &str, cases: Vec<Case>, law: impl AsyncFn(&World, &Case) -> Result<(), String> + Sync) {
+    let count = cases.len();
+    let (next, broken) = (Mutex::new(cases.into_iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -41,5 +52,5 @@ fn every_case(name: &str, law: impl AsyncFn(&World, &Case) -> Result<(), String>
         }
     });
     let broken = broken.into_inner().unwrap();
-    assert!(broken.is_empty(), "{} of {} cases break the law:\n{}", broken.len(), cases().count(), broken.join("\n"));
+    assert!(broken.is_empty(), "{} of {count} cases break the law:\n{}", broken.len(), broken.join("\n"));
 }

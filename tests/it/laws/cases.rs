@@ -18,6 +18,13 @@ pub fn cases() -> impl Iterator<Item = Case> {
     examples.chain(VARIANTS.iter().copied())
 }
 
+/// Every example, and the variants in which an undo has more to do than to take away: what every seam is tried on.
+pub fn deep() -> impl Iterator<Item = Case> {
+    cases().enumerate().filter(|(i, case)| *i < KINDS.len() || DEEP.contains(&case.name)).map(|(_, case)| case)
+}
+
+const DEEP: &[&str] = &["policy_replaced", "key_not_valid_before", "sql_outside_a_transaction"];
+
 const fn variant(name: &'static str, setup: &'static str, steps: &'static str) -> Case {
     Case { name, setup, steps, absent: true }
 }

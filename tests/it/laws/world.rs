@@ -25,6 +25,14 @@ use crate::harness::{Db, database};
 /// How long the sessions of a driver that was ended may take to go.
 const SESSIONS_GONE_MAX: Duration = Duration::from_secs(10);
 
+/// The events are append-only, but not for a superuser who says that triggers are not meant for him.
+const EMPTY_LEDGER: &str = "DO $$ BEGIN
+    IF to_regclass('tenantmig.runs') IS NOT NULL THEN
+        SET LOCAL session_replication_role = replica;
+        TRUNCATE tenantmig.runs, tenantmig.events, tenantmig.migration_progress;
+        SET LOCAL session_replication_role = origin;
+    END IF; END $$";
+
 /// A database with the example schema.
 pub struct World {
     pub db: Db,
@@ -60,6 +68,16 @@ pub enum Way {
     Down,
 }
 
+/// When the driver's process is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    Never,
+    /// When it has just told its n-th notice, counted from 1: what follows an event in the ledger does not happen.
+    At(usize),
+    /// In the middle of a statement, which waits for a lock.
+    Waiting,
+}
+
 /// A driver's notices, and how it ended.
 pub struct Driven {
     pub notices: Vec<Notice>,
@@ -82,10 +100,10 @@ impl World {
         world
     }
 
-    /// Everything as in the beginning, without a ledger.
+    /// Everything as in the beginning, with an empty ledger where there was one: to install it takes longer than a run.
     pub async fn reset(&self) {
         let sql = format!(
-            "DROP SCHEMA IF EXISTS app CASCADE; DROP SCHEMA IF EXISTS tenantmig CASCADE; DROP SCHEMA IF EXISTS law CASCADE;
+            "DROP SCHEMA IF EXISTS app CASCADE; DROP SCHEMA IF EXISTS law CASCADE; {EMPTY_LEDGER};
              SET SESSION AUTHORIZATION {}; {EXAMPLE_SCHEMA}; {}; RESET SESSION AUTHORIZATION",
             self.owner, self.setup
         );
@@ -156,14 +174,14 @@ impl World {
         }
     }
 
-    /// Drives the plan up, or the newest run back to the start, until it rests, or dies at notice `crash`.
-    pub async fn go(&self, draft: &Draft, way: Way, crash: Option<usize>) -> Driven {
+    /// Drives the plan up, or the newest run back to the start, until it rests or is killed.
+    pub async fn go(&self, draft: &Draft, way: Way, crash: Crash) -> Driven {
         let notices = Arc::new(Mutex::new(Vec::new()));
         let told = notices.clone();
         let tell: Tell = Arc::new(move |notice| {
             let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             told.push(notice);
-            if crash == Some(told.len()) {
+            if crash == Crash::At(told.len()) {
                 // Without the hook's message: this is the process being killed right here.
                 resume_unwind(Box::new("crash"));
             }
@@ -186,10 +204,13 @@ impl World {
             }
             drive(&mut shell, None).await
         };
-        let end = match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(Ok(rest)) => End::Rest(rest),
-            Ok(Err(error)) => End::Error(error),
-            Err(_) => End::Crashed,
+        let end = tokio::select! {
+            done = AssertUnwindSafe(work).catch_unwind() => match done {
+                Ok(Ok(rest)) => End::Rest(rest),
+                Ok(Err(error)) => End::Error(error),
+                Err(_) => End::Crashed,
+            },
+            () = self.worker_waits(), if crash == Crash::Waiting => End::Crashed,
         };
         match end {
             End::Crashed => {
@@ -201,6 +222,15 @@ impl World {
         }
         let notices = std::mem::take(&mut *notices.lock().unwrap_or_else(PoisonError::into_inner));
         Driven { notices, end }
+    }
+
+    /// Returns when the driver's worker waits for a lock.
+    async fn worker_waits(&self) {
+        let query = "SELECT FROM pg_stat_activity WHERE datname = current_database()
+                        AND application_name LIKE 'tenantmig worker%' AND wait_event_type = 'Lock'";
+        while self.admin.query(query, &[]).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Ends every session of a driver, as the death of its process does.
@@ -224,10 +254,12 @@ impl World {
     ) -> impl Future<Output = Result<Vec<Notice>, String>> {
         let draft = draft.clone();
         async move {
-            let driven = self.go(&draft, way, None).await;
+            let driven = self.go(&draft, way, Crash::Never).await;
             match driven.end {
                 End::Rest(Rest::At(at)) if at == outcome => Ok(driven.notices),
-                other => Err(format!("{way:?} ended with {other:?}\n{:#?}", driven.notices)),
+                other @ (End::Rest(_) | End::Crashed | End::Error(_)) => {
+                    Err(format!("{way:?} ended with {other:?}\n{:#?}", driven.notices))
+                }
             }
         }
     }
@@ -253,8 +285,7 @@ impl World {
 
 /// The events among the notices.
 pub fn events(notices: &[Notice]) -> Vec<&Event> {
-    let event = |n| if let &Notice::Event(ref e) = n { Some(e) } else { None };
-    notices.iter().filter_map(event).collect()
+    notices.iter().filter_map(|n| if let Notice::Event(event) = n { Some(event) } else { None }).collect()
 }
 
 /// Nothing, or what became different.
