@@ -4,7 +4,18 @@ use crate::harness::Tool;
 use crate::scene::{EXPAND, MARK, Scene, plan, with_plan};
 
 const COMMANDS: &[&str] = &[
-    "validate", "plan", "apply", "resume", "status", "rollback", "cycle", "verify", "unlock", "doctor", "demo", "completions",
+    "validate",
+    "plan",
+    "apply",
+    "resume",
+    "status",
+    "rollback",
+    "cycle",
+    "verify",
+    "unlock",
+    "doctor",
+    "demo",
+    "completions",
 ];
 
 #[test]
@@ -43,7 +54,10 @@ fn a_table_that_does_not_exist_is_65_at_its_place_with_the_closest_name() {
         let tool = scene.tool();
         tool.file("plan.toml", &wrong);
         let out = tool.args(command).run().expect_code(65).stderr_has("TM0301").stderr_has("plan.toml:");
-        let _ = out.stderr_has("did you mean `app.users`?").stderr_has("nothing was touched").stderr_has("tenantmig validate");
+        let _ = out
+            .stderr_has("did you mean `app.users`?")
+            .stderr_has("nothing was touched")
+            .stderr_has("tenantmig validate");
     }
     let wrong = plan("", &[&EXPAND.replace("account_id =", "acount_id =")]);
     let out = scene.apply(&wrong).expect_code(65).stderr_has("TM0302").stderr_has("did you mean `account_id`?");
@@ -76,8 +90,11 @@ fn without_a_ledger_commands_say_so() {
     let scene = Scene::new("no_ledger", 10);
     let _ = scene.run("status").expect_code(0).stdout_has("no plan was applied");
     assert_eq!(scene.run("status --json").expect_code(0).json()["v"], 1);
-    for words in ["resume", "rollback --to start --yes", "verify", "unlock --force 01a1fccc-197e-767e-8fc7-c6f03897750f --yes"] {
-        let _ = scene.run(words).expect_code(4).stderr_has("no plan was applied here").stderr_has("tenantmig apply PLAN");
+    for words in
+        ["resume", "rollback --to start --yes", "verify", "unlock --force 01a1fccc-197e-767e-8fc7-c6f03897750f --yes"]
+    {
+        let _ =
+            scene.run(words).expect_code(4).stderr_has("no plan was applied here").stderr_has("tenantmig apply PLAN");
     }
     assert!(!scene.db.one::<bool>("SELECT to_regnamespace('tenantmig') IS NOT NULL"));
     let _ = scene.apply(&plan("", &[EXPAND])).expect_code(0);
@@ -90,16 +107,34 @@ fn json_parses_and_says_its_version_for_every_command() {
     let scene = Scene::new("json", 500);
     let whole = plan("", &[EXPAND, MARK]);
     for format in ["json", "ndjson"] {
-        let with_file = ["validate plan.toml", "plan plan.toml", "apply plan.toml --dry-run", "apply plan.toml --yes", "apply plan.toml --yes"];
-        let without = ["status", "verify", "doctor", "rollback --to expand --dry-run", "rollback --to expand --yes", "rollback --to expand --yes", "resume", "status --json", "rollback --to start --yes"];
+        let with_file = [
+            "validate plan.toml",
+            "plan plan.toml",
+            "apply plan.toml --dry-run",
+            "apply plan.toml --yes",
+            "apply plan.toml --yes",
+        ];
+        let without = [
+            "status",
+            "verify",
+            "doctor",
+            "rollback --to expand --dry-run",
+            "rollback --to expand --yes",
+            "rollback --to expand --yes",
+            "resume",
+            "status --json",
+            "rollback --to start --yes",
+        ];
         for words in with_file.iter().chain(&without) {
             let tool = scene.tool();
             tool.file("plan.toml", &whole);
             let out = tool.args(words.split_whitespace()).args(["--format", format]).run().expect_code(0);
-            let lines: Vec<&str> = if format == "json" { vec![out.stdout.as_str()] } else { out.stdout.lines().collect() };
+            let lines: Vec<&str> =
+                if format == "json" { vec![out.stdout.as_str()] } else { out.stdout.lines().collect() };
             assert!(!lines.is_empty(), "{out}");
             for line in lines {
-                let value: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}\n{out}"));
+                let value: serde_json::Value =
+                    serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}\n{out}"));
                 assert_eq!(value["v"], 1, "{line}\n{out}");
             }
         }
@@ -112,11 +147,17 @@ fn a_failure_in_json_has_its_exit_code_and_cause() {
     let bad = "[[phase]]\nid = \"bad\"\n[[phase.step]]\nid = \"no\"\nkind = \"assert\"\nsql = \"SELECT false\"";
     let out = with_plan(scene.tool(), &plan("", &[EXPAND, bad])).args(["--format", "json"]).run().expect_code(5);
     let value = out.json();
-    assert_eq!((&value["v"], &value["exit"], &value["outcome"]), (&1.into(), &5.into(), &"rolled_back".into()), "{value:#}");
+    assert_eq!(
+        (&value["v"], &value["exit"], &value["outcome"]),
+        (&1.into(), &5.into(), &"rolled_back".into()),
+        "{value:#}"
+    );
     assert_eq!((&value["failure"]["phase"], &value["failure"]["step"]), (&"bad".into(), &"no".into()), "{value:#}");
     assert!(value["next"].as_str().unwrap().contains("tenantmig resume"), "{value:#}");
     // What comes before the run speaks JSON too.
-    for words in ["apply no-such.toml --yes", "rollback --to nowhere --yes", "resume --run 01a1fccc-197e-767e-8fc7-c6f03897750f"] {
+    for words in
+        ["apply no-such.toml --yes", "rollback --to nowhere --yes", "resume --run 01a1fccc-197e-767e-8fc7-c6f03897750f"]
+    {
         for format in ["json", "ndjson"] {
             let out = scene.tool().args(words.split_whitespace()).args(["--format", format]).run();
             let code = out.code;
