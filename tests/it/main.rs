@@ -23,6 +23,7 @@ mod harness_test;
 mod laws;
 mod ledger;
 mod locks;
+mod pooler;
 mod resume;
 mod scene;
 mod stuck;
