@@ -1,5 +1,7 @@
 //! The outer form of a plan: which tables there are, and the plain ones among them.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use toml::{
     Spanned,
@@ -9,14 +11,15 @@ use toml::{
 use super::{
     section::{self, Table},
     types::{BackfillDefaults, Safety, Tenancy},
-    wording::advice,
+    wording::a,
 };
 use crate::diag::{Diag, Diags};
 
 /// The version of the plan's form that this program reads.
 pub const FORMAT: i64 = 1;
 
-const KEYS: &[&str] = &["format", "name", "description", "safety", "tenancy", "backfill", "phase", "gate"];
+/// The keys of a plan's outermost table.
+pub const KEYS: &[&str] = &["format", "name", "description", "safety", "tenancy", "backfill", "phase", "gate"];
 
 /// The plain values of a plan; phases and gates are read by `parse`.
 #[derive(Debug)]
@@ -30,25 +33,32 @@ pub struct Header {
 
 #[derive(Deserialize)]
 struct Top {
-    format: i64,
+    #[serde(rename = "format")]
+    _format: i64,
     name: String,
     #[serde(default)]
     description: String,
 }
 
+/// Whether this version reads the plan's form. A plan of another form is not told what else is wrong with it.
+pub fn is_known(doc: &DeTable<'_>, diags: &mut Diags) -> bool {
+    let Some(value) = doc.get("format") else { return true };
+    let known = FORMAT.to_string();
+    match value.get_ref().as_integer() {
+        Some(number) if number.as_str() != known => {
+            diags.push(
+                Diag::error("TM0110", value.span(), format!("format {} is not known", number.as_str()))
+                    .help(format!("this version of tenantmig reads format = {known}")),
+            );
+            false
+        }
+        Some(_) | None => true,
+    }
+}
+
 /// Reads everything but phases and gates.
 pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Header> {
-    let start = 0..source.lines().next().map_or(0, str::len).max(1).min(source.len());
-    for (key, _) in doc.iter().filter(|(k, _)| !KEYS.contains(&k.get_ref().as_ref())) {
-        let word = key.get_ref().as_ref();
-        diags.push(Diag::error("TM0102", key.span(), format!("unknown key `{word}`")).help(advice(word, KEYS)));
-    }
-    let mut plain = DeTable::new();
-    for (key, value) in doc.iter().filter(|(_, v)| v.get_ref().as_table().is_none() && v.get_ref().as_array().is_none())
-    {
-        plain.insert(key.clone(), value.clone());
-    }
-    let top = section::read(Spanned::new(start, plain), diags, |t| Top::deserialize(Deserializer::from(t)));
+    let top = top(doc, source, diags);
     if let Some(top) = &top {
         check_top(top, doc, diags);
     }
@@ -66,14 +76,35 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     })
 }
 
+/// The first line that has something on it: the place of what belongs at the top and is not there.
+pub fn first_line(source: &str) -> Range<usize> {
+    let start = source.find(|c: char| !c.is_whitespace() && c != '\u{feff}').unwrap_or(source.len());
+    let line = source[start..].lines().next().unwrap_or_default();
+    start..start + line.len()
+}
+
+/// Reads the plain values. What is missing has no place of its own, so the first line of the plan is marked.
+fn top(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Top> {
+    let mut plain = DeTable::new();
+    for (key, example) in [("format", "1"), ("name", "\"my-plan\""), ("description", "\"\"")] {
+        if let Some((key, value)) = doc.get_key_value(key) {
+            plain.insert(key.clone(), value.clone());
+            continue;
+        }
+        if key != "description" {
+            diags.push(
+                Diag::error("TM0104", first_line(source), format!("the key `{key}` is missing"))
+                    .label("the plan begins here")
+                    .help(format!("write {key} = {example} above everything else")),
+            );
+        }
+        plain.insert(Spanned::new(0..0, key.into()), DeValue::parse(example).ok()?);
+    }
+    section::read(Spanned::new(0..0, plain), diags, |t| Top::deserialize(Deserializer::from(t)))
+}
+
 fn check_top(top: &Top, doc: &DeTable<'_>, diags: &mut Diags) {
     let place = |key: &str| doc.get(key).map_or(0..0, Spanned::span);
-    if top.format != FORMAT {
-        diags.push(
-            Diag::error("TM0110", place("format"), format!("format {} is not known", top.format))
-                .help(format!("this version of tenantmig reads format = {FORMAT}")),
-        );
-    }
     let fits = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     if top.name.is_empty() || !top.name.chars().all(fits) {
         diags.push(
@@ -130,7 +161,7 @@ fn table<'i, T>(
         | DeValue::Boolean(_)
         | DeValue::Datetime(_)
         | DeValue::Array(_)) => {
-            let message = format!("`{key}` is a table, not {}", other.type_str());
+            let message = format!("`{key}` is a table, not {}", a(other));
             diags
                 .push(Diag::error("TM0103", value.span(), message).help(format!("write [{key}] on a line of its own")));
             None

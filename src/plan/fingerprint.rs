@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use toml::Value;
 
 /// SHA-256 over a plan's values in canonical order and the files it names, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +15,7 @@ impl Fingerprint {
     /// Of a plan's text, which must be TOML, and the (path, text) of each file it reads. The description does not count.
     pub fn of(source: &str, files: &[(String, String)]) -> Result<Self, toml::de::Error> {
         let mut values: toml::Table = toml::from_str(source)?;
+        values.iter_mut().for_each(|(_, value)| end_lines(value));
         values.remove("description");
         let mut hash = Sha256::new();
         // toml::Table is a BTreeMap, so its text is canonical.
@@ -22,7 +24,7 @@ impl Fingerprint {
             hash.update([0]);
             hash.update(path);
             hash.update([0]);
-            hash.update(text);
+            hash.update(unix(text));
         }
         Ok(Self(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
     }
@@ -30,6 +32,20 @@ impl Fingerprint {
     /// The first characters, for people.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+/// A checkout on Windows ends lines otherwise than one elsewhere, and strings of several lines keep that.
+fn unix(text: &str) -> String {
+    text.replace("\r\n", "\n")
+}
+
+fn end_lines(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = unix(text),
+        Value::Array(items) => items.iter_mut().for_each(end_lines),
+        Value::Table(table) => table.iter_mut().for_each(|(_, value)| end_lines(value)),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
     }
 }
 
@@ -51,5 +67,7 @@ mod tests {
         assert_ne!(of("a = 1"), of("a = 2"));
         let file = |text: &str| Fingerprint::of("a = 1", &[("f.sql".to_owned(), text.to_owned())]).unwrap();
         assert_ne!(file("SELECT 1"), file("SELECT 2"));
+        assert_eq!(file("SELECT\r\n1"), file("SELECT\n1"));
+        assert_eq!(of("a = \"\"\"\r\nb\r\nc\"\"\""), of("a = \"\"\"b\nc\"\"\""));
     }
 }

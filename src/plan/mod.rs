@@ -2,6 +2,7 @@
 
 mod document;
 mod fingerprint;
+mod mend;
 mod order;
 mod parse;
 mod section;

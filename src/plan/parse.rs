@@ -1,6 +1,6 @@
 //! Reads a plan: every diagnostic at once, each at its line and column.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::{BTreeMap, BTreeSet}, ops::Range};
 
 use toml::{
     Spanned,
@@ -8,12 +8,12 @@ use toml::{
 };
 
 use super::{
-    document::header,
+    document::{KEYS, first_line, header, is_known},
     order::{Draft, order},
     section::{self, Table, places},
     site::{Around, Site},
     types::{OnFailure, Plan, PlanGate, PlanStep},
-    wording::advice,
+    wording::{a, advice, closest, unknown_key},
 };
 use crate::{
     checks,
@@ -29,17 +29,21 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     let mut diags = Diags::default();
     let (doc, syntax) = DeTable::parse_recoverable(source);
     if !syntax.is_empty() {
-        for error in &syntax {
-            let span = error.span().unwrap_or(0..0);
-            diags.push(Diag::error(
-                "TM0101",
-                span,
-                format!("not TOML: {}", error.message().lines().next().unwrap_or_default()),
-            ));
-        }
+        not_toml(&syntax, source, &mut diags);
         return (None, diags);
     }
-    let doc = doc.into_inner();
+    let mut doc = doc.into_inner();
+    if doc.is_empty() {
+        diags.push(
+            Diag::error("TM0104", first_line(source), "the plan is empty")
+                .help("write format = 1, name = \"my-plan\", and [[phase]] with [[phase.step]] below it"),
+        );
+        return (None, diags);
+    }
+    if !is_known(&doc, &mut diags) {
+        return (None, diags);
+    }
+    section::spell(&mut doc, KEYS, &mut diags);
     let header = header(&doc, source, &mut diags);
     let default = header.as_ref().map_or(OnFailure::default(), |h| h.safety.on_failure);
     let tenancy = header.as_ref().and_then(|h| h.tenancy.as_ref());
@@ -48,7 +52,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
         tables(&doc, "phase", &mut diags).into_iter().map(|t| phase(t, default, around, &mut diags)).collect();
     if drafts.is_empty() && !doc.contains_key("phase") {
         diags.push(
-            Diag::error("TM0104", 0..source.len().min(1), "the plan has no phase")
+            Diag::error("TM0104", first_line(source), "the plan has no phase")
                 .help("write [[phase]] and below it [[phase.step]]"),
         );
     }
@@ -69,12 +73,28 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     (Some(plan), diags)
 }
 
+/// The first error of each line: the next ones on it follow from that.
+fn not_toml(errors: &[toml::de::Error], source: &str, diags: &mut Diags) {
+    // A file that is something else altogether has an error on every line.
+    const LINES_MAX: usize = 10;
+    let mut seen = BTreeSet::new();
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let line = source.get(..span.start).map_or(0, |before| before.matches('\n').count());
+        if seen.len() < LINES_MAX && seen.insert(line) {
+            let why = error.message().lines().next().unwrap_or_default();
+            diags.push(Diag::error("TM0101", span, format!("not TOML: {why}")));
+        }
+    }
+}
+
 /// The tables of an array of tables.
-fn tables<'i>(parent: &DeTable<'i>, key: &str, diags: &mut Diags) -> Vec<Table<'i>> {
+fn tables<'i>(parent: &DeTable<'i>, path: &str, diags: &mut Diags) -> Vec<Table<'i>> {
+    let key = path.rsplit('.').next().unwrap_or(path);
     let Some(value) = parent.get(key) else { return Vec::new() };
     let Some(array) = value.get_ref().as_array() else {
-        let message = format!("`{key}` is a list of tables, not {}", value.get_ref().type_str());
-        diags.push(Diag::error("TM0103", value.span(), message).help(format!("write [[{key}]] with two brackets")));
+        let message = format!("`{key}` is a list of tables, not {}", a(value.get_ref()));
+        diags.push(Diag::error("TM0103", value.span(), message).help(format!("write [[{path}]] with two brackets")));
         return Vec::new();
     };
     let mut out = Vec::new();
@@ -90,7 +110,7 @@ fn tables<'i>(parent: &DeTable<'i>, key: &str, diags: &mut Diags) -> Vec<Table<'
                 diags.push(Diag::error(
                     "TM0103",
                     item.span(),
-                    format!("a table belongs here, not {}", other.type_str()),
+                    format!("a table belongs here, not {}", a(other)),
                 ));
             }
         }
@@ -100,14 +120,10 @@ fn tables<'i>(parent: &DeTable<'i>, key: &str, diags: &mut Diags) -> Vec<Table<'
 
 const PHASE_KEYS: &[&str] = &["id", "after", "on_failure", "description", "step", "gate"];
 
-fn phase(table: Table<'_>, default: OnFailure, around: Around<'_>, diags: &mut Diags) -> Draft {
-    let keys = places(&table);
-    for (key, _) in table.get_ref().iter().filter(|(k, _)| !PHASE_KEYS.contains(&k.get_ref().as_ref())) {
-        let word = key.get_ref().as_ref();
-        diags.push(Diag::error("TM0102", key.span(), format!("unknown key `{word}`")).help(advice(word, PHASE_KEYS)));
-    }
+fn phase(mut table: Table<'_>, default: OnFailure, around: Around<'_>, diags: &mut Diags) -> Draft {
+    section::spell(table.get_mut(), PHASE_KEYS, diags);
     let id = text(&table, "id", diags);
-    if id.is_none() && !keys.contains_key("id") {
+    if id.is_none() && !table.get_ref().contains_key("id") {
         diags.push(
             Diag::error("TM0104", table.span(), "the key `id` is missing")
                 .label("every phase has an id")
@@ -121,11 +137,14 @@ fn phase(table: Table<'_>, default: OnFailure, around: Around<'_>, diags: &mut D
         );
     }
     let on_failure = text(&table, "on_failure", diags).and_then(|word| on_failure(&word, diags)).unwrap_or(default);
-    let steps = tables(table.get_ref(), "step", diags).into_iter().filter_map(|t| step(t, around, diags)).collect();
-    let gates = tables(table.get_ref(), "gate", diags).into_iter().filter_map(|t| gate(t, around, diags)).collect();
+    let steps = tables(table.get_ref(), "phase.step", diags).into_iter().filter_map(|t| step(t, around, diags)).collect();
+    let gates = tables(table.get_ref(), "phase.gate", diags).into_iter().filter_map(|t| gate(t, around, diags)).collect();
     let after = text(&table, "after", diags);
-    if !keys.contains_key("step") {
-        diags.push(Diag::warning("TM0203", table.span(), "the phase has no step"));
+    if table.get_ref().get("step").is_none_or(|s| s.get_ref().as_array().is_some_and(|list| list.is_empty())) {
+        diags.push(
+            Diag::warning("TM0203", table.span(), "the phase has no step")
+                .help("write [[phase.step]] below it, or take the phase out"),
+        );
     }
     Draft { id, span: table.span(), after, on_failure, steps, gates }
 }
@@ -159,7 +178,7 @@ fn text(table: &Table<'_>, key: &str, diags: &mut Diags) -> Option<Spanned<Strin
             diags.push(Diag::error(
                 "TM0103",
                 value.span(),
-                format!("wrong type: `{key}` is a string, not {}", value.get_ref().type_str()),
+                format!("wrong type: `{key}` is a string, not {}", a(value.get_ref())),
             ));
             None
         }
@@ -167,9 +186,9 @@ fn text(table: &Table<'_>, key: &str, diags: &mut Diags) -> Option<Spanned<Strin
 }
 
 fn step(mut table: Table<'_>, around: Around<'_>, diags: &mut Diags) -> Option<PlanStep> {
-    let (keys, span) = (places(&table), table.span());
     let names: Vec<&str> = steps::KINDS.iter().map(|k| k.name).collect();
-    let kind = kind(&table, &names, "step", diags)?;
+    let kind = kind(&mut table, &names, "step", diags)?;
+    let (keys, span) = (places(&table), table.span());
     let kind = steps::KINDS.iter().find(|k| k.name == kind)?;
     let id = text(&table, "id", diags);
     table.get_mut().remove("kind");
@@ -188,9 +207,9 @@ fn step(mut table: Table<'_>, around: Around<'_>, diags: &mut Diags) -> Option<P
 }
 
 fn gate(mut table: Table<'_>, around: Around<'_>, diags: &mut Diags) -> Option<PlanGate> {
-    let (keys, span) = (places(&table), table.span());
     let names: Vec<&str> = checks::KINDS.iter().map(|k| k.name).collect();
-    let kind = kind(&table, &names, "gate", diags)?;
+    let kind = kind(&mut table, &names, "gate", diags)?;
+    let (keys, span) = (places(&table), table.span());
     let kind = checks::KINDS.iter().find(|k| k.name == kind)?;
     table.get_mut().remove("kind");
     let mut check = section::read(table, diags, |t| kind.parse(t))?;
@@ -198,15 +217,19 @@ fn gate(mut table: Table<'_>, around: Around<'_>, diags: &mut Diags) -> Option<P
     Some(PlanGate { kind: kind.name, check, span })
 }
 
-fn kind(table: &Table<'_>, known: &[&str], what: &str, diags: &mut Diags) -> Option<String> {
+fn kind(table: &mut Table<'_>, known: &[&str], what: &str, diags: &mut Diags) -> Option<String> {
     if !table.get_ref().contains_key("kind") {
-        let help = format!("write kind = \"{}\" or another of: {}", known.first()?, known.join(", "));
-        diags.push(
-            Diag::error("TM0104", table.span(), "the key `kind` is missing")
-                .label(format!("every {what} has a kind"))
-                .help(help),
-        );
-        return None;
+        let Some(key) = mistyped_kind(table, known) else {
+            diags.push(
+                Diag::error("TM0104", table.span(), "the key `kind` is missing")
+                    .label(format!("every {what} has a kind"))
+                    .help(format!("write kind = \"…\" with one of: {}", known.join(", "))),
+            );
+            return None;
+        };
+        diags.push(unknown_key(key.get_ref(), key.span(), &["kind"]).help("did you mean `kind`?"));
+        let value = table.get_mut().remove(key.get_ref().as_str())?;
+        table.get_mut().insert(Spanned::new(key.span(), "kind".into()), value);
     }
     let word = text(table, "kind", diags)?;
     if known.contains(&word.get_ref().as_str()) {
@@ -219,31 +242,41 @@ fn kind(table: &Table<'_>, known: &[&str], what: &str, diags: &mut Diags) -> Opt
     None
 }
 
+/// The key that was meant to be `kind`, by its spelling or because a kind is its value.
+fn mistyped_kind(table: &Table<'_>, known: &[&str]) -> Option<Spanned<String>> {
+    const SPELT_MIN: usize = 3; // of the four letters of `kind`; `id` and `min` mean something else
+    let meant = |key: &str, value: &DeValue<'_>| {
+        let letters = key.chars().filter(|c| "kind".contains(*c)).count();
+        let spelt = letters >= SPELT_MIN && closest(key, ["kind"]).is_some();
+        spelt || value.as_str().is_some_and(|word| known.contains(&word))
+    };
+    let hit = table.get_ref().iter().find(|(key, value)| meant(key.get_ref(), value.get_ref()));
+    hit.map(|(key, _)| Spanned::new(key.span(), key.get_ref().to_string()))
+}
+
 /// A `[[gate]]` beside the phases names the phase that it guards.
 fn free_gate(mut table: Table<'_>, drafts: &mut [Draft], around: Around<'_>, diags: &mut Diags) {
-    let known: Vec<String> = drafts.iter().filter_map(|d| d.id.as_ref()).map(|id| id.get_ref().clone()).collect();
-    let Some(phase) = text(&table, "phase", diags) else {
-        if !table.get_ref().contains_key("phase") {
-            diags.push(
-                Diag::error("TM0104", table.span(), "the key `phase` is missing")
-                    .label("a gate outside a phase names the phase that it guards"),
-            );
-        }
-        return;
-    };
+    let phase = text(&table, "phase", diags);
+    if !table.get_ref().contains_key("phase") {
+        diags.push(
+            Diag::error("TM0104", table.span(), "the key `phase` is missing")
+                .label("a gate outside a phase names the phase that it guards")
+                .help("write phase = \"…\" with the id of one, or [[phase.gate]] below it"),
+        );
+    }
     table.get_mut().remove("phase");
     let gate = gate(table, around, diags);
-    let target = drafts.iter_mut().find(|d| d.id.as_ref().is_some_and(|id| id.get_ref() == phase.get_ref()));
-    match (target, gate) {
-        (Some(draft), gate) => draft.gates.extend(gate),
-        (None, _) => {
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            diags.push(
-                Diag::error("TM0107", phase.span(), format!("no phase has the id `{}`", phase.get_ref()))
-                    .help(advice(phase.get_ref(), &known)),
-            );
-        }
+    let Some(phase) = phase else { return };
+    let is_it = |draft: &&mut Draft| draft.id.as_ref().is_some_and(|id| id.get_ref() == phase.get_ref());
+    if let Some(draft) = drafts.iter_mut().find(is_it) {
+        draft.gates.extend(gate);
+        return;
     }
+    let known: Vec<&str> = drafts.iter().filter_map(|d| d.id.as_ref()).map(|id| id.get_ref().as_str()).collect();
+    diags.push(
+        Diag::error("TM0107", phase.span(), format!("no phase has the id `{}`", phase.get_ref()))
+            .help(advice(phase.get_ref(), &known)),
+    );
 }
 
 fn duplicates(drafts: &[Draft], diags: &mut Diags) {

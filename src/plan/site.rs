@@ -52,7 +52,8 @@ impl<'a> Site<'a> {
         Self { diags, span, keys, around }
     }
 
-    /// An error at the value of `key`, or at the table's header when the key is not written.
+    /// An error at the value of `key`, or at the table's header when the key is not written. `key` may be a path into the
+    /// value: `seed[2].name`.
     pub fn error(&mut self, key: &str, code: &'static str, message: impl Into<String>) -> Finding<'_> {
         self.push(Diag::error(code, self.place(key), message))
     }
@@ -89,8 +90,16 @@ impl<'a> Site<'a> {
         !self.around.tenancy_written
     }
 
+    /// The place of `seed[2].name`, or the nearest one around it that is written.
     fn place(&self, key: &str) -> Range<usize> {
-        self.keys.get(key).unwrap_or(&self.span).clone()
+        let mut path = key;
+        loop {
+            match (self.keys.get(path), path.rfind(['.', '['])) {
+                (Some(place), _) => return place.clone(),
+                (None, Some(end)) => path = &path[..end],
+                (None, None) => return self.span.clone(),
+            }
+        }
     }
 
     fn push(&mut self, diag: Diag) -> Finding<'_> {

@@ -1,8 +1,11 @@
 //! The plan as it stands after parsing: every value valid by itself, phases in the order in which they run.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{collections::BTreeMap, fmt, ops::Range, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Visitor},
+};
 
 use crate::{
     checks::CheckKind,
@@ -82,11 +85,20 @@ impl Serialize for Millis {
 
 impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let length = humantime::parse_duration(&text).map_err(|_| {
-            D::Error::custom(format!("`{text}` is not a length of time; write it like \"250ms\", \"2s\" or \"5min\""))
-        })?;
-        u64::try_from(length.as_millis()).map(Self).map_err(|_| D::Error::custom("that is too long"))
+        struct Length;
+        impl Visitor<'_> for Length {
+            type Value = Millis;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a length of time such as \"250ms\", \"2s\" or \"5min\"")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Millis, E> {
+                let length = humantime::parse_duration(text).map_err(|_| {
+                    E::custom(format!("`{text}` is not a length of time; write it like \"250ms\", \"2s\" or \"5min\""))
+                })?;
+                u64::try_from(length.as_millis()).map(Millis).map_err(|_| E::custom("that is too long"))
+            }
+        }
+        from.deserialize_str(Length)
     }
 }
 

@@ -22,6 +22,8 @@ pub enum IdentError {
     TooLong(String, usize),
     #[error("`{part}` needs quotes, or PostgreSQL would read it as `{folded}`: write {suggestion}")]
     NeedsQuotes { part: String, folded: String, suggestion: String },
+    #[error("`{part}` is no plain name: if it is the whole name, quotes belong around it, as in {suggestion}")]
+    NotPlain { part: String, suggestion: String },
     #[error("a quote is not closed in `{0}`")]
     Unterminated(String),
     #[error("`{0}` has {1} parts; write `table` or `schema.table`")]
@@ -169,9 +171,11 @@ fn bare_part(rest: &str) -> Result<(String, &str), IdentError> {
 }
 
 fn needs_quotes(part: &str) -> IdentError {
-    let folded = part.to_ascii_lowercase();
-    let quoted = part.replace('"', "\"\"");
-    IdentError::NeedsQuotes { part: part.to_owned(), folded, suggestion: format!("\\\"{quoted}\\\"") }
+    let (part, folded) = (part.to_owned(), part.to_ascii_lowercase());
+    // As a plan writes it: in a string of TOML, whose own quotes are escaped.
+    let suggestion = format!("\\\"{}\\\"", part.replace('"', "\"\""));
+    let folds = part != folded && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$');
+    if folds { IdentError::NeedsQuotes { part, folded, suggestion } } else { IdentError::NotPlain { part, suggestion } }
 }
 
 macro_rules! serde_as_sql_text {
@@ -220,8 +224,9 @@ mod tests {
     #[test]
     fn what_postgresql_would_fold_or_cut_is_refused() {
         check("app.Users", Err("write \\\"Users\\\""));
-        check("app.my table", Err("needs quotes"));
-        check("app.9lives", Err("needs quotes"));
+        check("app.my table", Err("as in \\\"my table\\\""));
+        check("app.9lives", Err("no plain name"));
+        check("lower(Email)", Err("no plain name"));
         check("a.b.c", Err("3 parts"));
         check("app.", Err("missing"));
         check(r#"app."open"#, Err("not closed"));

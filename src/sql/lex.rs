@@ -12,8 +12,8 @@ pub struct Statement {
 /// Why a text cannot be split.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LexError {
-    #[error("{what} that opens at byte {at} is not closed")]
-    Open { what: &'static str, at: usize },
+    #[error("{what} is opened and not closed: `{near}`")]
+    Open { what: &'static str, near: String },
     #[error("a `{0}` too many")]
     Unbalanced(char),
 }
@@ -53,7 +53,7 @@ pub fn split(script: &str) -> Result<Vec<Statement>, LexError> {
         at += c.len_utf8();
     }
     if let Some((_, at)) = depth.pop() {
-        return Err(LexError::Open { what: "a parenthesis", at });
+        return Err(open("a parenthesis", script, at));
     }
     push(&mut statements, &script[start..]);
     Ok(statements)
@@ -73,6 +73,12 @@ pub fn mask(text: &str) -> String {
         }
     }
     masked
+}
+
+fn open(what: &'static str, text: &str, at: usize) -> LexError {
+    const NEAR_CHARS: usize = 24;
+    let line = text[at..].lines().next().unwrap_or_default();
+    LexError::Open { what, near: line.chars().take(NEAR_CHARS).collect() }
 }
 
 fn push(statements: &mut Vec<Statement>, text: &str) {
@@ -130,7 +136,7 @@ fn skip_quoted(text: &str, at: usize) -> Result<Option<usize>, LexError> {
         return string_end(text, at, at + 1, true).map(Some);
     }
     if rest.starts_with('"') {
-        let end = text[at + 1..].find('"').ok_or(LexError::Open { what: "a quoted name", at })?;
+        let end = text[at + 1..].find('"').ok_or_else(|| open("a quoted name", text, at))?;
         return Ok(Some(at + 1 + end + 1));
     }
     if rest.starts_with('$') {
@@ -152,7 +158,7 @@ fn comment_end(text: &str, at: usize) -> Result<usize, LexError> {
             return Ok(i);
         }
     }
-    Err(LexError::Open { what: "a comment", at })
+    Err(open("a comment", text, at))
 }
 
 fn string_end(text: &str, at: usize, quote: usize, escapes: bool) -> Result<usize, LexError> {
@@ -166,7 +172,7 @@ fn string_end(text: &str, at: usize, quote: usize, escapes: bool) -> Result<usiz
             _ => i += 1,
         }
     }
-    Err(LexError::Open { what: "a string", at })
+    Err(open("a string", text, at))
 }
 
 fn dollar_end(text: &str, at: usize) -> Result<Option<usize>, LexError> {
@@ -177,7 +183,7 @@ fn dollar_end(text: &str, at: usize) -> Result<Option<usize>, LexError> {
         return Ok(None); // a parameter such as $1
     }
     let body = at + tag.len();
-    text[body..].find(tag).map(|n| Some(body + n + tag.len())).ok_or(LexError::Open { what: "a dollar quote", at })
+    text[body..].find(tag).map(|n| Some(body + n + tag.len())).ok_or_else(|| open("a dollar quote", text, at))
 }
 
 #[cfg(test)]

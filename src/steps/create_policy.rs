@@ -139,11 +139,14 @@ impl CreatePolicy {
         let is_true =
             |expr: &Option<Expr>| expr.as_ref().is_some_and(|e| e.as_str().trim().eq_ignore_ascii_case("true"));
         let public = self.to.is_empty() || self.to.iter().any(is_public);
-        if is_true(&self.using) && public {
+        // A side that the command does not have is told already.
+        let reads = self.r#for != For::Insert;
+        let writes = !matches!(self.r#for, For::Select | For::Delete);
+        if is_true(&self.using) && public && reads {
             site.warning("using", "TM0263", "USING (true) for PUBLIC shows every tenant's rows to every role")
                 .help("permissive policies are joined by OR, so this one opens what all the others close");
         }
-        if is_true(&self.with_check) {
+        if is_true(&self.with_check) && writes {
             site.warning("with_check", "TM0263", "WITH CHECK (true) lets a tenant write rows into another one").help(
                 "write the same expression on both sides, or leave `with_check` out: `using` then counts for both",
             );
@@ -376,7 +379,7 @@ mod tests {
         check("", "", &["TM0262"]);
         check(TENANCY, "using = 'owner_id = {tenant}'", &[]);
         check("", "using = 'owner_id = {tenant}'", &["TM0261"]);
-        check("[tenancy]\ncolumn = 5\n", "using = 'owner_id = {tenant}'", &["TM0103", "TM0104"]);
+        check("[tenancy]\ncolumn = 5\n", "using = 'owner_id = {tenant}'", &["TM0103", "TM0104", "TM0104"]);
         let context = Stmt::raw("CTX");
         assert_eq!(with_tenant("a = {tenant} OR b = '{tenant}'", &context), "a = CTX OR b = '{tenant}'");
     }

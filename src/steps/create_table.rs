@@ -114,7 +114,7 @@ impl StepKind for CreateTable {
         self.check_columns(site);
         self.check_seed(site);
         for role in self.grant.iter().filter_map(|(role, privileges)| privileges.is_empty().then_some(role)) {
-            site.error("grant", "TM0238", format!("no privilege is granted to `{}`", role.as_str()));
+            site.error(&format!("grant.{}", role.as_str()), "TM0238", format!("no privilege is granted to `{}`", role.as_str()));
         }
     }
 
@@ -153,29 +153,29 @@ impl CreateTable {
             site.error("columns", "TM0230", "a table without columns can hold nothing");
         }
         for (i, column) in self.columns.iter().enumerate() {
-            let name = column.name.as_str();
+            let (name, place) = (column.name.as_str(), format!("columns[{i}]"));
             if self.columns[..i].iter().any(|c| c.name == column.name) {
-                site.error("columns", "TM0231", format!("two columns have the name `{name}`"));
+                site.error(&place, "TM0231", format!("two columns have the name `{name}`"));
             }
             let ty = column.r#type.as_str().to_ascii_lowercase();
             if ["serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"].contains(&ty.as_str()) {
                 site.error(
-                    "columns",
+                    &place,
                     "TM0236",
                     format!("`{name}` is a {ty}, whose sequence cannot be told from another"),
                 )
                 .help("write type = \"bigint\" (or integer, smallint) and identity = \"by default\"");
             }
             if column.identity.is_some() && column.default.is_some() {
-                site.error("columns", "TM0237", format!("`{name}` has a default and is numbered as an identity"));
+                site.error(&place, "TM0237", format!("`{name}` has a default and is numbered as an identity"));
             }
         }
         for (i, key) in self.primary_key.iter().enumerate() {
             if !self.columns.iter().any(|c| c.name == *key) {
-                site.error("primary_key", "TM0232", format!("the table has no column `{}`", key.as_str()));
+                site.error(&format!("primary_key[{i}]"), "TM0232", format!("the table has no column `{}`", key.as_str()));
             }
             if self.primary_key[..i].contains(key) {
-                site.error("primary_key", "TM0231", format!("`{}` is named twice", key.as_str()));
+                site.error(&format!("primary_key[{i}]"), "TM0231", format!("`{}` is named twice", key.as_str()));
             }
         }
     }
@@ -188,22 +188,23 @@ impl CreateTable {
         }
         let mut keys = BTreeSet::new();
         for (i, row) in self.seed.iter().enumerate() {
-            let nth = i + 1;
-            for unknown in row.keys().filter(|name| !self.columns.iter().any(|c| c.name == **name)) {
-                site.error("seed", "TM0234", format!("row {nth} names `{}`, which is no column", unknown.as_str()));
+            let (nth, place) = (i + 1, format!("seed[{i}]"));
+            let is_column = |name: &Ident| self.columns.iter().any(|c| c.name == *name);
+            for unknown in row.keys().filter(|name| !is_column(name) && !self.primary_key.contains(name)) {
+                site.error(&place, "TM0234", format!("row {nth} names `{}`, which is no column", unknown.as_str()));
             }
-            if let Some(missing) = self.primary_key.iter().find(|key| !row.contains_key(key)) {
-                site.error("seed", "TM0235", format!("row {nth} has no value for `{}`", missing.as_str()))
+            if let Some(missing) = self.primary_key.iter().find(|key| is_column(key) && !row.contains_key(key)) {
+                site.error(&place, "TM0235", format!("row {nth} has no value for `{}`", missing.as_str()))
                     .help("every row names its whole primary key, by which it is recognised");
             } else if !keys.insert(self.key(row).to_string()) {
-                site.error("seed", "TM0235", format!("row {nth} has the key of an earlier row"));
+                site.error(&place, "TM0235", format!("row {nth} has the key of an earlier row"));
             }
             let filled = |c: &Column| !c.not_null || c.default.is_some() || c.identity.is_some();
             let empty = |c: &&Column| !filled(c) && !row.contains_key(&c.name) && !self.primary_key.contains(&c.name);
             if let Some(column) = self.columns.iter().find(empty) {
                 let name = column.name.as_str();
                 site.error(
-                    "seed",
+                    &place,
                     "TM0239",
                     format!("row {nth} leaves `{name}` out, which is NOT NULL without a default"),
                 );
