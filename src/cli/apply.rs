@@ -6,16 +6,16 @@ use super::{
     failure::CliError,
     plan, plan_file,
     plan_file::PlanFile,
+    preview::{facts, look_ahead},
     session::Context,
     story::{Goal, carry},
 };
 use crate::{
-    driver::{self, DriveError, Request, begin, preflight},
+    driver::{DriveError, Request, begin},
     engine::{Program, lower},
     exit::Exit,
     ledger::{self, Purpose},
     pg::connect::Connection,
-    plan::ServerFacts,
 };
 
 /// Applies the plan, after looking at everything that can be looked at and asking.
@@ -47,11 +47,6 @@ pub async fn run(context: &Context, args: &args::Apply) -> Result<Exit, CliError
     carry(context, shell, lease, listener, Goal::Forward { until }).await
 }
 
-/// What lowering must know of the server.
-pub fn facts(session: &Connection) -> ServerFacts {
-    ServerFacts { version_num: u32::try_from(session.server_version_num).unwrap_or(0) }
-}
-
 fn until(program: &Program, to: Option<&str>) -> Result<Option<usize>, CliError> {
     let Some(to) = to else { return Ok(None) };
     let known: Vec<&str> = program.phases.iter().map(|phase| phase.id.as_str()).collect();
@@ -80,38 +75,6 @@ async fn applied_before(context: &Context, session: &Connection, file: &PlanFile
         }
     }
     Ok(false)
-}
-
-/// What would fail is found before anything is touched.
-pub async fn look_ahead(
-    context: &Context,
-    file: &PlanFile,
-    program: &Program,
-    session: &Connection,
-) -> Result<(), CliError> {
-    let diags = preflight(&session.client, &file.plan).await?;
-    plan_file::show(context, &file.path, &file.text, &diags);
-    if diags.has_errors() {
-        let owner_only = diags.0.iter().all(|d| d.code == "TM0303");
-        let mut error = plan_file::invalid(&file.path, &diags);
-        if owner_only {
-            error.exit = Exit::Privilege;
-        }
-        return Err(error);
-    }
-    let hidden = driver::hidden(&session.client, program).await?;
-    if !hidden.is_empty() {
-        let message = format!(
-            "row-level security hides rows of {} from this role: a backfill would change a part of them, silently; nothing was touched",
-            hidden.join(", ")
-        );
-        return Err(CliError::new(
-            Exit::Privilege,
-            message,
-            "connect as a role with BYPASSRLS (-U or --role), or take FORCE off these tables first",
-        ));
-    }
-    Ok(())
 }
 
 fn ask(context: &Context, program: &Program, session: &Connection) -> Result<(), CliError> {

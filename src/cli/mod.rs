@@ -10,6 +10,7 @@ mod doctor;
 mod failure;
 mod plan;
 mod plan_file;
+mod preview;
 mod resume;
 mod rollback;
 mod session;

@@ -5,12 +5,12 @@ use serde_json::json;
 use tokio_postgres::types::Type;
 
 use super::{
-    apply::{facts, look_ahead},
     args,
     args::Format,
     failure::CliError,
     plan_file,
     plan_file::PlanFile,
+    preview::{facts, look_ahead},
     session::Context,
 };
 use crate::{

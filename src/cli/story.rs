@@ -30,6 +30,7 @@ pub async fn carry(
     goal: Goal,
 ) -> Result<Exit, CliError> {
     let first = shell.journal.last() + 1;
+    shell.open();
     let until = match goal {
         Goal::Forward { until } => until,
         Goal::Back => None,
@@ -120,14 +121,14 @@ impl End {
             (Rest::At(Outcome::Completed), _) => (
                 Exit::Done,
                 "completed",
-                format!("done: plan `{plan}` is applied ({done} units in this run)"),
+                format!("done: plan `{plan}` is applied ({} in this run)", counted(done)),
                 names(all),
                 None,
             ),
             (Rest::Reached { phases }, _) => (
                 Exit::Done,
                 "reached",
-                format!("done up to phase `{}` ({done} units in this run)", program.keep_name(phases)),
+                format!("done up to phase `{}` ({} in this run)", program.keep_name(phases), counted(done)),
                 names(phases),
                 Some("tenantmig resume".to_owned()),
             ),
@@ -137,7 +138,7 @@ impl End {
                 if undone.is_empty() {
                     format!("nothing to undo: the run stands at `{}` already", program.keep_name(keep))
                 } else {
-                    format!("done: rolled back to `{}` ({} units undone)", program.keep_name(keep), undone.len())
+                    format!("done: rolled back to `{}` ({} undone)", program.keep_name(keep), counted(undone.len()))
                 },
                 names(keep),
                 None,
@@ -273,6 +274,10 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
         | Event::Paused { .. }
         | Event::Resumed => None,
     }
+}
+
+fn counted(units: usize) -> String {
+    crate::report::quantity::counted(u64::try_from(units).unwrap_or(0), "unit", "units")
 }
 
 fn step(unit: &UnitId) -> Option<String> {

@@ -1,11 +1,14 @@
 //! The throwaway cluster and what the demo does on it.
 
+pub mod alphapulse;
 pub mod cluster;
 pub mod cluster_error;
 mod cluster_home;
 mod data_template;
 mod postmaster;
 mod process_table;
+pub mod seed;
 pub mod server_binaries;
 pub mod server_install;
 pub mod server_user;
+pub mod traffic;

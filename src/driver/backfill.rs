@@ -29,8 +29,20 @@ const ROW_LOCK_WAIT: Duration = Duration::from_millis(500);
 const SWEEP_PAUSE: Duration = Duration::from_millis(500);
 
 impl Shell {
-    /// Fills what is due, from wherever the cursor stands, and proves that nothing is left.
+    /// Fills what is due, and tries again where a lock was not had. The budget is for one place: it is whole again once
+    /// a batch has committed.
     pub async fn backfill(&mut self, unit: &Unit, spec: &BackfillSpec) -> Result<(), DriveError> {
+        let mut number = 0;
+        loop {
+            let mut moved = false;
+            let Err(error) = self.fill(unit, spec, &mut moved).await else { return Ok(()) };
+            number = if moved { 1 } else { number + 1 };
+            self.try_again(error, number, Vec::new(), "the backfill").await?;
+        }
+    }
+
+    /// Goes from wherever the cursor stands to the proof that nothing is left. `moved`: a batch committed.
+    async fn fill(&mut self, unit: &Unit, spec: &BackfillSpec, moved: &mut bool) -> Result<(), DriveError> {
         let batches = Batches::new(&self.work.client, spec).await?;
         let place = self.journal.place.clone();
         let (kept, mut rows) = ledger::cursor(&self.work.client, &place, &unit.id).await?;
@@ -41,7 +53,7 @@ impl Shell {
                 cursor = self.first_cursor(unit, &batches, 0).await?;
             }
             if let Some(at) = cursor.as_mut() {
-                self.walk(unit, spec, &batches, at, (&mut rows, estimated)).await?;
+                self.walk(unit, spec, &batches, at, (&mut rows, estimated), moved).await?;
             }
             let sweep = cursor.as_ref().map_or(0, |at| at.sweep);
             let due = self.conclude(unit, spec, &batches, rows).await?;
@@ -100,31 +112,23 @@ impl Shell {
         batches: &Batches,
         cursor: &mut Cursor,
         (rows, estimated): (&mut u64, u64),
+        moved: &mut bool,
     ) -> Result<(), DriveError> {
-        let mut number = 0;
         while cursor.walked.as_ref() != Some(&cursor.end) {
             self.stop.check()?;
             let begun = Instant::now();
-            match self.batch(unit, spec, batches, cursor).await {
-                Ok((next, done)) => {
-                    (*cursor, number) = (next, 0);
-                    *rows += done;
-                    let walked_percent =
-                        if cursor.walked.as_ref() == Some(&cursor.end) { 100.0 } else { walked(cursor) };
-                    self.say(Notice::Batch {
-                        unit: unit.id.0.clone(),
-                        rows: done,
-                        rows_done: *rows,
-                        rows_estimated: estimated,
-                        walked_percent,
-                        millis: millis(begun.elapsed()),
-                    });
-                }
-                Err(error) => {
-                    number += 1;
-                    self.try_again(error, number, Vec::new(), "a batch").await?;
-                }
-            }
+            let (next, done) = self.batch(unit, spec, batches, cursor).await?;
+            (*cursor, *moved) = (next, true);
+            *rows += done;
+            let walked_percent = if cursor.walked.as_ref() == Some(&cursor.end) { 100.0 } else { walked(cursor) };
+            self.say(Notice::Batch {
+                unit: unit.id.0.clone(),
+                rows: done,
+                rows_done: *rows,
+                rows_estimated: estimated,
+                walked_percent,
+                millis: millis(begun.elapsed()),
+            });
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::{
     pg::{Class, Fault, connect::ConnectError},
 };
 
-use super::stop::Signal;
+use super::signal::Signal;
 
 /// Not an outcome of the run: the run can go on from here, by `resume` or by a repeated command.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,7 @@ use super::{
     stop::Stop,
 };
 use crate::{
-    engine::{Effect, Event, Outcome, Program, Run},
+    engine::{Effect, Event, Notice, Outcome, Program, Run},
     ledger::{self, LedgerError, NewRun, Place, Purpose, RunRecord},
     pg::{Bounds, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
@@ -242,6 +242,18 @@ async fn baselines(
 }
 
 impl Shell {
+    /// Tells which run begins or goes on.
+    pub fn open(&self) {
+        let Journal { place, record, run, .. } = &self.journal;
+        self.say(Notice::Opened {
+            run: place.run.to_string(),
+            plan: record.plan.clone(),
+            units_done: run.units_done(),
+            units: record.program.units().count(),
+            resumed: self.journal.last() > 0,
+        });
+    }
+
     /// Makes a run that rests ready to go the way of the command: forward for apply and resume.
     pub async fn wake(&mut self) -> Result<(), DriveError> {
         match self.journal.next() {

@@ -155,9 +155,20 @@ impl Shell {
         }
     }
 
-    /// Asks the probe, in a transaction that changes nothing.
+    /// Asks the probe, in a transaction that changes nothing. A twin that is made like the table, and the server's deparse of
+    /// what stands there, wait for whoever holds the table exclusively, so this is tried again as every other lock is.
     pub(super) async fn look(&self, what: &Probe) -> Result<Before, DriveError> {
-        in_transaction(&self.work, self.bounds(), async |client: &Client| Ok(probe(client, what).await?)).await
+        let mut number = 0;
+        loop {
+            number += 1;
+            let looked = in_transaction(&self.work, self.bounds(), async |client: &Client| {
+                Ok::<_, DriveError>(probe(client, what).await?)
+            });
+            match looked.await {
+                Ok(found) => return Ok(found),
+                Err(error) => self.try_again(error, number, Vec::new(), "a look at the catalogue").await?,
+            }
+        }
     }
 
     /// Asks the probe. A build of ours that outlived its client (it may still become valid) is waited for, within a bound.

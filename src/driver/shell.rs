@@ -164,7 +164,7 @@ pub fn millis(length: Duration) -> u64 {
 }
 
 /// Runs `work` to its end; when something asks for the end meanwhile, cancels the statement under way and gives the reason.
-async fn cancellable<T>(
+pub(super) async fn cancellable<T>(
     connection: &Connection,
     stop: &Stop,
     work: impl Future<Output = Result<T, DriveError>>,

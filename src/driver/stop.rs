@@ -1,45 +1,17 @@
 //! What makes the driver stop from outside: a signal, or the loss of the lease.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
-use super::error::DriveError;
+use super::{error::DriveError, signal::Signal};
 
 /// How long the statement under way may take to finish after the first signal, before it is cancelled. Kubernetes kills
 /// after 30 s; 10 s for everything is what is promised, so half of it is spent on waiting.
 pub const GRACE: Duration = Duration::from_secs(5);
-
-/// A signal that asks for the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    Interrupt,
-    Terminate,
-    Hangup,
-}
-
-impl Signal {
-    /// 128 + the signal's number, as a shell reports it. SIGHUP is told as SIGTERM: a lost terminal is no other end.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Interrupt => 130,
-            Self::Terminate | Self::Hangup => 143,
-        }
-    }
-}
-
-impl fmt::Display for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Interrupt => "SIGINT (Ctrl-C)",
-            Self::Terminate => "SIGTERM",
-            Self::Hangup => "SIGHUP",
-        })
-    }
-}
 
 #[derive(Debug, Clone, Default)]
 struct State {

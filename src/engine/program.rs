@@ -92,3 +92,27 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
     }
     Program { plan: plan.name.clone(), server, safety: plan.safety.clone(), tenancy: plan.tenancy.clone(), phases }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{checks, plan::parse, steps};
+
+    /// What the ledger keeps is what is carried out later, by another process.
+    #[test]
+    fn a_program_is_read_back_from_the_ledger_as_it_was_written() {
+        let examples = steps::KINDS.iter().map(|k| k.example).chain(checks::KINDS.iter().map(|k| k.example));
+        for example in examples {
+            let text = format!(
+                "format = 1\nname = 'p'\n[safety]\nlock_timeout = '1500ms'\n[tenancy]\ncolumn = 'tenant_id'\n\
+                 setting = 'app.tenant_id'\nregistry = {{ table = 'app.tenants', key = 'id', type = 'uuid' }}\n\
+                 roles = ['app_rw']\n[[phase]]\nid = 'one'\n{example}"
+            );
+            let plan = parse(&text, &|_| Err(String::new())).0.unwrap();
+            let program = lower(&plan, ServerFacts::default());
+            let kept = serde_json::to_value(&program).unwrap();
+            assert_eq!(serde_json::from_value::<Program>(kept).unwrap(), program, "{example}");
+        }
+    }
+}

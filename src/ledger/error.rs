@@ -1,6 +1,6 @@
 //! What can go wrong with the ledger.
 
-use super::lease::Holder;
+use super::holder::Holder;
 use crate::pg::Fault;
 
 /// Each variant says what is wrong; the command that follows is `advice`.

@@ -4,13 +4,12 @@
 //! FOR UPDATE, so it waits for transactions that already passed the check, and everything later fails it. Heartbeats change
 //! no key column, so they and the fences do not wait for each other (PostgreSQL documentation, "Row-Level Locks").
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio_postgres::{Client, GenericClient, types::Type};
 use uuid::Uuid;
 
-use super::error::LedgerError;
+use super::{error::LedgerError, holder::Holder};
 use crate::{pg::Fault, sql, sql::Ident};
 
 /// How long a lease is good without a heartbeat.
@@ -47,32 +46,6 @@ pub struct Acquired {
     pub epoch: i64,
     /// Whether another holder had to be given up: its lease had ended, or its session was gone.
     pub took_over: bool,
-}
-
-/// Who holds the lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    pub host: String,
-    pub pid: i32,
-    pub purpose: String,
-    pub role: String,
-    pub since: DateTime<Utc>,
-    pub heartbeat_age_ms: i64,
-    /// The lease has not ended and its session still exists.
-    pub alive: bool,
-    pub epoch: i64,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, pid, purpose, role, since, heartbeat_age_ms, epoch, .. } = self;
-        let since = since.format("%Y-%m-%d %H:%M:%S UTC");
-        let age = heartbeat_age_ms / 1000;
-        write!(
-            f,
-            "{purpose} by {role} on {host} (process {pid}) since {since}, last heartbeat {age} s ago, epoch {epoch}"
-        )
-    }
 }
 
 /// `alive` also asks for the session that renews the lease: after kill -9 the server closes it at once, and a successor need

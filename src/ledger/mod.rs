@@ -2,6 +2,7 @@
 
 mod append;
 mod error;
+mod holder;
 mod lease;
 mod load;
 mod progress;
@@ -9,9 +10,9 @@ mod schema;
 
 pub use append::{NewRun, Place, append, create_run};
 pub use error::LedgerError;
+pub use holder::Holder;
 pub use lease::{
-    Acquired, HEARTBEAT, HEARTBEAT_LOST, Holder, LEASE, Purpose, acquire, fence, force_release, heartbeat, holder,
-    release,
+    Acquired, HEARTBEAT, HEARTBEAT_LOST, LEASE, Purpose, acquire, fence, force_release, heartbeat, holder, release,
 };
 pub use load::{Recorded, RunRecord, events, load, runs};
 pub use progress::{Cursor, Progress, advance, cursor, estimate, progress};

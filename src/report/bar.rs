@@ -156,7 +156,7 @@ mod tests {
         insta::assert_snapshot!(screen(100, script::backfill(), 0, UNICODE).0.contents(), @r"
         → plan alphapulse begins: 4 units, run 0195
         → phase 1 of 2: schema
-        ✓ add column tenant_id to app.users (was there before, left as it is)
+        ✓ add column tenant_id to app.users (found in place, left as it is)
         ✓ add column tenant_id to app.trades (5.3 s)
         ⠇ phase 1 of 2, schema: fill app.trades.tenant_id from app.users  25 s
           [█████░░░░░░░░░░░░░░░░░░] 25.0 %  500,000 of about 2,000,000 rows  20,000 rows/s  1 min 15 s left
@@ -168,7 +168,7 @@ mod tests {
         insta::assert_snapshot!(screen(80, script::backfill(), 0, UNICODE).0.contents(), @r"
         → plan alphapulse begins: 4 units, run 0195
         → phase 1 of 2: schema
-        ✓ add column tenant_id to app.users (was there before, left as it is)
+        ✓ add column tenant_id to app.users (found in place, left as it is)
         ✓ add column tenant_id to app.trades (5.3 s)
         ⠇ phase 1 of 2, schema: fill app.trades.tenant_id from app.users  25 s
           [█████░░░░░░░░░░░░░░░░░] 25.0 %  500,000 rows  20,000 rows/s  1 min 15 s left
@@ -181,8 +181,8 @@ mod tests {
         > plan alphapulse begins: 4 units, run
           0195
         > phase 1 of 2: schema
-        + add column tenant_id to app.users (was
-          there before, left as it is)
+        + add column tenant_id to app.users
+          (found in place, left as it is)
         + add column tenant_id to app.trades
           (5.3 s)
         \ 1/2 fill app.trades.tenant_i...  25 s
@@ -200,7 +200,7 @@ mod tests {
         insta::assert_snapshot!(wait(100, 0, UNICODE), @r"
         → plan alphapulse begins: 4 units, run 0195
         → phase 1 of 2: schema
-        ✓ add column tenant_id to app.users (was there before, left as it is)
+        ✓ add column tenant_id to app.users (found in place, left as it is)
         ⠦ phase 1 of 2, schema: add column tenant_id to app.trades  2 s
           no lock at attempt 2 of 20, again in 2 s
           by pid 4711, app_rw/psql, 4 min 10 s, idle in transaction: UPDATE app.trades SET note = ' [2J' W…
@@ -211,8 +211,8 @@ mod tests {
         > plan alphapulse begins: 4 units, run
           0195
         > phase 1 of 2: schema
-        + add column tenant_id to app.users (was
-          there before, left as it is)
+        + add column tenant_id to app.users
+          (found in place, left as it is)
         | 1/2 add column tenant_id to a...  4 s
           trying again, attempt 3 of 20
           by pid 4711, app_rw/psql, 4 min 10...
@@ -244,6 +244,7 @@ mod tests {
         ✓ undone: create unique index trades_ref on app.trades (45
           ms)
         ✗ rolled back to the end of the first phase: 1 unit undone
+          in 14 s
             because    create unique index trades_ref on app.trades:
                        could not create unique index "trades_ref":
                        Key (ref)=(A-1) is duplicated. (SQLSTATE

@@ -2,6 +2,8 @@
 //!
 //! Every line is laid out for the width at hand, since a line that the terminal wraps cannot be drawn over.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use console::{measure_text_width, truncate_str};
 
@@ -28,11 +30,9 @@ const WIDTH_MIN: usize = 10;
 /// How long each picture of the spinner stays, in milliseconds.
 const SPIN_MS: i64 = 200;
 
-/// The lines for a terminal of `width` columns; none before the run opens and after it closes.
+/// The lines for a terminal of `width` columns. There is always one, also before the run opens and after it closes: what
+/// is cleared at last is then a line of its own, and the next output begins at its first column.
 pub(super) fn live(story: &Story, now: DateTime<Utc>, width: usize, look: Look) -> Vec<String> {
-    if story.opened.is_none() || story.closed {
-        return Vec::new();
-    }
     // One column stays free: some terminals wrap as soon as the last one is written.
     let width = width.max(WIDTH_MIN) - 1;
     let mut lines = vec![head(story, now, width, look)];
@@ -53,6 +53,7 @@ fn head(story: &Story, now: DateTime<Utc>, width: usize, look: Look) -> String {
     let spinner = spinner(now, look);
     let Some(task) = story.current() else {
         let text = match &story.phase {
+            _ if story.closed => "ending".to_owned(),
             Some(phase) => format!("phase {} of {}: {}", phase.number, phase.of, phase.id),
             None => "starting".to_owned(),
         };
@@ -77,7 +78,7 @@ fn head(story: &Story, now: DateTime<Utc>, width: usize, look: Look) -> String {
 fn walked(walk: &Walk, width: usize, look: Look) -> String {
     let percent = quantity::percent(walk.percent);
     let rate = walk.speed.rows_per_second().map(quantity::rows_per_second);
-    let left = walk.speed.remaining().map(|left| format!("{} left", quantity::duration(left)));
+    let left = walk.speed.remaining().map(|left| format!("{} left", quantity::seconds(whole_ms(left))));
     let (rows, short_rows) = (words::rows_of(walk), quantity::rows(walk.rows_done));
     // What is said, and whether the bar is to stand beside it: a shorter text is preferred to no bar, and rows to a bar.
     let choices = [
@@ -101,6 +102,10 @@ fn walked(walk: &Walk, width: usize, look: Look) -> String {
         return fit(&format!("  {text}"), width, look);
     }
     format!("  [{}] {text}", bar(walk.percent, room.min(bar_max), look))
+}
+
+fn whole_ms(of: Duration) -> i64 {
+    i64::try_from(of.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn bar(percent: f64, columns: usize, look: Look) -> String {

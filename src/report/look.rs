@@ -42,7 +42,7 @@ impl Look {
 
     /// `text` in the colour of its meaning.
     pub fn paint(self, tone: Tone, text: &str) -> String {
-        if !self.color || text.is_empty() {
+        if !self.color || text.trim().is_empty() {
             return text.to_owned();
         }
         // Select Graphic Rendition, ECMA-48: the eight basic colours, which every theme keeps legible.

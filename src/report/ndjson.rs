@@ -68,7 +68,7 @@ mod tests {
         {"v":1,"at":"2026-03-01T03:00:00.010Z","kind":"unit","title":"add column tenant_id to app.users","undo":false}
         {"v":1,"at":"2026-03-01T03:00:00.010Z","kind":"started","found":null,"presence":"present","unit":"schema/users/column"}
         {"v":1,"at":"2026-03-01T03:00:00.020Z","kind":"succeeded","rows":null,"unit":"schema/users/column"}
-        {"v":1,"at":"2026-03-01T03:00:02.020Z","kind":"lock_wait","again_in_ms":1500,"attempt":2,"attempts":20,"blockers":[{"application":"psql","pid":4711,"query":"UPDATE app.trades\n   SET note = '\u001b[2J' WHERE id = 17 AND tenant_id = '0190' AND symbol = 'BTC-USD'","state":"idle in transaction","transaction_age_ms":250000,"user":"app_rw"}],"statement":"ALTER TABLE app.trades ADD COLUMN tenant_id uuid"}
+        {"v":1,"at":"2026-03-01T03:00:02.020Z","kind":"lock_wait","again_in_ms":1500,"attempt":2,"attempts":20,"blockers":[{"application":"psql","pid":4711,"query":"UPDATE app.trades\n   SET note = '\u001b[2J' WHERE id = 17 AND tenant_id = '0190' AND symbol = 'BTC-USD'","state":"idle in transaction","transaction_age_ms":250000,"user":"app_rw"}],"statement":"add column tenant_id to app.trades: canceling statement due to lock timeout"}
         {"v":1,"at":"2026-03-01T03:00:06.250Z","kind":"batch","millis":250,"rows":5000,"rows_done":5000,"rows_estimated":2000000,"unit":"schema/fill/fill","walked_percent":0.25}
         {"v":1,"at":"2026-03-01T03:00:40.000Z","kind":"waiting","again_in_ms":2000,"why":"a replica is 12 s behind"}
         {"v":1,"at":"2026-03-01T03:04:16.000Z","kind":"gate","phase":"schema","title":"no NULL is left in app.trades.tenant_id"}

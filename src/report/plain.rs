@@ -123,10 +123,10 @@ mod tests {
         2026-03-01T03:00:00Z → plan alphapulse begins: 4 units, run 0195
         2026-03-01T03:00:00Z → phase 1 of 2: schema
         2026-03-01T03:00:00Z   add column tenant_id to app.users
-        2026-03-01T03:00:00Z ✓ add column tenant_id to app.users (was there before, left as it is)
+        2026-03-01T03:00:00Z ✓ add column tenant_id to app.users (found in place, left as it is)
         2026-03-01T03:00:00Z   add column tenant_id to app.trades
         2026-03-01T03:00:02Z … no lock at attempt 2 of 20, again in 1.5 s
-        2026-03-01T03:00:02Z     statement  ALTER TABLE app.trades ADD COLUMN tenant_id uuid
+        2026-03-01T03:00:02Z     why        add column tenant_id to app.trades: canceling statement due to lock timeout
         2026-03-01T03:00:02Z     blocked by pid 4711, app_rw/psql, 4 min 10 s, idle in transaction: UPDATE app.trades SET note = ' [2J' WHERE id = 17 AND tenant_id = '0190' AND...
         2026-03-01T03:00:05Z ✓ add column tenant_id to app.trades (5.3 s)
         2026-03-01T03:00:06Z   fill app.trades.tenant_id from app.users

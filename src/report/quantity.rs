@@ -146,7 +146,7 @@ mod tests {
         for (rate, expect) in [
             (0.0, "0 rows/s"),
             (f64::INFINITY, "0 rows/s"),
-            (3.12, "3.1 rows/s"),
+            (3.16, "3.2 rows/s"),
             (9.97, "10 rows/s"),
             (123.4, "123 rows/s"),
             (12_345.6, "12,300 rows/s"),

@@ -48,7 +48,7 @@ pub(super) fn blocker(pid: i32) -> Blocker {
 
 pub(super) fn lock_wait(blockers: Vec<Blocker>) -> Notice {
     Notice::LockWait {
-        statement: "ALTER TABLE app.trades ADD COLUMN tenant_id uuid".into(),
+        statement: "add column tenant_id to app.trades: canceling statement due to lock timeout".into(),
         attempt: 2,
         attempts: 20,
         blockers,

@@ -14,9 +14,9 @@ use crate::{
 /// The run so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Story {
-    pub opened: Option<DateTime<Utc>>,
+    /// When the first notice came.
+    pub began: Option<DateTime<Utc>>,
     pub closed: bool,
-    pub units: usize,
     /// Units done and taken back since it opened.
     pub done_now: usize,
     pub undone_now: usize,
@@ -110,9 +110,9 @@ impl Story {
 
     /// Takes one notice into the story. It is told after it is heard.
     pub(super) fn hear(&mut self, at: DateTime<Utc>, notice: &Notice) {
+        self.began.get_or_insert(at);
         self.wait = wait_of(at, notice, self.wait.take());
         match notice {
-            Notice::Opened { units, .. } => *self = Self { opened: Some(at), units: *units, ..Self::default() },
             Notice::Phase { id, number, of } => {
                 self.phases.insert(*number, id.clone());
                 self.phase = Some(Phase { id: id.clone(), number: *number, of: *of });
@@ -130,7 +130,7 @@ impl Story {
                 walk.percent = *walked_percent;
             }
             Notice::Gate { title, .. } => self.task = Some(Task::new(title, What::Gate, at)),
-            Notice::LockWait { .. } | Notice::Waiting { .. } | Notice::Note { .. } => {}
+            Notice::Opened { .. } | Notice::LockWait { .. } | Notice::Waiting { .. } | Notice::Note { .. } => {}
             Notice::Closed { .. } => {
                 self.end(at);
                 self.closed = true;

@@ -89,7 +89,7 @@ pub(super) fn words(story: &Story, at: DateTime<Utc>, notice: &Notice) -> Option
             let again = quantity::millis(i64::try_from(*again_in_ms).unwrap_or(i64::MAX));
             let text = format!("no lock at attempt {attempt} of {attempts}, again in {again}");
             Words::new(Stay::LockWait, Mark::Wait, text)
-                .with([("statement", excerpt(statement, QUERY_CHARS_MAX))])
+                .with([("why", excerpt(statement, STATEMENT_CHARS_MAX))])
                 .with(blocked_by(blockers, BLOCKERS_NAMED_MAX))
         }
         Notice::Waiting { why, again_in_ms } => {
@@ -113,7 +113,7 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
         }
         Event::Started { .. } | Event::UndoStarted { .. } => return None,
         Event::Succeeded { .. } if task.is_some_and(|t| t.presence == Some(Presence::Present)) => {
-            Words::lasting(Mark::Done, format!("{title} (was there before, left as it is)"))
+            Words::lasting(Mark::Done, format!("{title} (found in place, left as it is)"))
         }
         Event::Succeeded { rows: Some(rows), .. } => {
             Words::lasting(Mark::Done, format!("{title} ({took}, {})", quantity::rows(*rows)))
@@ -141,21 +141,23 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
 }
 
 fn closed(story: &Story, at: DateTime<Utc>, outcome: Outcome) -> Words {
-    let took = |opened: DateTime<Utc>| format!(" in {}", quantity::millis((at - opened).num_milliseconds()));
-    let took = story.opened.map_or_else(String::new, took);
+    let took = |began: DateTime<Utc>| format!(" in {}", quantity::millis((at - began).num_milliseconds()));
+    let took = story.began.map_or_else(String::new, took);
     match outcome {
         Outcome::Completed if story.done_now == 0 => {
-            let all = quantity::counted(story.units as u64, "unit was", "units were");
-            Words::lasting(Mark::Done, format!("nothing to do: {all} done before"))
+            Words::lasting(Mark::Done, "completed: every unit was done before")
         }
         Outcome::Completed => {
             let done = quantity::counted(story.done_now as u64, "unit", "units");
             Words::lasting(Mark::Done, format!("completed: {done} done{took}"))
         }
         Outcome::RolledBack { keep } => {
-            let undone = quantity::counted(story.undone_now as u64, "unit", "units");
+            let undone = match story.undone_now {
+                0 => "nothing was left to undo".to_owned(),
+                n => format!("{} undone{took}", quantity::counted(n as u64, "unit", "units")),
+            };
             let mark = if story.cause.is_some() { Mark::Failed } else { Mark::Done };
-            let text = format!("rolled back {}: {undone} undone{took}", kept(story, keep));
+            let text = format!("rolled back {}: {undone}", kept(story, keep));
             Words::lasting(mark, text).with(because(story))
         }
         Outcome::Stuck { unit } => {

@@ -139,7 +139,7 @@ impl StepKind for AddForeignKey {
                 title: format!("validate foreign key {name} of {table}"),
                 up: Op::Tx(vec![sql!("ALTER TABLE {} VALIDATE CONSTRAINT {}", table, name)]),
                 // PostgreSQL cannot take a validation back. Where `add` is ours too, its undo drops the key next; where the
-                // key was there before, NOT VALID, this leaves it as it was.
+                // key was there before, NOT VALID, this leaves it as it was, its comment included (the probe's `restore`).
                 down: Down::tx([drop, add]),
                 probe: self.probe(&name, &sql!("c.convalidated")),
                 lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
@@ -208,10 +208,12 @@ impl AddForeignKey {
                          WHEN ({}) IS NOT TRUE THEN 'conflict' WHEN {} THEN 'present' ELSE 'absent' END,
                     CASE WHEN {} THEN 'a partitioned table, which takes no NOT VALID foreign key before PostgreSQL 18'
                          WHEN c.oid IS NOT NULL THEN format('constraint %I %s', c.conname, pg_get_constraintdef(c.oid)) END,
-                    NULL::text[]
+                    CASE WHEN d.said IS NOT NULL
+                         THEN ARRAY[format('COMMENT ON CONSTRAINT %I ON %s.%I IS %L', c.conname, k.relnamespace::regnamespace, k.relname, d.said)] END
                FROM (SELECT to_regclass({}) AS child, to_regclass({}) AS parent) t
                LEFT JOIN pg_class k ON k.oid = t.child
-               LEFT JOIN pg_constraint c ON c.conrelid = t.child AND c.conname = {}",
+               LEFT JOIN pg_constraint c ON c.conrelid = t.child AND c.conname = {}
+               CROSS JOIN LATERAL (SELECT obj_description(c.oid, 'pg_constraint') AS said) d",
             partitioned,
             same,
             done,

@@ -11,3 +11,4 @@ mod connect_tls;
 mod fingerprint;
 mod harness;
 mod harness_test;
+mod laws;

@@ -1,0 +1,145 @@
+//! A crash at every seam, up and down, and a lost connection at every event: whoever goes on ends where nothing had happened.
+
+use super::{
+    every_case, every_deep_case,
+    world::{Crash, Draft, End, Way, World, same},
+};
+use tenantmig::pg::fingerprint::Fingerprint;
+
+#[test]
+fn a_crash_at_every_seam_of_up_and_a_resume_is_up() {
+    every_deep_case("crashup", async |world, case| {
+        let draft = world.draft("law", case.steps);
+        let start = world.print().await;
+        let seams = world.up(&draft).await?.len();
+        let up = world.print().await;
+        for seam in 1..=seams {
+            world.reset().await;
+            let driven = world.go(&draft, Way::Up, Crash::At(seam)).await;
+            if !matches!(driven.end, End::Crashed) {
+                return Err(format!("no crash {seam} of {seams}: {:?}", driven.end));
+            }
+            let at = format!("crash {seam} at {:?}", driven.notices.last());
+            world.up(&draft).await.map_err(|why| format!("{at}: {why}"))?;
+            same(&at, &up, &world.print().await)?;
+            world.verified().await.map_err(|why| format!("{at}: {why}"))?;
+            // And the other way out of the same crash; of the notices between two events one will do.
+            if seam % 2 == 1 && !super::repeat::fills_rows(&draft.program) {
+                world.reset().await;
+                world.go(&draft, Way::Up, Crash::At(seam)).await;
+                world.down(&draft).await.map_err(|why| format!("{at}, down: {why}"))?;
+                same(&format!("{at}, down"), &start, &world.print().await)?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_crash_at_every_seam_of_down_and_a_resume_is_down() {
+    every_deep_case("crashdown", async |world, case| {
+        let draft = world.draft("law", case.steps);
+        world.up(&draft).await?;
+        let seams = world.down(&draft).await?.len();
+        let down = world.print().await;
+        for seam in 1..=seams {
+            world.reset().await;
+            world.up(&draft).await?;
+            let driven = world.go(&draft, Way::Down, Crash::At(seam)).await;
+            if !matches!(driven.end, End::Crashed) {
+                return Err(format!("no crash {seam} of {seams}: {:?}", driven.end));
+            }
+            let at = format!("crash {seam} at {:?}", driven.notices.last());
+            world.down(&draft).await.map_err(|why| format!("{at}: {why}"))?;
+            same(&at, &down, &world.print().await)?;
+            world.verified().await.map_err(|why| format!("{at}: {why}"))?;
+        }
+        Ok(())
+    });
+}
+
+/// The server ends the session when the event is written and not yet committed: of a transaction nothing is left, of what runs
+/// outside one the deed stands without its outcome. The driver connects again and goes on by itself.
+#[test]
+fn a_connection_lost_at_every_event_changes_nothing_about_the_end() {
+    every_deep_case("lost", async |world, case| {
+        let draft = world.draft("law", case.steps);
+        world.up(&draft).await?;
+        let (up, ups) = (world.print().await, world.events().await);
+        world.down(&draft).await?;
+        let (down, all) = (world.print().await, world.events().await);
+        for number in 1..=all {
+            world.reset().await;
+            world.prepare(&draft).await;
+            let lose = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(60)";
+            world.strike(&format!("NEW.number = {number}"), lose).await;
+            let lost = lost(world, &draft, number <= ups, &up, &down).await;
+            lost.map_err(|why| format!("lost at event {number} of {all}: {why}"))?;
+        }
+        Ok(())
+    });
+}
+
+async fn lost(
+    world: &World,
+    draft: &Draft,
+    on_the_way_up: bool,
+    up: &Fingerprint,
+    down: &Fingerprint,
+) -> Result<(), String> {
+    world.up(draft).await?;
+    same("up", up, &world.print().await)?;
+    if !on_the_way_up {
+        // The request for the rollback is written by the command and not by the loop, which would connect again.
+        if let Err(why) = world.down(draft).await {
+            was_the_loss(&why)?;
+            world.down(draft).await?;
+        }
+        same("down", down, &world.print().await)?;
+    }
+    if !world.has_struck().await {
+        return Err("nothing was lost".to_owned());
+    }
+    world.verified().await
+}
+
+/// Only the loss itself may end a command.
+fn was_the_loss(why: &str) -> Result<(), String> {
+    if why.contains("57P01") || why.contains("Ambiguous") { Ok(()) } else { Err(why.to_owned()) }
+}
+
+/// Killed in the middle of a statement: of a transaction nothing is left; of an index, its wreck.
+#[test]
+fn a_crash_in_a_waiting_statement_leaves_nothing_that_the_next_cannot_clear() {
+    every_case("waiting", async |world, case| {
+        let draft = world.draft("law", case.steps);
+        let start = world.print().await;
+        world.up(&draft).await?;
+        let up = world.print().await;
+        for way in [Way::Up, Way::Down] {
+            world.reset().await;
+            let writer = world.db.client().await;
+            writer
+                .batch_execute("BEGIN; DELETE FROM app.trades WHERE id = 1; DELETE FROM app.users WHERE id = 500")
+                .await
+                .unwrap();
+            let driven = world.go(&draft, Way::Up, Crash::Waiting).await;
+            writer.batch_execute("ROLLBACK").await.unwrap();
+            match (&driven.end, way) {
+                (End::Crashed, Way::Up) => {
+                    world.up(&draft).await?;
+                    same("up after a crash in a statement", &up, &world.print().await)?;
+                }
+                (End::Crashed, Way::Down) if !super::repeat::fills_rows(&draft.program) => {
+                    world.down(&draft).await?;
+                    same("down after a crash in a statement", &start, &world.print().await)?;
+                }
+                // It is not in the writer's way.
+                (End::Rest(_), _) | (End::Crashed, Way::Down) => return Ok(()),
+                (End::Error(error), _) => return Err(error.to_string()),
+            }
+            world.verified().await?;
+        }
+        Ok(())
+    });
+}
