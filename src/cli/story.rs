@@ -98,15 +98,17 @@ struct Why {
     advice: Option<String>,
 }
 
+/// Rows that batches wrote.
+fn written(events: &[Recorded]) -> u64 {
+    events.iter().map(|r| if let Event::Succeeded { rows: Some(rows), .. } = &r.event { *rows } else { 0 }).sum()
+}
+
 impl End {
     fn of(program: &Program, events: &[Recorded], rest: Rest, goal: Goal) -> Self {
         let done = events.iter().filter(|r| matches!(r.event, Event::Succeeded { .. })).count();
         let undone: Vec<String> = events.iter().filter_map(|r| undone(program, &r.event)).collect();
         let failure = events.iter().rev().find_map(|r| why(program, &r.event));
-        let rows = events
-            .iter()
-            .map(|r| if let Event::Succeeded { rows: Some(rows), .. } = &r.event { *rows } else { 0 })
-            .sum();
+        let rows = written(events);
         let names = |keep: usize| program.phases.iter().take(keep).map(|phase| phase.id.clone()).collect::<Vec<_>>();
         let plan = &program.plan;
         let all = program.phases.len();

@@ -77,33 +77,30 @@ pub async fn seed(client: &Client, scale: Scale) -> Result<(), tokio_postgres::E
     Ok(())
 }
 
+/// Fills `table` with rows numbered by `i`, spread over a year, oldest first, as the rows of an application that grew are.
+/// The names are constants of this file; the identity goes on after the rows.
+fn series(scale: Scale, table: &'static str, columns: &'static str, values: &Stmt) -> Vec<Stmt> {
+    let (rows, table) = (scale.rows(table), Stmt::raw(table));
+    vec![
+        sql!(
+            "INSERT INTO {0} (id, {1}, created_at)
+             SELECT i, {2}, timestamptz '2026-01-01 00:00:00+00' - interval '1 year' * (({3} - i)::float8 / {3})
+               FROM generate_series(1::bigint, {3}) AS i",
+            table,
+            Stmt::raw(columns),
+            values,
+            rows
+        ),
+        sql!("ALTER TABLE {} ALTER COLUMN id RESTART WITH {}", table, rows + 1),
+    ]
+}
+
 fn fills(scale: Scale) -> Vec<Stmt> {
-    let rows = |table: &str| scale.rows(table);
-    let users = rows("users");
-    // Spread over a year, oldest first, as the rows of an application that grew are.
-    let when = |table: &str| {
-        sql!("timestamptz '2026-01-01 00:00:00+00' - interval '1 year' * (({0} - i)::float8 / {0})", rows(table))
-    };
     // 7919 is prime, so that neighbouring rows are of different users.
-    let user = sql!("1 + (i * 7919) % {}", users);
+    let user = sql!("1 + (i * 7919) % {}", scale.rows("users"));
     let symbol = Stmt::raw("(ARRAY['BTC-USD', 'ETH-USD', 'AAPL', 'MSFT', 'EURUSD', 'SPY', 'TLT', 'GLD'])[1 + i % 8]");
     let [default, northwind, borealis] = TENANTS.map(|tenant| Literal::new(tenant.domain));
-    let series = |table: &str, columns: &'static str, values: Stmt| {
-        // The names are constants of this file; the identity goes on after the rows.
-        let table_name = Stmt::raw(table);
-        let next = rows(table) + 1;
-        vec![
-            sql!(
-                "INSERT INTO {} (id, {}, created_at) SELECT i, {}, {} FROM generate_series(1::bigint, {}) AS i",
-                table_name,
-                Stmt::raw(columns),
-                values,
-                when(table),
-                rows(table)
-            ),
-            sql!("ALTER TABLE {} ALTER COLUMN id RESTART WITH {}", table_name, next),
-        ]
-    };
+    let series = |table: &'static str, columns: &'static str, values: Stmt| series(scale, table, columns, &values);
     [
         series(
             "users",
