@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     cli::{
-        apply::{facts, look_ahead},
         args,
         args::Format,
         console::Answer,
         failure::CliError,
         plan_file,
         plan_file::PlanFile,
+        preview::{facts, look_ahead},
         session::Context,
     },
     driver::{Access, Request, begin},
