@@ -150,14 +150,14 @@ impl Walk {
         }
         let place = &shell.journal.place;
         let events = ledger::events(&shell.monitor.client, &place.schema, place.run).await?;
-        let events: Vec<Recorded> = events.into_iter().filter(|recorded| recorded.number >= first).collect();
         let program = &shell.journal.record.program;
+        if !done {
+            self.failure = Some(story::End::of(program, &events, first, rest, goal));
+        }
+        let events: Vec<Recorded> = events.into_iter().filter(|recorded| recorded.number >= first).collect();
         self.legs.push(measure(name, goal, done, &events, begun.elapsed()));
         if self.legs.len() == 1 {
             self.adopted = events.iter().filter_map(|recorded| adopted(program, &recorded.event)).collect();
-        }
-        if !done {
-            self.failure = Some(story::End::of(program, &events, rest, goal));
         }
         Ok(())
     }
