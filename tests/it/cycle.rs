@@ -168,6 +168,27 @@ fn a_cycle_that_is_stopped_says_how_to_go_back() {
     nothing_stays(&db);
 }
 
+/// Reading every row may take long: a signal ends that too, and before the first leg nothing stands.
+#[tokio::test]
+async fn a_fingerprint_is_interrupted() {
+    let (db, _) = owned("cycle_print");
+    let holder = db.client().await;
+    db.sql("CREATE TABLE held ()");
+    holder.batch_execute("BEGIN; LOCK held").await.unwrap();
+    let tool = Tool::new(&db);
+    let path = tool.file("plan.toml", &minimal());
+    let mut running = tool.args(["cycle".as_ref(), path.as_os_str()]).args(["--yes"]).spawn();
+    let begun = std::time::Instant::now();
+    while db.one::<i64>("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'held'::regclass") == 0 {
+        assert!(begun.elapsed().as_secs() < 60, "the fingerprint never came to the table");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    running.signal(Signal::INT).signal(Signal::INT);
+    let out = running.wait().expect_code(130);
+    let _ = out.nowhere_has("rollback --to").stderr_has("nothing was changed");
+    nothing_stays(&db);
+}
+
 #[test]
 fn a_cycle_that_is_stuck_keeps_its_ledger_until_it_is_undone() {
     let (db, owner) = owned("cycle_stuck");
