@@ -71,8 +71,8 @@ impl Report<'_> {
     /// What to do next.
     pub fn next(&self) -> Option<String> {
         if let Some(failure) = &self.walk.failure {
-            let again = "mend the cause, then: tenantmig cycle PLAN".to_owned();
-            return if failure.exit == Exit::Stuck { failure.next.clone() } else { Some(again) };
+            let again = || Some("mend the cause, then: tenantmig cycle PLAN".to_owned());
+            return if failure.exit == Exit::Stuck { failure.next.clone() } else { again() };
         }
         let any = |part: fn(&Comparison) -> bool| self.walk.comparisons.iter().any(part);
         match (any(|c| c.catalog.is_some()), any(|c| c.data.is_some())) {
