@@ -177,6 +177,15 @@ pub struct Plan {
     /// Only this phase (with --sql)
     #[arg(long, value_name = "PHASE", requires = "sql")]
     pub phase: Option<String>,
+    /// With --sql: the scripts that take each phase back where nothing of it stood before. Asks no database
+    #[arg(long, requires = "sql")]
+    pub undo: bool,
+    /// With --undo: the major version of the server that the scripts are for; the oldest supported one's run on all newer
+    #[arg(long, value_name = "MAJOR", requires = "undo", default_value_t = 13, value_parser = clap::value_parser!(u32).range(13..=99))]
+    pub server: u32,
+    /// With --sql: write each phase's script into this folder, as 1-PHASE.sql, 2-PHASE.sql …
+    #[arg(long, value_name = "FOLDER", requires = "sql")]
+    pub out_dir: Option<PathBuf>,
 }
 
 /// `apply`.

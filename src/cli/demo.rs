@@ -1,6 +1,23 @@
-//! demo
+//! `demo`: the whole story on a throwaway server.
+
 use super::{args, failure::CliError, session::Context};
-use crate::exit::Exit;
-pub async fn run(_context: &Context, _args: &args::Demo) -> Result<Exit, CliError> {
-    Err(CliError::new(Exit::Failed, "not built", "wait"))
+use crate::{
+    demo::{DemoOptions, run as play},
+    exit::Exit,
+};
+
+/// Plays the demo. The commands in it are processes of their own, which print as they always do.
+pub async fn run(_context: &Context, args: &args::Demo) -> Result<Exit, CliError> {
+    let options = match DemoOptions::new(args.keep, args.fail_at.as_deref()) {
+        Ok(options) => options,
+        Err(error) => return Err(CliError::new(Exit::Usage, format!("{error:#}"), "tenantmig demo --fail-at STEP")),
+    };
+    match play(options).await {
+        Ok(code) => Ok(Exit::of(code)),
+        Err(error) => Err(CliError::new(
+            Exit::Failed,
+            format!("the demo stopped: {error:#}"),
+            "run it again with --keep to look at its server; nothing outside of it was touched",
+        )),
+    }
 }

@@ -6,7 +6,7 @@ use crate::{
     driver::DriveError,
     exit::Exit,
     ledger::LedgerError,
-    pg::{Class, Fault, connect::ConnectError, settings::SettingsError},
+    pg::{Class, Fault, connect::ConnectError, fingerprint::FingerprintError, settings::SettingsError},
 };
 
 /// A command that did not do what it was asked for.
@@ -105,6 +105,12 @@ impl From<io::Error> for CliError {
 impl From<tokio_postgres::Error> for CliError {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::from(Fault::from(error))
+    }
+}
+
+impl From<FingerprintError> for CliError {
+    fn from(error: FingerprintError) -> Self {
+        Self::new(Exit::Failed, error.to_string(), "try again when nobody else changes the schema")
     }
 }
 

@@ -1,5 +1,7 @@
 //! `plan`: what apply would do, without doing it.
 
+use std::path::Path;
+
 use comfy_table::{Table, presets};
 use serde_json::json;
 use tokio_postgres::types::Type;
@@ -17,6 +19,7 @@ use crate::{
     engine::{Program, ProgramPhase, lower, script},
     exit::Exit,
     pg::connect::Connection,
+    plan::ServerFacts,
     report::quantity,
     unit::{Down, Hold, LockLevel, Op, Unit},
 };
@@ -26,21 +29,34 @@ const BACKFILL_ROWS_PER_SECOND: f64 = 40_000.0;
 const SCAN_ROWS_PER_SECOND: f64 = 5_000_000.0;
 const INDEX_ROWS_PER_SECOND: f64 = 1_500_000.0;
 
-/// Prints the plan's phases against the live database.
+/// Prints the plan's phases against the live database; scripts of the way back without one.
 pub async fn run(context: &Context, args: &args::Plan) -> Result<Exit, CliError> {
     let file = plan_file::load(context, &args.file.path())?;
+    if args.undo {
+        let program = lower(&file.plan, ServerFacts { version_num: args.server * 10_000 });
+        return scripts(context, &program, args, script::backward_phase);
+    }
     let session = context.look().await?;
     let program = lower(&file.plan, facts(&session));
     if args.sql {
         look_ahead(context, &file, &program, &session).await?;
-        return scripts(context, &program, args.phase.as_deref());
+        return scripts(context, &program, args, script::forward);
     }
     show(context, &file, &program, &session).await
 }
 
-fn scripts(context: &Context, program: &Program, phase: Option<&str>) -> Result<Exit, CliError> {
-    let wanted: Vec<&ProgramPhase> = program.phases.iter().filter(|p| phase.is_none_or(|id| p.id == id)).collect();
-    if wanted.is_empty() {
+/// Prints or writes one script a phase: in the order of running them, so the undo of the last phase comes first.
+fn scripts(
+    context: &Context,
+    program: &Program,
+    args: &args::Plan,
+    script: fn(&Program, &ProgramPhase) -> String,
+) -> Result<Exit, CliError> {
+    let wanted = |id: &str| args.phase.as_deref().is_none_or(|phase| phase == id);
+    let phases = program.phases.iter().enumerate().filter(|(_, phase)| wanted(&phase.id));
+    let mut texts: Vec<(usize, &str, String)> =
+        phases.map(|(p, phase)| (p + 1, phase.id.as_str(), script(program, phase))).collect();
+    if texts.is_empty() {
         let known: Vec<&str> = program.phases.iter().map(|p| p.id.as_str()).collect();
         return Err(CliError::new(
             Exit::Usage,
@@ -48,9 +64,31 @@ fn scripts(context: &Context, program: &Program, phase: Option<&str>) -> Result<
             format!("--phase takes one of: {}", known.join(", ")),
         ));
     }
-    let text: Vec<String> = wanted.into_iter().map(|phase| script::forward(program, phase)).collect();
-    context.console.print(&text.join("\n"))?;
+    if args.undo {
+        texts.reverse();
+    }
+    match &args.out_dir {
+        Some(folder) => write(context, folder, &texts)?,
+        None => context.console.print(&texts.into_iter().map(|(.., text)| text).collect::<Vec<_>>().join("\n"))?,
+    }
     Ok(Exit::Done)
+}
+
+fn write(context: &Context, folder: &Path, texts: &[(usize, &str, String)]) -> Result<(), CliError> {
+    let cannot = |path: &Path, error: std::io::Error| {
+        CliError::new(
+            Exit::Failed,
+            format!("cannot write {}: {error}", path.display()),
+            "give another folder with --out-dir",
+        )
+    };
+    std::fs::create_dir_all(folder).map_err(|error| cannot(folder, error))?;
+    for (number, phase, text) in texts {
+        let path = folder.join(format!("{number}-{phase}.sql"));
+        std::fs::write(&path, text).map_err(|error| cannot(&path, error))?;
+        context.console.print(&path.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// Shows each unit with its lock, rows, time and way back.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{args::Format, failure::CliError, session::Context};
 use crate::{
     driver::{Lease, Rest, Shell, drive},
-    engine::{Event, Outcome, Program},
+    engine::{Event, Outcome, Program, Run, nothing_to_run, taken_back},
     exit::Exit,
     ledger::{self, Recorded},
     report::Listener,
@@ -45,7 +45,12 @@ pub async fn carry(
     };
     lease.give_back().await;
     let program = shell.journal.record.program.clone();
-    let events = ledger::events(&shell.monitor.client, &shell.journal.place.schema, shell.journal.place.run).await;
+    let place = &shell.journal.place;
+    let events = match ledger::events(&shell.work.client, &place.schema, place.run).await {
+        Ok(events) => Ok(events),
+        // One of the two sessions may have been lost after its last use.
+        Err(_) => ledger::events(&shell.monitor.client, &place.schema, place.run).await,
+    };
     drop(shell);
     // The reporters end before the summary, so that their last lines stand above it.
     match tokio::task::spawn_blocking(move || listener.finish()).await {
@@ -57,8 +62,7 @@ pub async fn carry(
         Err(error) => tracing::warn!("the reporters ended badly: {error}"),
     }
     let rest = driven?;
-    let events: Vec<Recorded> = events?.into_iter().filter(|recorded| recorded.number >= first).collect();
-    let end = End::of(&program, &events, rest, goal);
+    let end = End::of(&program, &events?, first, rest, goal);
     match context.console.format {
         Format::Text => context.console.print(&end.text())?,
         Format::Json => context.console.print(&end.json().to_string())?,
@@ -76,15 +80,15 @@ pub async fn carry(
 
 /// How a command's run ended.
 #[derive(Debug)]
-struct End {
-    exit: Exit,
+pub(super) struct End {
+    pub exit: Exit,
     outcome: &'static str,
     headline: String,
     failure: Option<Why>,
     undone: Vec<String>,
     stays: Vec<String>,
     rows: u64,
-    next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// What failed.
@@ -104,9 +108,11 @@ fn written(events: &[Recorded]) -> u64 {
 }
 
 impl End {
-    fn of(program: &Program, events: &[Recorded], rest: Rest, goal: Goal) -> Self {
+    pub fn of(program: &Program, all: &[Recorded], first: i64, rest: Rest, goal: Goal) -> Self {
+        let events = &all[all.partition_point(|recorded| recorded.number < first)..];
+        let wished = goal == Goal::Back || taken_back(all.iter().map(|recorded| &recorded.event));
         let done = events.iter().filter(|r| matches!(r.event, Event::Succeeded { .. })).count();
-        let undone: Vec<String> = events.iter().filter_map(|r| undone(program, &r.event)).collect();
+        let undone = undone(program, all, first);
         let failure = events.iter().rev().find_map(|r| why(program, &r.event));
         let rows = written(events);
         let names = |keep: usize| program.phases.iter().take(keep).map(|phase| phase.id.clone()).collect::<Vec<_>>();
@@ -134,7 +140,7 @@ impl End {
                 names(phases),
                 Some("tenantmig resume".to_owned()),
             ),
-            (Rest::At(Outcome::RolledBack { keep }), Goal::Back) if failure.is_none() => (
+            (Rest::At(Outcome::RolledBack { keep }), _) if failure.is_none() && wished => (
                 Exit::Done,
                 "rolled_back",
                 if undone.is_empty() {
@@ -150,7 +156,7 @@ impl End {
                 "rolled_back",
                 format!("failed; rolled back cleanly to `{}`", program.keep_name(keep)),
                 names(keep),
-                Some("mend the cause, then apply the plan again".to_owned()),
+                Some("mend the cause, then: tenantmig resume".to_owned()),
             ),
             (Rest::At(Outcome::Stuck { unit }), _) => {
                 let id = program.units().nth(unit).map(|(_, unit)| unit.id.to_string()).unwrap_or_default();
@@ -173,7 +179,7 @@ impl End {
         Self { exit, outcome, headline, failure, undone, stays, rows, next }
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut lines = vec![self.headline.clone()];
         let mut row =
             |name: &str, value: &str| lines.push(format!("  {name:<9} {}", value.replace('\n', "\n            ")));
@@ -203,7 +209,7 @@ impl End {
         lines.join("\n")
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         let failure = self.failure.as_ref().map(|f| {
             json!({ "what": f.what, "phase": f.phase, "step": f.step, "why": f.why, "statement": f.statement, "advice": f.advice })
         });
@@ -214,20 +220,23 @@ impl End {
     }
 }
 
-fn undone(program: &Program, event: &Event) -> Option<String> {
-    match event {
-        Event::Undone { unit } => program.find(unit).map(|(_, _, unit)| unit.title.clone()),
-        Event::Started { .. }
-        | Event::Succeeded { .. }
-        | Event::Failed { .. }
-        | Event::UndoStarted { .. }
-        | Event::UndoFailed { .. }
-        | Event::GatePassed { .. }
-        | Event::GateFailed { .. }
-        | Event::RollbackRequested { .. }
-        | Event::Paused { .. }
-        | Event::Resumed => None,
+/// What was undone since `first`, and where there was nothing to run for it, why: "undone" would promise more than was done.
+fn undone(program: &Program, all: &[Recorded], first: i64) -> Vec<String> {
+    let mut run = Run::new(program);
+    let mut lines = Vec::new();
+    for Recorded { number, event, .. } in all {
+        if let (Some(unit), Event::Undone { .. }) = (event.unit(), event)
+            && let Some((n, _, found)) = program.find(unit).filter(|_| *number >= first)
+        {
+            let nothing = nothing_to_run(program, &run, run.mode().keep().unwrap_or(0), n);
+            let note = nothing.map_or(String::new(), |why| format!(" — nothing to run: {why}"));
+            lines.push(format!("{}{note}", found.title));
+        }
+        if run.apply(program, event).is_err() {
+            break;
+        }
     }
+    lines
 }
 
 fn why(program: &Program, event: &Event) -> Option<Why> {

@@ -15,6 +15,7 @@ use super::cluster_home::ClusterHome;
 use super::data_template;
 use super::postmaster::Postmaster;
 use super::server_binaries::ServerBinaries;
+use super::server_install::find_or_install;
 use super::server_user::ServerUser;
 
 /// A port that is free when chosen may be taken when the server binds it; more losses than this are no accident.
@@ -43,7 +44,8 @@ const SETTINGS: &[(&str, &str)] = &[
 /// How a cluster differs from the usual one.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterOptions {
-    /// The directory of the server programs; `None` looks for them (see `ServerBinaries::find`).
+    /// The directory of the server programs; `None` looks for them, and installs them where it can (see
+    /// `find_or_install`).
     pub bindir: Option<PathBuf>,
     /// Settings for postgresql.conf, which win over the built-in ones; values are quoted here.
     pub extra_conf: Vec<(String, String)>,
@@ -83,7 +85,7 @@ impl Cluster {
     pub fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
         let binaries = match &options.bindir {
             Some(dir) => ServerBinaries::at(dir)?,
-            None => ServerBinaries::find()?,
+            None => find_or_install()?,
         };
         let user = ServerUser::choose()?;
         let home = ClusterHome::create(user)?;

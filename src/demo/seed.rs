@@ -77,82 +77,74 @@ pub async fn seed(client: &Client, scale: Scale) -> Result<(), tokio_postgres::E
     Ok(())
 }
 
-/// Fills `table` with rows numbered by `i`, spread over a year, oldest first, as the rows of an application that grew are.
-/// The names are constants of this file; the identity goes on after the rows.
-fn series(scale: Scale, table: &'static str, columns: &'static str, values: &Stmt) -> Vec<Stmt> {
-    let (rows, table) = (scale.rows(table), Stmt::raw(table));
-    vec![
-        sql!(
-            "INSERT INTO {0} (id, {1}, created_at)
-             SELECT i, {2}, timestamptz '2026-01-01 00:00:00+00' - interval '1 year' * (({3} - i)::float8 / {3})
-               FROM generate_series(1::bigint, {3}) AS i",
-            table,
-            Stmt::raw(columns),
-            values,
-            rows
-        ),
-        sql!("ALTER TABLE {} ALTER COLUMN id RESTART WITH {}", table, rows + 1),
-    ]
-}
-
 fn fills(scale: Scale) -> Vec<Stmt> {
     // 7919 is prime, so that neighbouring rows are of different users.
     let user = sql!("1 + (i * 7919) % {}", scale.rows("users"));
     let symbol = Stmt::raw("(ARRAY['BTC-USD', 'ETH-USD', 'AAPL', 'MSFT', 'EURUSD', 'SPY', 'TLT', 'GLD'])[1 + i % 8]");
     let [default, northwind, borealis] = TENANTS.map(|tenant| Literal::new(tenant.domain));
-    let series = |table: &'static str, columns: &'static str, values: Stmt| series(scale, table, columns, &values);
+    let email = sql!(
+        "'user' || i || '@' || CASE WHEN i % 10 < 5 THEN {} WHEN i % 10 < 8 THEN {} ELSE {} END",
+        default,
+        northwind,
+        borealis
+    );
+    let side = Stmt::raw("CASE WHEN random() < 0.5 THEN 'buy' ELSE 'sell' END");
+    let status = Stmt::raw("CASE WHEN random() < 0.1 THEN 'open' ELSE 'filled' END");
+    let quantity = Stmt::raw("round((random() * 100 + 1)::numeric, 4)");
+    let value = Stmt::raw("round((random() * 1000000)::numeric, 2)");
     [
-        series(
-            "users",
-            "email, full_name",
-            sql!(
-                "'user' || i || '@' || CASE WHEN i % 10 < 5 THEN {} WHEN i % 10 < 8 THEN {} ELSE {} END, 'User ' || i",
-                default,
-                northwind,
-                borealis
-            ),
-        ),
-        series(
+        fill(scale, "users", "email, full_name", sql!("{}, 'User ' || i", email)),
+        fill(
+            scale,
             "trades",
             "user_id, symbol, side, quantity, price",
-            sql!(
-                "{}, {}, CASE WHEN random() < 0.5 THEN 'buy' ELSE 'sell' END, round((random() * 100 + 1)::numeric, 4),
-                 round((random() * 50000)::numeric, 2)",
-                user,
-                symbol
-            ),
+            sql!("{}, {}, {}, {}, {}", user, symbol, side, quantity, value),
         ),
-        series(
-            "positions",
-            "user_id, symbol, quantity",
-            sql!("{}, {}, round((random() * 1000)::numeric, 4)", user, symbol),
-        ),
-        series(
+        fill(scale, "positions", "user_id, symbol, quantity", sql!("{}, {}, {}", user, symbol, quantity)),
+        fill(
+            scale,
             "orders",
             "user_id, symbol, status, quantity",
-            sql!(
-                "{}, {}, CASE WHEN random() < 0.1 THEN 'open' ELSE 'filled' END, round((random() * 100 + 1)::numeric, 4)",
-                user,
-                symbol
-            ),
+            sql!("{}, {}, {}, {}", user, symbol, status, quantity),
         ),
-        series(
+        fill(
+            scale,
             "portfolio_snapshots",
             "user_id, value, holdings",
-            sql!("{}, round((random() * 1000000)::numeric, 2), jsonb_build_object({}, i % 100)", user, symbol),
+            sql!("{}, {}, jsonb_build_object({}, i % 100)", user, value, symbol),
         ),
-        series(
+        fill(
+            scale,
             "risk_metrics",
             "user_id, metric, value",
             sql!("{}, (ARRAY['var_95', 'sharpe', 'drawdown', 'beta'])[1 + i % 4], random()", user),
         ),
-        series(
+        fill(
+            scale,
             "agent_signals",
             "user_id, agent, signal, confidence",
             sql!("{}, 'agent-' || i % 6, (ARRAY['buy', 'hold', 'sell'])[1 + i % 3], random()::real", user),
         ),
     ]
     .concat()
+}
+
+/// Rows 1 to N of a table of ours, and its identity set to go on after them. They are spread over a year, oldest first, as
+/// the rows of an application that grew are. `values` are of row `i`.
+fn fill(scale: Scale, table: &'static str, columns: &'static str, values: Stmt) -> Vec<Stmt> {
+    let (rows, table, columns) = (scale.rows(table), Stmt::raw(table), Stmt::raw(columns));
+    vec![
+        sql!(
+            "INSERT INTO {0} (id, {1}, created_at)
+             SELECT i, {2}, timestamptz '2026-01-01 00:00:00+00' - interval '1 year' * (({3} - i)::float8 / {3})
+               FROM generate_series(1::bigint, {3}) AS i",
+            table,
+            columns,
+            values,
+            rows
+        ),
+        sql!("ALTER TABLE {} ALTER COLUMN id RESTART WITH {}", table, rows + 1),
+    ]
 }
 
 /// Accounts that differ in the case of their e-mail address only: the application never forbade it, and the plan's unique

@@ -4,10 +4,11 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cluster_error::ClusterError;
-use super::server_binaries::ServerBinaries;
+use super::server_binaries::{BINDIR_VARIABLE, ServerBinaries};
 
 /// A mirror may be slow, but an installation of some 60 MB that takes longer than this hangs.
 const APT_SECONDS_MAX: u64 = 15 * 60;
@@ -33,6 +34,20 @@ pub fn install_hint() -> String {
 /// True where `install_with_apt` can work: root on a system that has apt-get.
 pub fn can_install_with_apt() -> bool {
     rustix::process::geteuid().is_root() && Path::new("/usr/bin/apt-get").exists()
+}
+
+/// The programs that are there, or else those that `install_with_apt` brings, where it can work. Of several threads that ask
+/// at once one installs. A directory that TENANTMIG_PG_BINDIR names is taken or refused, and nothing is installed beside it.
+pub fn find_or_install() -> Result<ServerBinaries, ClusterError> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    // A thread that panicked inside left nothing that the next one could trip over.
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let chosen = std::env::var_os(BINDIR_VARIABLE).is_some_and(|value| !value.is_empty());
+    match ServerBinaries::find() {
+        Ok(binaries) => Ok(binaries),
+        Err(_) if !chosen && can_install_with_apt() => install_with_apt(),
+        Err(error) => Err(error),
+    }
 }
 
 /// Installs Debian's package `postgresql` without asking anything, and returns the programs it brought.

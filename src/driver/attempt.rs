@@ -19,6 +19,8 @@ use crate::{
 /// The first pause after a lock was not had; doubles up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_LONGEST: Duration = Duration::from_secs(5);
+/// How often it is looked who is in the way of a wait that may last.
+const SAMPLE_EVERY: Duration = Duration::from_secs(3);
 
 impl Shell {
     /// Runs `work` with its outcome in one transaction, again and again while its locks are not had.
@@ -88,25 +90,44 @@ impl Shell {
         }
     }
 
-    /// Samples, shortly before the lock is given up, who holds it: afterwards nobody can be asked.
-    fn watch_blockers(&self, lock_timeout: Duration) -> (tokio::task::JoinHandle<()>, Sample) {
+    /// Samples, shortly before the lock is given up, who holds it: afterwards nobody can be asked. Where the wait may be
+    /// long (CONCURRENTLY waits for older transactions), it is told while it lasts.
+    pub(super) fn watch_blockers(&self, lock_timeout: Duration) -> (tokio::task::JoinHandle<()>, Sample) {
         let sample = Sample::default();
-        let (shared, pid, early) = (sample.clone(), self.work.backend_pid, lock_timeout.mul_f64(0.7));
-        let monitor = self.monitor.clone();
+        let (shared, pid, every) = (sample.clone(), self.work.backend_pid, lock_timeout.mul_f64(0.7).min(SAMPLE_EVERY));
+        let long = lock_timeout > SAMPLE_EVERY.saturating_mul(2);
+        let (monitor, tell) = (self.monitor.clone(), self.tell.clone());
         let task = tokio::spawn(async move {
-            tokio::time::sleep(early).await;
-            match pg::blockers(&monitor.client, pid).await {
-                Ok(found) => shared.put(found),
-                Err(fault) => tracing::debug!("who holds the lock cannot be told: {fault}"),
+            loop {
+                tokio::time::sleep(every).await;
+                match pg::blockers(&monitor.client, pid).await {
+                    Ok(found) if found.is_empty() => {}
+                    Ok(found) => {
+                        if long {
+                            tell(Notice::Waiting { why: in_the_way(&found), again_in_ms: millis(every) });
+                        }
+                        shared.put(found);
+                    }
+                    Err(fault) => return tracing::debug!("who holds the lock cannot be told: {fault}"),
+                }
             }
         });
         (task, sample)
     }
 }
 
+/// The first of the sessions that are waited for, in words.
+fn in_the_way(found: &[Blocker]) -> String {
+    let more = if found.len() > 1 { format!(" and {} more", found.len() - 1) } else { String::new() };
+    found.first().map_or(String::new(), |b| {
+        let (age, query) = (b.transaction_age_ms / 1000, &b.query);
+        format!("pid {} is in the way ({}, {}, for {age} s: {query}){more}", b.pid, b.user, b.state)
+    })
+}
+
 /// What the watcher saw.
 #[derive(Debug, Clone, Default)]
-struct Sample(std::sync::Arc<std::sync::Mutex<Vec<Blocker>>>);
+pub(super) struct Sample(std::sync::Arc<std::sync::Mutex<Vec<Blocker>>>);
 
 impl Sample {
     fn put(&self, found: Vec<Blocker>) {
@@ -115,7 +136,7 @@ impl Sample {
         }
     }
 
-    fn take(&self) -> Vec<Blocker> {
+    pub(super) fn take(&self) -> Vec<Blocker> {
         self.0.lock().map(|mut slot| std::mem::take(&mut *slot)).unwrap_or_default()
     }
 }

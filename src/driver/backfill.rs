@@ -9,7 +9,7 @@ use super::{
     shell::{Shell, millis},
 };
 use crate::{
-    engine::{Event, Notice},
+    engine::{Blocker, Event, Notice},
     ledger::{self, Cursor},
     pg::{
         Bounds, Class, Fault,
@@ -28,21 +28,30 @@ const ROW_LOCK_WAIT: Duration = Duration::from_millis(500);
 /// Between two sweeps, for whoever holds the rows.
 const SWEEP_PAUSE: Duration = Duration::from_millis(500);
 
+/// What became of one try.
+#[derive(Debug, Default)]
+struct Course {
+    /// A batch committed.
+    moved: bool,
+    /// Who held the rows of the last batch, when it waited.
+    blockers: Vec<Blocker>,
+}
+
 impl Shell {
     /// Fills what is due, and tries again where a lock was not had. The budget is for one place: it is whole again once
     /// a batch has committed.
     pub async fn backfill(&mut self, unit: &Unit, spec: &BackfillSpec) -> Result<(), DriveError> {
         let mut number = 0;
         loop {
-            let mut moved = false;
-            let Err(error) = self.fill(unit, spec, &mut moved).await else { return Ok(()) };
-            number = if moved { 1 } else { number + 1 };
-            self.try_again(error, number, Vec::new(), "the backfill").await?;
+            let mut course = Course::default();
+            let Err(error) = self.fill(unit, spec, &mut course).await else { return Ok(()) };
+            number = if course.moved { 1 } else { number + 1 };
+            self.try_again(error, number, course.blockers, "the backfill").await?;
         }
     }
 
-    /// Goes from wherever the cursor stands to the proof that nothing is left. `moved`: a batch committed.
-    async fn fill(&mut self, unit: &Unit, spec: &BackfillSpec, moved: &mut bool) -> Result<(), DriveError> {
+    /// Goes from wherever the cursor stands to the proof that nothing is left.
+    async fn fill(&mut self, unit: &Unit, spec: &BackfillSpec, course: &mut Course) -> Result<(), DriveError> {
         let batches = Batches::new(&self.work.client, spec).await?;
         let place = self.journal.place.clone();
         let (kept, mut rows) = ledger::cursor(&self.work.client, &place, &unit.id).await?;
@@ -53,7 +62,7 @@ impl Shell {
                 cursor = self.first_cursor(unit, &batches, 0).await?;
             }
             if let Some(at) = cursor.as_mut() {
-                self.walk(unit, spec, &batches, at, (&mut rows, estimated), moved).await?;
+                self.walk(unit, spec, &batches, at, (&mut rows, estimated), course).await?;
             }
             let sweep = cursor.as_ref().map_or(0, |at| at.sweep);
             let due = self.conclude(unit, spec, &batches, rows).await?;
@@ -112,13 +121,17 @@ impl Shell {
         batches: &Batches,
         cursor: &mut Cursor,
         (rows, estimated): (&mut u64, u64),
-        moved: &mut bool,
+        course: &mut Course,
     ) -> Result<(), DriveError> {
         while cursor.walked.as_ref() != Some(&cursor.end) {
             self.stop.check()?;
             let begun = Instant::now();
-            let (next, done) = self.batch(unit, spec, batches, cursor).await?;
-            (*cursor, *moved) = (next, true);
+            let (watch, sampled) = self.watch_blockers(ROW_LOCK_WAIT);
+            let batch = self.batch(unit, spec, batches, cursor).await;
+            watch.abort();
+            course.blockers = sampled.take();
+            let (next, done) = batch?;
+            (*cursor, course.moved) = (next, true);
             *rows += done;
             let walked_percent = if cursor.walked.as_ref() == Some(&cursor.end) { 100.0 } else { walked(cursor) };
             self.say(Notice::Batch {

@@ -28,7 +28,7 @@ impl Shell {
         let (id, gate) = (phase.id.clone(), phase.gates[number].clone());
         self.say(Notice::Gate { phase: id.clone(), title: gate.title.clone() });
         let baseline = self.journal.record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64);
-        let event = match self.measured(&gate, baseline).await {
+        let event = match self.measure_patiently(&gate, baseline).await {
             Ok(Measured::Passed) => Event::GatePassed { phase: id, gate: gate.id },
             Ok(Measured::Failed(findings)) => Event::GateFailed { phase: id, gate: gate.id, findings },
             Ok(Measured::Unmeasurable(why)) => {
@@ -43,19 +43,17 @@ impl Shell {
         self.record(event).await
     }
 
-    /// What the gate says. A lock in its way says nothing about the data, so it is tried for again as every other lock is;
-    /// and a query of hours ends with the run that it belongs to.
-    async fn measured(&self, gate: &Gate, baseline: Option<i64>) -> Result<Measured, DriveError> {
+    /// Measures; a lock that is not had at once says nothing about the rows, and is tried for again as for a step.
+    async fn measure_patiently(&self, gate: &Gate, baseline: Option<i64>) -> Result<Measured, DriveError> {
         let mut number = 0;
         loop {
             number += 1;
-            let work = measure(&self.work, self.bounds(), gate, baseline);
-            match cancellable(&self.work, &self.stop, work).await {
-                Err(error) if error.class() == Some(Class::Transient) => {
-                    self.try_again(error, number, Vec::new(), "a gate").await?;
-                }
-                measured => return measured,
-            }
+            let (watch, sampled) = self.watch_blockers(self.bounds().lock);
+            let measured = measure(&self.work, self.bounds(), gate, baseline);
+            let measured = cancellable(&self.work, &self.stop, measured).await;
+            watch.abort();
+            let Err(error) = measured else { return measured };
+            self.try_again(error, number, sampled.take(), "the gate").await?;
         }
     }
 }

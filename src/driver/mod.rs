@@ -21,7 +21,7 @@ pub use error::DriveError;
 pub use gate::{Measured, measure};
 pub use heartbeat::Lease;
 pub use journal::Journal;
-pub use open::{Access, Request, begin, find, reopen};
+pub use open::{Access, Request, begin, current, find, reopen};
 pub use preflight::{hidden, preflight};
 pub use shell::{Shell, Tell};
 pub use signal::Signal;

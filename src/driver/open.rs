@@ -11,7 +11,7 @@ use super::{
     stop::Stop,
 };
 use crate::{
-    engine::{Effect, Event, Notice, Outcome, Program, Run},
+    engine::{Effect, Event, Notice, Outcome, Program, Run, taken_back},
     ledger::{self, LedgerError, NewRun, Place, Purpose, RunRecord},
     pg::{Bounds, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
@@ -82,10 +82,14 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
 pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
     let (work, monitor) = sessions(&access.settings, &Safety::default()).await?;
     refuse_pooler(&work)?;
-    let record = find(&work.client, &access.schema, run).await?;
+    let record = current(&work.client, &access.schema, run).await?;
     let lease = Lease::take(&access.settings, &access.schema, &access.host, purpose, &access.stop).await?;
     let place = place(access, &lease, record.id);
-    match Journal::read(&work.client, place).await {
+    let journal = async {
+        refuse_buried(&work.client, access, &record).await?;
+        Journal::read(&work.client, place).await
+    };
+    match journal.await {
         Ok(journal) => {
             let shell = Shell {
                 settings: access.settings.clone(),
@@ -104,8 +108,44 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     }
 }
 
+/// A run on which a newer one stands neither goes on nor back: the newer plan may need what this one would change.
+async fn refuse_buried(client: &Client, access: &Access, record: &RunRecord) -> Result<(), DriveError> {
+    let runs = ledger::runs(client, &access.schema).await?;
+    for newer in runs.iter().rev().take_while(|run| run.id != record.id) {
+        let events = ledger::events(client, &access.schema, newer.id).await?;
+        let run = Run::fold(&newer.program, events.iter().map(|recorded| &recorded.event))?;
+        if !run.is_untouched() {
+            return Err(DriveError::Refused {
+                what: format!(
+                    "the plan `{}` was applied on top of `{}` and stands; nothing was changed",
+                    newer.plan, record.plan
+                ),
+                advice: format!("undo the newer one first: tenantmig rollback --to start --run {}", newer.id),
+                exit: 4,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// The run that is meant: the one named, or else the newest of which anything stands in the database, or else the newest.
 pub async fn find(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<RunRecord, DriveError> {
+    newest(client, schema, run, |run, _| !run.is_untouched()).await
+}
+
+/// The run that is worked on: the one named, or else the newest that nobody asked to take back whole, or else the newest. A
+/// run that failed and was rolled back by itself is still worked on.
+pub async fn current(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<RunRecord, DriveError> {
+    newest(client, schema, run, |run, events| !(run.is_untouched() && taken_back(events.iter().map(|r| &r.event))))
+        .await
+}
+
+async fn newest(
+    client: &Client,
+    schema: &Ident,
+    run: Option<Uuid>,
+    is_meant: impl Fn(&Run, &[ledger::Recorded]) -> bool,
+) -> Result<RunRecord, DriveError> {
     let missing = DriveError::Ledger(LedgerError::Missing);
     if !ledger::exists(client, schema).await? {
         return Err(missing);
@@ -120,7 +160,8 @@ pub async fn find(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<
     let mut newest = None;
     for record in ledger::runs(client, schema).await?.into_iter().rev() {
         let events = ledger::events(client, schema, record.id).await?;
-        if !Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?.is_untouched() {
+        let run = Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?;
+        if is_meant(&run, &events) {
             return Ok(record);
         }
         newest.get_or_insert(record);

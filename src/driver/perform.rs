@@ -110,7 +110,9 @@ impl Shell {
         let mut number = 0;
         loop {
             number += 1;
+            let (watch, sampled) = self.watch_blockers(bounds.lock);
             let run = self.autocommit(bounds, stmt.as_str()).await;
+            watch.abort();
             let Err(error) = run else { break };
             let error = in_statement(error, stmt);
             match error.class() {
@@ -123,7 +125,7 @@ impl Shell {
                     self.clear(repair, bounds).await?;
                 }
             }
-            self.try_again(error, number, Vec::new(), "CONCURRENTLY").await?;
+            self.try_again(error, number, sampled.take(), "CONCURRENTLY").await?;
         }
         let now = self.look(&unit.probe).await?;
         if now.presence != Presence::Present && matches!(unit.probe, Probe::Catalog { .. }) {
@@ -226,7 +228,10 @@ fn in_statement(error: DriveError, stmt: &Stmt) -> DriveError {
 pub(super) fn failure(error: DriveError) -> Result<Failure, DriveError> {
     match error {
         DriveError::Server(fault) if fault.class != Class::Ambiguous => {
-            let advice = fault.hint.clone().or_else(|| advice(&fault));
+            let advice = match (advice(&fault), fault.hint.clone()) {
+                (Some(ours), Some(hint)) => Some(format!("{ours}; the server says: {hint}")),
+                (ours, hint) => ours.or(hint),
+            };
             let detail = fault.detail.as_ref().map_or(String::new(), |d| format!("; {d}"));
             Ok(Failure {
                 sqlstate: fault.sqlstate,

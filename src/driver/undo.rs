@@ -84,8 +84,11 @@ impl Shell {
         let mut number = 0;
         loop {
             number += 1;
-            let Err(error) = self.clear(std::slice::from_ref(stmt), bounds).await else { break };
-            self.try_again(error, number, Vec::new(), "CONCURRENTLY").await?;
+            let (watch, sampled) = self.watch_blockers(bounds.lock);
+            let done = self.clear(std::slice::from_ref(stmt), bounds).await;
+            watch.abort();
+            let Err(error) = done else { break };
+            self.try_again(error, number, sampled.take(), "CONCURRENTLY").await?;
         }
         let now = self.look(&unit.probe).await?;
         as_before(unit, &Before::absent(), &now)?;

@@ -12,5 +12,5 @@ pub use event::{Event, Failure, Finding};
 pub use next::{Effect, Outcome};
 pub use notice::{Blocker, Notice};
 pub use program::{Program, ProgramPhase, lower};
-pub use rollback::{Destination, Preview, Undo, preview};
+pub use rollback::{Destination, Preview, Undo, nothing_to_run, preview, taken_back};
 pub use run::{Illegal, Mode, Run, UnitState};

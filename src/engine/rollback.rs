@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Program,
+    Event, Program,
     run::{Illegal, Run},
 };
 use crate::{
@@ -59,13 +59,15 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
             nothing: None,
             loses: unit.loses.clone(),
         };
+        undo.nothing = nothing_to_run(program, run, keep, number);
         match &unit.down {
-            _ if before.hands_off().is_some() => undo.nothing = before.hands_off().map(str::to_owned),
+            _ if undo.nothing.is_some() => {}
             Down::Op(Op::Tx(stmts)) => undo.sql = [stmts.clone(), before.restore.clone()].concat(),
             Down::Op(Op::Autocommit { stmt, .. }) => (undo.sql, undo.autocommit) = (vec![stmt.clone()], true),
-            Down::Op(Op::Backfill(_) | Op::Assert(_)) => undo.nothing = Some("its undo writes no statement".to_owned()),
-            Down::CoveredBy(other) => undo.nothing = Some(covered(program, run, keep, other)),
-            Down::Nothing { why } | Down::Irreversible { why } => undo.nothing = Some(why.clone()),
+            Down::Op(Op::Backfill(_) | Op::Assert(_))
+            | Down::CoveredBy(_)
+            | Down::Nothing { .. }
+            | Down::Irreversible { .. } => {}
         }
         if undo.nothing.is_some() || !state.is_done() {
             undo.loses = None;
@@ -73,6 +75,37 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
         undos.push(undo);
     }
     Ok(Preview { keep, undos })
+}
+
+/// Whether the last rollback of these events was somebody's wish, and not the answer to a failure.
+pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> bool {
+    let word = |event: &Event| match event {
+        Event::RollbackRequested { .. } => Some(true),
+        Event::Failed { .. } | Event::GateFailed { .. } => Some(false),
+        Event::Started { .. }
+        | Event::Succeeded { .. }
+        | Event::UndoStarted { .. }
+        | Event::Undone { .. }
+        | Event::UndoFailed { .. }
+        | Event::GatePassed { .. }
+        | Event::Paused { .. }
+        | Event::Resumed => None,
+    };
+    events.rev().find_map(word).unwrap_or(false)
+}
+
+/// Why taking back the unit with this number runs no statement, in words; `None` where it runs one.
+pub fn nothing_to_run(program: &Program, run: &Run, keep: usize, number: usize) -> Option<String> {
+    let (_, unit) = program.units().nth(number)?;
+    if let Some(why) = run.unit(number).before().and_then(Before::hands_off) {
+        return Some(why.to_owned());
+    }
+    match &unit.down {
+        Down::Op(Op::Tx(_) | Op::Autocommit { .. }) => None,
+        Down::Op(Op::Backfill(_) | Op::Assert(_)) => Some("its undo writes no statement".to_owned()),
+        Down::CoveredBy(other) => Some(covered(program, run, keep, other)),
+        Down::Nothing { why } | Down::Irreversible { why } => Some(why.clone()),
+    }
 }
 
 /// What becomes of a unit that the undo of another takes along. That one may stay: it was there before, or its phase is kept.

@@ -2,41 +2,51 @@
 
 use super::{Program, ProgramPhase, rollback::Preview};
 use crate::{
-    plan::Safety,
+    plan::{Millis, Safety},
     sql,
-    sql::{Literal, Stmt},
+    sql::{List, Literal, Stmt, split},
     unit::{BackfillSpec, BackfillValue, Down, Op, Unit},
 };
 
+/// Rows of one commit in a script: short enough for writers to wait for.
+const SCRIPT_BATCH_ROWS: u32 = 5_000;
+
 /// The forward script of one phase: its units, then its gates as queries that stop the script.
 pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
-    let mut text = head(&program.plan, &phase.id, "applies", &program.safety);
+    let mut text = head(&program.plan, &format!("applies phase {}.", phase.id), &program.safety);
     for unit in &phase.units {
-        text.push_str(&format!("\n-- {}\n", unit.title));
-        text.push_str(&op(&unit.up, &program.safety));
+        text.push_str(&format!("\n{}{}", comment(&unit.title), op(&unit.up, &unit.title, &program.safety)));
     }
-    for gate in phase.gates.iter().filter(|gate| gate.baseline.is_none()) {
-        text.push_str(&format!("\n-- gate: {}\n{}\n", gate.title, guard(&gate.query)));
+    for gate in &phase.gates {
+        text.push_str(&format!("\n{}", comment(&format!("gate: {}", gate.title))));
+        match &gate.baseline {
+            Some(_) => text.push_str("-- not measured here: it compares with a number from before the plan began\n"),
+            None => text.push_str(&guard(&gate.title, gate.query.as_str())),
+        }
     }
     text
 }
 
 /// The undo script of one phase as the program has it, for a database in which nothing of it was there before.
 pub fn backward_phase(program: &Program, phase: &ProgramPhase) -> String {
-    let mut text = head(&program.plan, &phase.id, "undoes", &program.safety);
+    let what = format!(
+        "undoes phase {}, for a database in which nothing of it stood before. Phases after it go first.",
+        phase.id
+    );
+    let mut text = head(&program.plan, &what, &program.safety);
     for unit in phase.units.iter().rev() {
-        text.push_str(&format!("\n-- undo: {}\n{}", unit.title, down(unit, &program.safety)));
+        text.push_str(&format!("\n{}{}", comment(&format!("undo: {}", unit.title)), down(unit, &program.safety)));
     }
     text
 }
 
 /// The undo script of what a run really did, with what it found before.
 pub fn backward(program: &Program, preview: &Preview) -> String {
-    let mut text = head(&program.plan, program.keep_name(preview.keep), "goes back to", &program.safety);
+    let mut text = head(&program.plan, &format!("goes back to {}.", program.keep_name(preview.keep)), &program.safety);
     for undo in &preview.undos {
-        text.push_str(&format!("\n-- undo: {}\n", undo.title));
+        text.push_str(&format!("\n{}", comment(&format!("undo: {}", undo.title))));
         match &undo.nothing {
-            Some(why) => text.push_str(&format!("-- nothing to run: {}\n", why.replace('\n', " "))),
+            Some(why) => text.push_str(&comment(&format!("nothing to run: {why}"))),
             None if undo.autocommit => text.push_str(&alone(&undo.sql, &program.safety)),
             None => text.push_str(&transaction(&undo.sql)),
         }
@@ -44,91 +54,148 @@ pub fn backward(program: &Program, preview: &Preview) -> String {
     text
 }
 
-fn head(plan: &str, phase: &str, verb: &str, safety: &Safety) -> String {
+/// `row_security = off` for the session, since the backfill's DO commits: rows that a policy hides are an error, not left out.
+fn head(plan: &str, what: &str, safety: &Safety) -> String {
     format!(
-        "-- Plan {plan}: this script {verb} phase {phase}.\n\
-         -- Run it with: psql -v ON_ERROR_STOP=1 -f THIS_FILE\n\
+        "{}\
+         -- Run it with: psql -X -v ON_ERROR_STOP=1 -f THIS_FILE\n\
          -- It changes the database and not tenantmig's ledger: break-glass, for when the tool cannot be used.\n\
          \\set ON_ERROR_STOP on\n\
          SET row_security = off;\n\
-         SET lock_timeout = '{}ms';\n",
-        safety.lock_timeout.0
+         SET lock_timeout = '{}';\n\
+         SET statement_timeout = '{}';\n",
+        comment(&format!("Plan {plan}: this script {what}")),
+        time(safety.lock_timeout),
+        time(safety.statement_deadline),
     )
 }
 
-fn op(op: &Op, safety: &Safety) -> String {
+/// A length of time as PostgreSQL's settings have it, in the largest unit that fits.
+fn time(Millis(ms): Millis) -> String {
+    const UNITS: [(u64, &str); 3] = [(3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let fits = UNITS.iter().find(|(length, _)| ms > 0 && ms.is_multiple_of(*length));
+    fits.map_or_else(|| format!("{ms}ms"), |(length, unit)| format!("{}{unit}", ms / length))
+}
+
+/// A line of comment, whatever the text: a line break in it (a quoted name may have one) must not end the comment.
+fn comment(text: &str) -> String {
+    format!("-- {}\n", text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" "))
+}
+
+fn op(op: &Op, title: &str, safety: &Safety) -> String {
     match op {
         Op::Tx(stmts) => transaction(stmts),
-        Op::Autocommit { stmt, .. } => alone(std::slice::from_ref(stmt), safety),
+        Op::Autocommit { stmt, repair } => {
+            let again: Vec<String> =
+                repair.iter().map(|stmt| comment(&format!("if it fails, first: {stmt};"))).collect();
+            format!("{}{}", again.concat(), alone(std::slice::from_ref(stmt), safety))
+        }
         Op::Backfill(spec) => backfill(spec),
-        Op::Assert(query) => format!("{}\n", guard(&sql!("SELECT 1 WHERE ({}) IS NOT TRUE", query))),
+        Op::Assert(query) => guard(title, &format!("SELECT 1 WHERE (\n{}\n) IS NOT TRUE", query.as_str().trim())),
     }
 }
 
 fn down(unit: &Unit, safety: &Safety) -> String {
     match &unit.down {
-        Down::Op(back) => op(back, safety),
-        Down::CoveredBy(other) => format!("-- nothing to run: undone together with {other}\n"),
-        Down::Nothing { why } => format!("-- nothing to run: {}\n", why.replace('\n', " ")),
-        Down::Irreversible { why } => format!("-- CANNOT BE UNDONE: {}\n", why.replace('\n', " ")),
+        Down::Op(back) => op(back, &unit.title, safety),
+        Down::CoveredBy(other) => comment(&format!("nothing to run: undone together with {other}")),
+        Down::Nothing { why } => comment(&format!("nothing to run: {why}")),
+        Down::Irreversible { why } => comment(&format!("CANNOT BE UNDONE: {why}")),
     }
 }
 
 fn transaction(stmts: &[Stmt]) -> String {
-    let body: Vec<String> = stmts.iter().map(|stmt| format!("{};\n", stmt.as_str().trim_end())).collect();
-    format!("BEGIN;\n{}COMMIT;\n", body.concat())
+    match stmts {
+        [] => comment("nothing to run"),
+        // A transaction by itself.
+        [one] if split(one.as_str()).is_ok_and(|statements| statements.len() == 1) => closed(one),
+        many => format!("BEGIN;\n{}COMMIT;\n", many.iter().map(closed).collect::<String>()),
+    }
 }
 
 /// CONCURRENTLY waits for older transactions within lock_timeout, so it gets the longer bound.
 fn alone(stmts: &[Stmt], safety: &Safety) -> String {
-    let body: Vec<String> = stmts.iter().map(|stmt| format!("{};\n", stmt.as_str().trim_end())).collect();
+    let body: String = stmts.iter().map(closed).collect();
     format!(
-        "SET lock_timeout = '{}ms';\n{}SET lock_timeout = '{}ms';\n",
-        safety.index_wait.0,
-        body.concat(),
-        safety.lock_timeout.0
+        "SET lock_timeout = '{}';\n{body}SET lock_timeout = '{}';\n",
+        time(safety.index_wait),
+        time(safety.lock_timeout)
     )
 }
 
+/// The statement with its semicolon, on a line of its own where the last line may end in a comment.
+fn closed(stmt: &Stmt) -> String {
+    let text = stmt.as_str().trim_end();
+    let own_line = text.lines().next_back().is_some_and(|last| last.contains("--"));
+    format!("{text}{};\n", if own_line { "\n" } else { "" })
+}
+
 /// Stops the script when the query returns a row.
-fn guard(query: &Stmt) -> String {
-    let body = sql!("DO {} LANGUAGE plpgsql;", Literal::new(guard_body(query)));
-    body.as_str().to_owned()
+fn guard(title: &str, query: &str) -> String {
+    let message = Literal::new(format!("not so: {title}; run the query of this check to see why"));
+    block(&format!(
+        "BEGIN\n  IF EXISTS (\n{}\n  ) THEN\n    RAISE EXCEPTION USING MESSAGE = {message};\n  END IF;\nEND",
+        query.trim()
+    ))
 }
 
-fn guard_body(query: &Stmt) -> String {
-    format!("BEGIN IF EXISTS ({query}) THEN RAISE EXCEPTION 'the check found something: run its query'; END IF; END")
+/// An anonymous block, dollar-quoted by a tag that the body has not.
+fn block(body: &str) -> String {
+    let mut tag = "$tenantmig$".to_owned();
+    while body.contains(&tag) {
+        tag.insert(tag.len() - 1, 'x');
+    }
+    format!("DO {tag}\n{body}\n{tag};\n")
 }
 
-/// The simple form of the engine's batches: rows that nobody holds, a commit after each thousand.
+/// The simple form of the engine's batches: first the rows that nobody holds, a commit after each batch, then the ones that
+/// are left, waiting for their locks. It may be run again and goes on where it stopped.
 fn backfill(spec: &BackfillSpec) -> String {
-    let (value, join) = match &spec.value {
-        BackfillValue::Constant(text) => (sql!("{}", text), Stmt::raw("")),
-        BackfillValue::Expr(expr) => (sql!("({})", expr), Stmt::raw("")),
+    let none = Stmt::raw("");
+    // A constant stays out of the CTE: there it would become text, here it takes the column's type.
+    let (value, new, join) = match &spec.value {
+        BackfillValue::Constant(text) => (sql!("{}", text), sql!("{}", text), none.clone()),
+        BackfillValue::Expr(expr) => (sql!("({})", expr), Stmt::raw("due.value"), none.clone()),
         BackfillValue::Parent { table, column, on } => {
             let equal: Vec<Stmt> = on.iter().map(|(child, parent)| sql!("parent.{} = row.{}", parent, child)).collect();
-            (sql!("parent.{}", column), sql!(" JOIN {} AS parent ON {}", table, sql::List(&equal, " AND ")))
+            (
+                sql!("parent.{}", column),
+                Stmt::raw("due.value"),
+                sql!("\n      JOIN {} AS parent ON {}", table, List(&equal, " AND ")),
+            )
         }
     };
-    let only = spec.only.as_ref().map_or(Stmt::raw(""), |only| sql!(" AND ({})", only));
-    let update = sql!(
-        "WITH due AS (SELECT row.ctid AS at, {} AS value FROM {} AS row{} WHERE row.{} IS NULL AND ({}) IS NOT NULL{} LIMIT {} FOR NO KEY UPDATE OF row SKIP LOCKED)
-         UPDATE {} AS t SET {} = due.value FROM due WHERE t.ctid = due.at",
-        value,
-        spec.table,
-        join,
-        spec.column,
-        value,
-        only,
-        SCRIPT_BATCH_ROWS,
-        spec.table,
-        spec.column
-    );
-    let body = format!(
-        "DECLARE n bigint; BEGIN LOOP {update}; GET DIAGNOSTICS n = ROW_COUNT; EXIT WHEN n = 0; COMMIT; END LOOP; END"
-    );
-    format!("{}\n", sql!("DO {} LANGUAGE plpgsql;", Literal::new(body)))
+    let only = spec.only.as_ref().map_or(none, |only| sql!("\n       AND ({})", only));
+    let update = |locking: Stmt| {
+        sql!(
+            "    WITH due AS (
+      SELECT row.tableoid AS part, row.ctid AS at, {} AS value
+      FROM {} AS row{}
+      WHERE row.{} IS NULL AND ({}) IS NOT NULL{}
+      LIMIT {} FOR NO KEY UPDATE OF row{}
+    )
+    UPDATE {} AS t SET {} = {} FROM due WHERE t.tableoid = due.part AND t.ctid = due.at;",
+            value,
+            spec.table,
+            join,
+            spec.column,
+            value,
+            only,
+            SCRIPT_BATCH_ROWS,
+            locking,
+            spec.table,
+            spec.column,
+            new
+        )
+    };
+    let rounds = |update: Stmt| {
+        format!(
+            "  LOOP\n{update}\n    GET DIAGNOSTICS n = ROW_COUNT;\n    EXIT WHEN n = 0;\n    COMMIT;\n  END LOOP;\n"
+        )
+    };
+    block(&format!(
+        "DECLARE n bigint;\nBEGIN\n{}  -- rows that others held meanwhile\n{}END",
+        rounds(update(Stmt::raw(" SKIP LOCKED"))),
+        rounds(update(Stmt::raw("")))
+    ))
 }
-
-/// Rows of one commit in a script: short enough for writers to wait for.
-const SCRIPT_BATCH_ROWS: u32 = 5_000;

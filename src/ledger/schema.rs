@@ -61,9 +61,7 @@ pub async fn install(client: &mut Client, guard: &mut Client, schema: &Ident) ->
     let wait = format!("SET LOCAL lock_timeout = '{}ms'", INSTALL_WAIT.as_millis());
     lock.batch_execute(&wait).await?;
     lock.query_typed("SELECT pg_advisory_xact_lock($1)", &[(&INSTALL_LOCK, Type::INT8)]).await?;
-    let prepare = sql!("CREATE SCHEMA IF NOT EXISTS {}; SET search_path = {}", schema, schema);
-    let made = client.batch_execute(prepare.as_str()).await.map_err(Fault::from);
-    let result = match made {
+    let result = match prepare(client, schema).await {
         Ok(()) => embedded::migrations::runner().run_async(client).await.map(drop).map_err(install_error),
         Err(fault) => Err(LedgerError::Server(fault)),
     };
@@ -72,6 +70,17 @@ pub async fn install(client: &mut Client, guard: &mut Client, schema: &Ident) ->
     result?;
     client.batch_execute(describe(schema).as_str()).await?;
     Ok(())
+}
+
+/// Makes the schema where it is missing and turns to it. IF NOT EXISTS would ask for CREATE on the database even where the
+/// schema stands (PostgreSQL checks the privilege first), and who prepares it for a role may not want to grant that.
+async fn prepare(client: &Client, schema: &Ident) -> Result<(), Fault> {
+    let there = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
+    let there: bool = client.query_typed_one(there, &[(&schema.as_str(), Type::TEXT)]).await?.try_get(0)?;
+    if !there {
+        client.batch_execute(sql!("CREATE SCHEMA {}", schema).as_str()).await?;
+    }
+    Ok(client.batch_execute(sql!("SET search_path = {}", schema).as_str()).await?)
 }
 
 /// Takes the ledger away by the twins, newest first. Only for a database in which nothing is applied.

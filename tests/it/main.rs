@@ -5,10 +5,22 @@
 //! failed and passed tests for as long as the process lives (the cluster goes with it).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod alphapulse;
+mod apply;
+mod before;
+mod break_glass;
 mod connect;
 mod connect_peer;
 mod connect_tls;
+mod cycle;
+mod failures;
 mod fingerprint;
+mod force_rls;
 mod harness;
 mod harness_test;
 mod laws;
+mod ledger;
+mod locks;
+mod resume;
+mod scene;
+mod stuck;

@@ -14,6 +14,7 @@ use std::sync::{
 use tokio::task::JoinHandle;
 
 pub use receipts::{Kept, Receipts};
+pub use session::{begin, connect};
 pub use tally::Tally;
 
 use super::seed::Scale;

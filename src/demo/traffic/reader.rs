@@ -27,9 +27,10 @@ const RECONNECT_MS: u64 = 100;
 
 const NEWEST: &str = "SELECT user_id FROM trades ORDER BY id DESC LIMIT 100";
 const OPEN: &str = "SELECT user_id FROM open_orders ORDER BY id DESC LIMIT 100";
-/// Asked in the transaction that read, whose lock on the table keeps row-level security as it was for the read.
-const IN_FORCE: &str =
-    "SELECT bool_and(relrowsecurity) FROM pg_class WHERE oid IN ('trades'::regclass, 'orders'::regclass)";
+/// Asked in the transaction that read, whose locks on the tables keep row-level security as it was for the read. FORCE counts:
+/// the view reads as its owner, whom row-level security alone does not bind.
+const IN_FORCE: &str = "SELECT bool_and(relrowsecurity AND relforcerowsecurity)
+                          FROM pg_class WHERE oid IN ('trades'::regclass, 'orders'::regclass)";
 
 /// Reads until `ended`.
 pub async fn run(url: String, scale: Scale, ended: Arc<AtomicBool>, live: Arc<Live>) -> (Tally, Receipts) {

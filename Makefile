@@ -1,0 +1,19 @@
+# The two commands of the README, and what a change has to pass before it is shown to anybody.
+# The dev profile on purpose: from a clean clone it is built in a fraction of the time of a release, and the demo's time is
+# PostgreSQL's.
+
+CARGO ?= cargo
+
+.PHONY: demo test check
+
+demo: ## The whole story on a throwaway PostgreSQL: forward, kill -9, a failure, isolation, and back
+	$(CARGO) run --locked --quiet -- demo $(DEMO)
+
+test: ## Every test; PostgreSQL is installed where it is missing, and one throwaway server started for the run
+	$(CARGO) test --locked
+
+# `cargo fmt` does not find the modules that the tables of step kinds and checks declare, so the files are named.
+check: ## Format, lints and the quick tests
+	rustfmt --check --edition 2024 $$(git ls-files '*.rs')
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --lib --test model --test engine

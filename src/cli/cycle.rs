@@ -1,6 +1,0 @@
-//! cycle
-use super::{args, failure::CliError, session::Context};
-use crate::exit::Exit;
-pub async fn run(_context: &Context, _args: &args::Cycle) -> Result<Exit, CliError> {
-    Err(CliError::new(Exit::Failed, "not built", "wait"))
-}

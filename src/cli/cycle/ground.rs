@@ -1,0 +1,151 @@
+//! The ground of a cycle: whether the database is at rest, and a ledger of the cycle's own, so that the real one is neither
+//! needed nor disturbed and nothing stays behind.
+
+use tokio_postgres::Client;
+
+use super::role::Actor;
+use crate::{
+    cli::{failure::CliError, plan_file::PlanFile},
+    driver::DriveError,
+    engine::{Effect, Mode, Outcome, Program, Run},
+    exit::Exit,
+    ledger::{self, LedgerError},
+    pg::Fault,
+    sql,
+    sql::Ident,
+    unit::Down,
+};
+
+/// The schema of the cycle's own ledger, beside the real one's.
+pub fn ledger_schema(real: &Ident) -> Ident {
+    Ident::derived(&[real.as_str(), "cycle"])
+}
+
+/// A cycle needs the way back of every unit.
+pub fn refuse_irreversible(program: &Program) -> Result<(), CliError> {
+    let fixed = program.units().find_map(|(_, unit)| match &unit.down {
+        Down::Irreversible { why } => Some(format!("`{}` cannot be undone ({why})", unit.title)),
+        Down::Op(_) | Down::CoveredBy(_) | Down::Nothing { .. } => None,
+    });
+    match fixed {
+        Some(what) => Err(CliError::new(
+            Exit::Refused,
+            format!("{what}, and a cycle goes all the way back; nothing was changed"),
+            "cycle a plan without that step; the step itself needs a backup that was tried",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Refused while a real run is under way or half done, and where this plan is applied: a cycle would take it back.
+pub async fn refuse_unrest(client: &Client, real: &Ident, file: &PlanFile) -> Result<(), CliError> {
+    if !ledger::exists(client, real).await? {
+        return Ok(());
+    }
+    if let Some(holder) = ledger::holder(client, real).await?.filter(|holder| holder.alive) {
+        return Err(LedgerError::Held(Box::new(holder)).into());
+    }
+    for record in ledger::runs(client, real).await? {
+        let run = fold(client, real, &record).await?;
+        if run.is_untouched() {
+            continue;
+        }
+        let plan = &record.plan;
+        if *plan == file.plan.name || record.fingerprint == file.fingerprint.0 {
+            let message =
+                format!("the plan `{plan}` is applied here ({} units); a cycle would take it back", run.units_done());
+            return Err(CliError::new(
+                Exit::Refused,
+                message,
+                "run the cycle on a copy, or first: tenantmig rollback --to start",
+            ));
+        }
+        match run.next(&record.program) {
+            Effect::Halt(Outcome::Completed) => {}
+            Effect::Halt(Outcome::RolledBack { .. } | Outcome::Stuck { .. } | Outcome::Paused)
+            | Effect::Do(_)
+            | Effect::Undo(_)
+            | Effect::Gate(..) => {
+                let message =
+                    format!("the plan `{plan}` is not finished here ({}); nothing was changed", run.mode().word());
+                return Err(CliError::new(
+                    Exit::Refused,
+                    message,
+                    "tenantmig resume, or tenantmig rollback --to start",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn fold(client: &Client, schema: &Ident, record: &ledger::RunRecord) -> Result<Run, CliError> {
+    let events = ledger::events(client, schema, record.id).await?;
+    Ok(Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?)
+}
+
+/// Refused where an earlier cycle left something standing, or still works.
+pub async fn refuse_leftover(client: &Client, own: &Ident, back: &str) -> Result<(), CliError> {
+    if !ledger::exists(client, own).await? {
+        return Ok(());
+    }
+    if let Some(holder) = ledger::holder(client, own).await?.filter(|holder| holder.alive) {
+        let message = format!("another cycle works on this database: {holder}");
+        return Err(CliError::new(Exit::Temporary, message, "wait for its end"));
+    }
+    for record in ledger::runs(client, own).await? {
+        let run = fold(client, own, &record).await?;
+        if !run.is_untouched() || !matches!(run.mode(), Mode::Forward | Mode::Unwinding { .. }) {
+            let message = format!(
+                "an earlier cycle of `{}` was stopped half-way and left {} units",
+                record.plan,
+                run.units_done()
+            );
+            return Err(CliError::new(Exit::Refused, message, format!("take them back: {back}")));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the cycle's ledger schema for the role. What an earlier cycle left of its own ledger was looked at before
+/// ([`refuse_leftover`]) and goes.
+pub async fn prepare(client: &Client, own: &Ident, actor: &Actor) -> Result<(), CliError> {
+    if ledger::exists(client, own).await? {
+        clear(client, own).await?;
+    }
+    let create = sql!("CREATE SCHEMA {} AUTHORIZATION {}", own, actor.ident()?);
+    match client.batch_execute(create.as_str()).await.map_err(Fault::from) {
+        Ok(()) => Ok(()),
+        Err(fault) if fault.sqlstate.as_deref() == Some("42501") => {
+            let database: String =
+                client.query_typed_one("SELECT quote_ident(current_database())", &[]).await?.try_get(0)?;
+            Err(CliError::new(
+                Exit::Privilege,
+                format!("{} may not create the schema {own} for the cycle's ledger; nothing was changed", actor.login),
+                format!("GRANT CREATE ON DATABASE {database} TO {}", actor.login),
+            ))
+        }
+        Err(fault) if fault.sqlstate.as_deref() == Some("42P06") => Err(CliError::new(
+            Exit::Refused,
+            format!(
+                "there is a schema {own} that is no cycle's ledger, or another cycle begins just now; nothing was changed"
+            ),
+            "look with \\dn+ in psql; another place for it: --ledger-schema NAME",
+        )),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// Takes the cycle's ledger away when nothing stands that it would be needed to undo. `false`: it stays.
+pub async fn clear(client: &Client, own: &Ident) -> Result<bool, CliError> {
+    if ledger::exists(client, own).await? {
+        for record in ledger::runs(client, own).await? {
+            if !fold(client, own, &record).await?.is_untouched() {
+                return Ok(false);
+            }
+        }
+    }
+    // CASCADE takes the ledger's own tables; nobody else has a reason to depend on them.
+    client.batch_execute(sql!("DROP SCHEMA IF EXISTS {} CASCADE", own).as_str()).await?;
+    Ok(true)
+}
