@@ -71,9 +71,9 @@ fn incomplete(files: &BTreeSet<String>, rows: &[Row], said: &[&str]) -> Vec<Stri
 #[test]
 fn every_migration_has_its_twin() {
     let schema = fs::read_to_string(root().join("src/ledger/schema.rs")).unwrap();
-    let migrations = names("migrations", "");
+    let migrations = names("migrations", ".sql");
     assert!(!migrations.is_empty());
-    none(&twinless(&migrations, &names("rollback", ""), &schema));
+    none(&twinless(&migrations, &names("rollback", ".sql"), &schema));
 }
 
 #[test]
