@@ -102,6 +102,11 @@ struct Why {
     advice: Option<String>,
 }
 
+/// Rows that batches wrote.
+fn written(events: &[Recorded]) -> u64 {
+    events.iter().map(|r| if let Event::Succeeded { rows: Some(rows), .. } = &r.event { *rows } else { 0 }).sum()
+}
+
 impl End {
     pub fn of(program: &Program, all: &[Recorded], first: i64, rest: Rest, goal: Goal) -> Self {
         let events = &all[all.partition_point(|recorded| recorded.number < first)..];
@@ -109,10 +114,7 @@ impl End {
         let done = events.iter().filter(|r| matches!(r.event, Event::Succeeded { .. })).count();
         let undone = undone(program, all, first);
         let failure = events.iter().rev().find_map(|r| why(program, &r.event));
-        let rows = events
-            .iter()
-            .map(|r| if let Event::Succeeded { rows: Some(rows), .. } = &r.event { *rows } else { 0 })
-            .sum();
+        let rows = written(events);
         let names = |keep: usize| program.phases.iter().take(keep).map(|phase| phase.id.clone()).collect::<Vec<_>>();
         let plan = &program.plan;
         let all = program.phases.len();

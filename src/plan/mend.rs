@@ -46,11 +46,9 @@ pub fn take_out(node: &mut Node<'_>, span: &Range<usize>, known: &[&str]) -> Opt
             *items = items.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, item)| item.clone()).collect();
             Some(Fault { owner, key: None, siblings: Vec::new() })
         }
-        DeValue::String(_)
-        | DeValue::Integer(_)
-        | DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_) => None,
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+            None
+        }
     }
 }
 
@@ -97,10 +95,8 @@ fn inner<'a, 'i>(value: &'a mut DeValue<'i>) -> Vec<&'a mut Node<'i>> {
     match value {
         DeValue::Table(table) => table.iter_mut().map(|(_, value)| value).collect(),
         DeValue::Array(items) => items.iter_mut().collect(),
-        DeValue::String(_)
-        | DeValue::Integer(_)
-        | DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_) => Vec::new(),
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+            Vec::new()
+        }
     }
 }

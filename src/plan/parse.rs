@@ -1,6 +1,9 @@
 //! Reads a plan: every diagnostic at once, each at its line and column.
 
-use std::{collections::{BTreeMap, BTreeSet}, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use toml::{
     Spanned,
@@ -107,11 +110,7 @@ fn tables<'i>(parent: &DeTable<'i>, path: &str, diags: &mut Diags) -> Vec<Table<
             | DeValue::Boolean(_)
             | DeValue::Datetime(_)
             | DeValue::Array(_)) => {
-                diags.push(Diag::error(
-                    "TM0103",
-                    item.span(),
-                    format!("a table belongs here, not {}", a(other)),
-                ));
+                diags.push(Diag::error("TM0103", item.span(), format!("a table belongs here, not {}", a(other))));
             }
         }
     }
@@ -137,8 +136,10 @@ fn phase(mut table: Table<'_>, default: OnFailure, around: Around<'_>, diags: &m
         );
     }
     let on_failure = text(&table, "on_failure", diags).and_then(|word| on_failure(&word, diags)).unwrap_or(default);
-    let steps = tables(table.get_ref(), "phase.step", diags).into_iter().filter_map(|t| step(t, around, diags)).collect();
-    let gates = tables(table.get_ref(), "phase.gate", diags).into_iter().filter_map(|t| gate(t, around, diags)).collect();
+    let steps =
+        tables(table.get_ref(), "phase.step", diags).into_iter().filter_map(|t| step(t, around, diags)).collect();
+    let gates =
+        tables(table.get_ref(), "phase.gate", diags).into_iter().filter_map(|t| gate(t, around, diags)).collect();
     let after = text(&table, "after", diags);
     if table.get_ref().get("step").is_none_or(|s| s.get_ref().as_array().is_some_and(|list| list.is_empty())) {
         diags.push(

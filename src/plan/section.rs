@@ -36,11 +36,7 @@ fn note(path: String, value: &Node<'_>, found: &mut BTreeMap<String, Range<usize
         DeValue::Array(items) => {
             items.iter().enumerate().for_each(|(i, item)| note(format!("{path}[{i}]"), item, found));
         }
-        DeValue::String(_)
-        | DeValue::Integer(_)
-        | DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_) => {}
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}
     }
     found.insert(path, value.span());
 }

@@ -24,9 +24,7 @@ pub fn advice(word: &str, known: &[&str]) -> String {
 
 /// A finding for a key that the table does not have. `free` are those that could be meant.
 pub fn unknown_key(key: &str, span: Range<usize>, free: &[&str]) -> Diag {
-    Diag::error("TM0102", span, format!("unknown key `{key}`"))
-        .label("not a key of this table")
-        .help(advice(key, free))
+    Diag::error("TM0102", span, format!("unknown key `{key}`")).label("not a key of this table").help(advice(key, free))
 }
 
 /// The key that `error` misses.

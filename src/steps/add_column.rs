@@ -59,7 +59,9 @@ impl StepKind for AddColumn {
                 .help("add it without not_null, fill it with a backfill step, then use a set_not_null step");
         }
         let generated = self.r#type.as_str().to_ascii_lowercase();
-        if ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"].contains(&generated.as_str()) && !self.allow_rewrite {
+        if ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"].contains(&generated.as_str())
+            && !self.allow_rewrite
+        {
             site.error(
                 "type",
                 "TM0201",

@@ -114,7 +114,11 @@ impl StepKind for CreateTable {
         self.check_columns(site);
         self.check_seed(site);
         for role in self.grant.iter().filter_map(|(role, privileges)| privileges.is_empty().then_some(role)) {
-            site.error(&format!("grant.{}", role.as_str()), "TM0238", format!("no privilege is granted to `{}`", role.as_str()));
+            site.error(
+                &format!("grant.{}", role.as_str()),
+                "TM0238",
+                format!("no privilege is granted to `{}`", role.as_str()),
+            );
         }
     }
 
@@ -159,23 +163,20 @@ impl CreateTable {
             }
             let ty = column.r#type.as_str().to_ascii_lowercase();
             if ["serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"].contains(&ty.as_str()) {
-                site.error(
-                    &place,
-                    "TM0236",
-                    format!("`{name}` is a {ty}, whose sequence cannot be told from another"),
-                )
-                .help("write type = \"bigint\" (or integer, smallint) and identity = \"by default\"");
+                site.error(&place, "TM0236", format!("`{name}` is a {ty}, whose sequence cannot be told from another"))
+                    .help("write type = \"bigint\" (or integer, smallint) and identity = \"by default\"");
             }
             if column.identity.is_some() && column.default.is_some() {
                 site.error(&place, "TM0237", format!("`{name}` has a default and is numbered as an identity"));
             }
         }
         for (i, key) in self.primary_key.iter().enumerate() {
+            let (name, place) = (key.as_str(), format!("primary_key[{i}]"));
             if !self.columns.iter().any(|c| c.name == *key) {
-                site.error(&format!("primary_key[{i}]"), "TM0232", format!("the table has no column `{}`", key.as_str()));
+                site.error(&place, "TM0232", format!("the table has no column `{name}`"));
             }
             if self.primary_key[..i].contains(key) {
-                site.error(&format!("primary_key[{i}]"), "TM0231", format!("`{}` is named twice", key.as_str()));
+                site.error(&place, "TM0231", format!("`{name}` is named twice"));
             }
         }
     }

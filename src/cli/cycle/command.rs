@@ -124,14 +124,15 @@ impl Cycle<'_> {
         let (mut access, listener) = self.context.access()?;
         access.settings = self.settings.clone();
         access.schema = self.own.clone();
-        let walked = match Start::take(&self.admin, &access.stop, &exclude).await {
-            Ok(start) => match ground::prepare(&self.admin.client, &self.own, &self.actor).await {
-                Ok(()) => {
-                    let walked = self.legs(&access, &exclude, start).await;
-                    self.tidy(walked).await
-                }
-                Err(error) => Err(error),
-            },
+        let begun = match Start::take(&self.admin, &access.stop, &exclude).await {
+            Ok(start) => ground::prepare(&self.admin.client, &self.own, &self.actor).await.map(|()| start),
+            Err(error) => Err(again(CliError { message: format!("{}; nothing was changed", error.message), ..error })),
+        };
+        let walked = match begun {
+            Ok(start) => {
+                let walked = self.legs(&access, &exclude, start).await;
+                self.tidy(walked).await
+            }
             Err(error) => Err(error),
         };
         drop(access);
@@ -175,12 +176,7 @@ impl Cycle<'_> {
                 Ok(walk)
             }
             (Ok(_), Err(error)) => Err(error),
-            (Err(error), Ok(true)) => Err(CliError {
-                advice: error.advice.map(|advice| {
-                    advice.replace("tenantmig resume, or tenantmig rollback --to PHASE", "tenantmig cycle PLAN")
-                }),
-                ..error
-            }),
+            (Err(error), Ok(true)) => Err(again(error)),
             (Err(error), Ok(false) | Err(_)) => Err(CliError { advice: Some(self.way_back()), ..error }),
         }
     }
@@ -214,6 +210,14 @@ impl Cycle<'_> {
         }
         Ok(report.exit())
     }
+}
+
+/// Advice for when nothing stands: the layers below speak of a run that goes on, and a cycle begins anew.
+fn again(error: CliError) -> CliError {
+    if [Exit::Privilege, Exit::Refused].contains(&error.exit) {
+        return error;
+    }
+    CliError { advice: Some("tenantmig cycle PLAN".to_owned()), ..error }
 }
 
 /// A word as a shell reads it back.

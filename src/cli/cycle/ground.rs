@@ -113,7 +113,8 @@ pub async fn prepare(client: &Client, own: &Ident, actor: &Actor) -> Result<(), 
     if ledger::exists(client, own).await? {
         clear(client, own).await?;
     }
-    let create = sql!("CREATE SCHEMA {} AUTHORIZATION {}", own, actor.ident()?);
+    // An empty one is what a cycle leaves that was killed at its very start; without CASCADE nothing else can go.
+    let create = sql!("DROP SCHEMA IF EXISTS {}; CREATE SCHEMA {} AUTHORIZATION {}", own, own, actor.ident()?);
     match client.batch_execute(create.as_str()).await.map_err(Fault::from) {
         Ok(()) => Ok(()),
         Err(fault) if fault.sqlstate.as_deref() == Some("42501") => {
@@ -125,12 +126,14 @@ pub async fn prepare(client: &Client, own: &Ident, actor: &Actor) -> Result<(), 
                 format!("GRANT CREATE ON DATABASE {database} TO {}", actor.login),
             ))
         }
-        Err(fault) if fault.sqlstate.as_deref() == Some("42P06") => Err(CliError::new(
+        Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P06" | "2BP01")) => Err(CliError::new(
             Exit::Refused,
             format!(
                 "there is a schema {own} that is no cycle's ledger, or another cycle begins just now; nothing was changed"
             ),
-            "look with \\dn+ in psql; another place for it: --ledger-schema NAME",
+            format!(
+                "look with \\dn+ in psql; what a killed cycle left goes with: DROP SCHEMA {own} CASCADE; another place: --ledger-schema NAME"
+            ),
         )),
         Err(fault) => Err(fault.into()),
     }

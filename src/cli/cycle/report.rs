@@ -1,5 +1,7 @@
 //! What a cycle found, for people and for programs.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -52,17 +54,25 @@ impl Report<'_> {
             (None, Exit::Refused) => {
                 format!("nothing was tried: everything of plan `{plan}` stands in this database already")
             }
-            (None, _) => format!("the plan `{plan}` goes up, down, up and down, and leaves nothing behind"),
+            (None, _) => {
+                format!("the plan `{plan}` goes up, down, up and down, and leaves nothing behind{}", self.unread())
+            }
         }
+    }
+
+    /// What the verdict does not cover.
+    fn unread(&self) -> String {
+        let tables: BTreeSet<_> = self.walk.unread.iter().map(|(table, ..)| table).collect();
+        let tables = u64::try_from(tables.len()).unwrap_or(u64::MAX);
+        let counted = quantity::counted(tables, "table", "tables");
+        if tables == 0 { String::new() } else { format!("; the rows of {counted} could not be compared at every end") }
     }
 
     /// What to do next.
     pub fn next(&self) -> Option<String> {
         if let Some(failure) = &self.walk.failure {
-            return match failure.exit {
-                Exit::Stuck => failure.next.clone(),
-                _ => Some("mend the cause, then: tenantmig cycle PLAN".to_owned()),
-            };
+            let again = || Some("mend the cause, then: tenantmig cycle PLAN".to_owned());
+            return if failure.exit == Exit::Stuck { failure.next.clone() } else { again() };
         }
         let any = |part: fn(&Comparison) -> bool| self.walk.comparisons.iter().any(part);
         match (any(|c| c.catalog.is_some()), any(|c| c.data.is_some())) {
