@@ -1,6 +1,6 @@
 //! What a user reads of a plan that is wrong, plan by plan, and that plans that are right say nothing. No server.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     collections::BTreeSet,

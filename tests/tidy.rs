@@ -11,7 +11,7 @@
 //! | `tables.rs` | migrations have their twins, kinds of steps and checks their row, example and top comment |
 //! | `format.rs` | every file is formatted, those that `cargo fmt` does not see included |
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "tidy/format.rs"]
 mod format;

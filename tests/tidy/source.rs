@@ -88,7 +88,7 @@ pub fn words<'a>(text: &'a str, needle: &'a str) -> impl Iterator<Item = usize> 
     text.match_indices(needle).map(|(at, _)| at).filter(move |at| {
         let before = text[..*at].chars().next_back();
         let after = text[at + needle.len()..].chars().next();
-        !(open && part(before)) && !(closed && part(after))
+        !(open && part(before) || closed && part(after))
     })
 }
 
@@ -167,8 +167,8 @@ fn quoted(text: &str, at: usize) -> Option<(Range<usize>, usize)> {
         }
     }
     let plain = |inner: usize| (at + 1..at + 1 + inner, at + 1 + inner + 1);
-    if rest.starts_with('"') {
-        return Some(plain(escaped(&rest[1..], '"')));
+    if let Some(inner) = rest.strip_prefix('"') {
+        return Some(plain(escaped(inner, '"')));
     }
     let next: Vec<char> = rest.strip_prefix('\'')?.chars().take(2).collect();
     match next.as_slice() {

@@ -71,7 +71,7 @@ fn incomplete(files: &BTreeSet<String>, rows: &[Row], said: &[&str]) -> Vec<Stri
 #[test]
 fn every_migration_has_its_twin() {
     let schema = fs::read_to_string(root().join("src/ledger/schema.rs")).unwrap();
-    let migrations = names("migrations", "");
+    let migrations = names("migrations", ".sql");
     assert!(!migrations.is_empty());
     // The folders beside the twins hold the undo scripts of plans.
     none(&twinless(&migrations, &names("rollback", ".sql"), &schema));
