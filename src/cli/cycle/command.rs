@@ -68,13 +68,13 @@ async fn cycle(context: &Context, args: &args::Cycle, file: &PlanFile, throwaway
     let program = lower(&file.plan, facts(&admin));
     ground::refuse_irreversible(&program)?;
     let real = context.schema()?;
-    ground::refuse_unrest(&admin.client, &real, file).await?;
+    ground::refuse_unrest(&admin, &real, file).await?;
     let asked = given.role.as_ref().map(|role| role.value.as_str());
-    let actor = role::choose(&admin.client, asked, args.as_superuser, &file.plan).await?;
+    let actor = role::choose(&admin, asked, args.as_superuser, &file.plan).await?;
     let settings = actor.settings(&login);
     let own = ground::ledger_schema(&real);
     let cycle = Cycle { context, file, program, actor, admin, settings, own, throwaway };
-    ground::refuse_leftover(&cycle.admin.client, &cycle.own, &cycle.way_back()).await?;
+    ground::refuse_leftover(&cycle.admin, &cycle.own, &cycle.way_back()).await?;
     let session = connect(&cycle.settings, &SessionSpec::new("tenantmig look", LOOK_LOCK_WAIT)).await?;
     look_ahead(context, file, &cycle.program, &session).await?;
     drop(session);
@@ -125,7 +125,7 @@ impl Cycle<'_> {
         access.settings = self.settings.clone();
         access.schema = self.own.clone();
         let begun = match Start::take(&self.admin, &access.stop, &exclude).await {
-            Ok(start) => ground::prepare(&self.admin.client, &self.own, &self.actor).await.map(|()| start),
+            Ok(start) => ground::prepare(&self.admin, &self.own, &self.actor).await.map(|()| start),
             Err(error) => Err(again(CliError { message: format!("{}; nothing was changed", error.message), ..error })),
         };
         let walked = match begun {
@@ -166,7 +166,7 @@ impl Cycle<'_> {
         if self.throwaway {
             return walked;
         }
-        let cleared = ground::clear(&self.admin.client, &self.own).await;
+        let cleared = ground::clear(&self.admin, &self.own).await;
         match (walked, cleared) {
             (Ok(walk), Ok(true)) => Ok(walk),
             (Ok(mut walk), Ok(false)) => {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::compare::{Comparison, End, columns, tables};
+use super::compare::{Comparison, End, tables};
 use crate::{
     cli::{
         failure::CliError,
@@ -17,7 +17,7 @@ use crate::{
     ledger::{self, Recorded},
     pg::{
         connect::Connection,
-        fingerprint::{ColumnName, Fingerprint, TableName},
+        fingerprint::{ColumnName, Fingerprint, TableName, columns},
     },
     unit::{Presence, UnitId},
 };
@@ -95,7 +95,7 @@ pub struct Start {
 impl Start {
     /// Takes it.
     pub async fn take(admin: &Connection, stop: &Stop, exclude: &[String]) -> Result<Self, CliError> {
-        let (columns, _) = columns(&admin.client, exclude).await?;
+        let columns = columns(&admin.client, exclude).await?.all;
         let print = take(admin, stop, exclude, &[]).await?;
         Ok(Self { end: End { name: "start", print }, columns })
     }
@@ -129,8 +129,8 @@ async fn fluid(
     exclude: &[String],
     before: &BTreeSet<ColumnName>,
 ) -> Result<Vec<ColumnName>, CliError> {
-    let (_, fluid) = columns(&admin.client, exclude).await?;
-    Ok(fluid.difference(before).cloned().collect())
+    let columns = columns(&admin.client, exclude).await?;
+    Ok(columns.fluid.difference(before).cloned().collect())
 }
 
 impl Walk {
