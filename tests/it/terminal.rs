@@ -88,7 +88,7 @@ fn a_full_pipe_does_not_stop_the_run() {
 
 #[test]
 fn nothing_is_wider_than_a_terminal_of_40_columns() {
-    let scene = Scene::new("narrow", 20_000);
+    let scene = Scene::new("narrow", 3_000);
     let fail = "[[phase]]\nid = \"fail\"\n[[phase.step]]\nkind = \"create_index\"\ntable = \"app.users\"\ncolumns = [\"account_id\"]\nunique = true";
     let whole = plan("", &[EXPAND, fail]);
     for (line, code) in [
