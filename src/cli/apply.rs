@@ -49,15 +49,8 @@ pub async fn run(context: &Context, args: &args::Apply) -> Result<Exit, CliError
 
 fn until(program: &Program, to: Option<&str>) -> Result<Option<usize>, CliError> {
     let Some(to) = to else { return Ok(None) };
-    let known: Vec<&str> = program.phases.iter().map(|phase| phase.id.as_str()).collect();
-    match program.keep(to).filter(|keep| *keep > 0) {
-        Some(keep) => Ok(Some(keep)),
-        None => Err(CliError::new(
-            Exit::Usage,
-            format!("the plan has no phase `{to}`"),
-            format!("--to takes one of: {}", known.join(", ")),
-        )),
-    }
+    let keep = program.keep(to).filter(|keep| *keep > 0);
+    keep.map(Some).ok_or_else(|| CliError::no_phase(program, to, "--to", false))
 }
 
 /// Whether this very plan has a run here that goes on or is done: then there is nothing to look at or ask again.

@@ -17,7 +17,7 @@ pub async fn run(_context: &Context, args: &args::Demo) -> Result<Exit, CliError
         Err(error) => Err(CliError::new(
             Exit::Failed,
             format!("the demo stopped: {error:#}"),
-            "run it again with --keep to look at its server; nothing outside of it was touched",
+            "nothing outside of it was touched; tenantmig demo --keep leaves its server for a look",
         )),
     }
 }

@@ -20,7 +20,7 @@ pub async fn run(context: &Context) -> Result<Exit, CliError> {
         for row in &rows {
             text.push_str(&format!("  {:<22} {:<34} {}\n", row.key, row.value, row.origin));
         }
-        context.console.print(&text)?;
+        context.console.show(&text)?;
     }
     let session = context.look().await?;
     let findings = examine(&session, &context.schema()?).await?;
@@ -29,7 +29,7 @@ pub async fn run(context: &Context) -> Result<Exit, CliError> {
         Format::Text => {
             let lines: Vec<String> =
                 findings.iter().map(|f| format!("{} {}", context.console.out.mark(f.mark), f.what)).collect();
-            context.console.print(&lines.join("\n"))?;
+            context.console.show(&lines.join("\n"))?;
         }
         Format::Json | Format::Ndjson => {
             let settings: Vec<_> = rows

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::{
     driver::DriveError,
+    engine::Program,
     exit::Exit,
     ledger::LedgerError,
     pg::{Class, Fault, connect::ConnectError, fingerprint::FingerprintError, settings::SettingsError},
@@ -22,6 +23,27 @@ impl CliError {
     /// With the next thing to do.
     pub fn new(exit: Exit, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { exit, code: None, message: message.into(), advice: Some(advice.into()) }
+    }
+}
+
+/// Names less alike than this are not meant (Jaro-Winkler, as elsewhere).
+const MEANT_MIN: f64 = 0.8;
+
+impl CliError {
+    /// For a phase that the plan has not: the closest, and all that `flag` takes, `start` among them where it does.
+    pub fn no_phase(program: &Program, asked: &str, flag: &str, start: bool) -> Self {
+        let mut known: Vec<&str> = program.phases.iter().map(|phase| phase.id.as_str()).collect();
+        if start {
+            known.insert(0, "start");
+        }
+        let scored = known.iter().map(|name| (strsim::jaro_winkler(name, asked), name));
+        let near = scored.filter(|(score, _)| *score >= MEANT_MIN).max_by(|a, b| a.0.total_cmp(&b.0));
+        let near = near.map_or(String::new(), |(_, near)| format!("did you mean `{near}`? "));
+        Self::new(
+            Exit::Usage,
+            format!("the plan `{}` has no phase `{asked}`; nothing was changed", program.plan),
+            format!("{near}{flag} takes one of: {}", known.join(", ")),
+        )
     }
 }
 

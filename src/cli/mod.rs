@@ -44,7 +44,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            console.error(None, &format!("no threads can be started: {error}"), None);
+            let message = format!("no threads can be started: {error}");
+            console.error(&CliError { exit: Exit::Failed, code: None, message, advice: None });
             return Exit::Failed;
         }
     };
@@ -54,7 +55,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match result {
         Ok(exit) => exit,
         Err(error) => {
-            console.error(error.code, &error.message, error.advice.as_deref());
+            console.error(&error);
             error.exit
         }
     }

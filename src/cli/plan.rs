@@ -57,12 +57,7 @@ fn scripts(
     let mut texts: Vec<(usize, &str, String)> =
         phases.map(|(p, phase)| (p + 1, phase.id.as_str(), script(program, phase))).collect();
     if texts.is_empty() {
-        let known: Vec<&str> = program.phases.iter().map(|p| p.id.as_str()).collect();
-        return Err(CliError::new(
-            Exit::Usage,
-            "the plan has no such phase",
-            format!("--phase takes one of: {}", known.join(", ")),
-        ));
+        return Err(CliError::no_phase(program, args.phase.as_deref().unwrap_or_default(), "--phase", false));
     }
     if args.undo {
         texts.reverse();
@@ -105,7 +100,7 @@ pub async fn show(
         rows.push((p, unit, estimate(session, &tables).await?));
     }
     match context.console.format {
-        Format::Text => context.console.print(&text(program, &rows))?,
+        Format::Text => context.console.show(&text(program, &rows, context.console.width()))?,
         Format::Json | Format::Ndjson => context.console.print(&json(file, program, &rows).to_string())?,
     }
     Ok(Exit::Done)
@@ -169,7 +164,7 @@ fn lock(unit: &Unit) -> String {
     format!("{} ({hold})", unit.lock.level)
 }
 
-fn text(program: &Program, rows: &[(usize, &Unit, u64)]) -> String {
+fn text(program: &Program, rows: &[(usize, &Unit, u64)], width: Option<usize>) -> String {
     let units = rows.len();
     let mut out = format!(
         "Plan `{}`: {} phases, {units} units. Locks are waited for {} at most, then tried again, {} times.\n",
@@ -185,20 +180,8 @@ fn text(program: &Program, rows: &[(usize, &Unit, u64)]) -> String {
             crate::plan::OnFailure::Pause => "pause",
         };
         out.push_str(&format!("\nPhase {} of {}: {} (on failure: {failure})\n", p + 1, program.phases.len(), phase.id));
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header(["", "what", "lock", "rows", "time", "way back"]);
-        for (n, (_, unit, estimate)) in rows.iter().filter(|(phase, ..)| *phase == p).enumerate() {
-            let counted = if *estimate == 0 { "-".to_owned() } else { format!("~{}", quantity::count(*estimate)) };
-            table.add_row([
-                (n + 1).to_string(),
-                unit.title.clone(),
-                lock(unit),
-                counted,
-                time(unit, *estimate),
-                way_back(unit),
-            ]);
-        }
-        out.push_str(&format!("{table}\n"));
+        let of_phase: Vec<_> = rows.iter().filter(|(phase, ..)| *phase == p).map(|(_, unit, n)| (*unit, *n)).collect();
+        out.push_str(&table(&of_phase, width));
         for gate in &phase.gates {
             out.push_str(&format!("  gate: {}\n", gate.title));
         }
@@ -219,6 +202,28 @@ fn text(program: &Program, rows: &[(usize, &Unit, u64)]) -> String {
         out.push_str(&format!("POINT OF NO RETURN: {}\n", fixed.join("; ")));
     }
     out
+}
+
+/// The units of a phase as a table; one below the other where the terminal is narrower than that.
+fn table(units: &[(&Unit, u64)], width: Option<usize>) -> String {
+    const HEAD: [&str; 6] = ["", "what", "lock", "rows", "time", "way back"];
+    let cells = |n: usize, unit: &Unit, estimate: u64| {
+        let counted = if estimate == 0 { "-".to_owned() } else { format!("~{}", quantity::count(estimate)) };
+        [(n + 1).to_string(), unit.title.clone(), lock(unit), counted, time(unit, estimate), way_back(unit)]
+    };
+    let rows: Vec<_> = units.iter().enumerate().map(|(n, (unit, estimate))| cells(n, unit, *estimate)).collect();
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(HEAD).add_rows(&rows);
+    let text = format!("{table}\n");
+    let wide = text.lines().map(console::measure_text_width).max().unwrap_or(0);
+    if width.is_none_or(|width| wide <= width) {
+        return text;
+    }
+    let one = |row: &[String; 6]| {
+        let head = format!("  {}. {}\n", row[0], row[1]);
+        HEAD.iter().zip(row).skip(2).fold(head, |text, (name, cell)| format!("{text}     {name:<9} {cell}\n"))
+    };
+    rows.iter().map(one).collect()
 }
 
 fn json(file: &PlanFile, program: &Program, rows: &[(usize, &Unit, u64)]) -> serde_json::Value {

@@ -40,7 +40,8 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         return show(context, &record.program, &plan, args.sql);
     }
     if plan.undos.is_empty() && run.mode().keep().is_none() {
-        context.console.print(&format!("nothing to undo: nothing after `{}` is applied", args.to))?;
+        let text = format!("nothing to undo: nothing after `{}` is applied", args.to);
+        context.console.result(&text, serde_json::json!({ "outcome": "unchanged", "exit": 0, "message": text }))?;
         return Ok(Exit::Done);
     }
     confirm(&context.console, &record.program, &plan, args, &database)?;
@@ -66,17 +67,7 @@ async fn request(shell: &mut driver::Shell, keep: usize) -> Result<(), DriveErro
 }
 
 fn destination(program: &Program, run: &Run, to: &str) -> Result<Preview, CliError> {
-    let Some(keep) = program.keep(to) else {
-        let known: Vec<&str> = program.phases.iter().map(|phase| phase.id.as_str()).collect();
-        let near = known.iter().max_by(|a, b| strsim::jaro_winkler(a, to).total_cmp(&strsim::jaro_winkler(b, to)));
-        let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
-        let message = format!("the plan `{}` has no phase `{to}`", program.plan);
-        return Err(CliError::new(
-            Exit::Usage,
-            message,
-            format!("{near}--to takes start or one of: {}", known.join(", ")),
-        ));
-    };
+    let keep = program.keep(to).ok_or_else(|| CliError::no_phase(program, to, "--to", true))?;
     preview(program, run, Destination(keep)).map_err(|illegal| {
         CliError::new(
             Exit::Refused,
@@ -103,7 +94,7 @@ fn show(context: &Context, program: &Program, plan: &Preview, sql: bool) -> Resu
                 let loses = undo.loses.as_ref().map_or(String::new(), |what| format!(" — LOSES {what}"));
                 text.push_str(&format!("  [{}] {}{note}{loses}\n", program.phases[undo.phase].id, undo.title));
             }
-            context.console.print(&text)?;
+            context.console.show(&text)?;
         }
         Format::Json | Format::Ndjson => {
             let value = serde_json::json!({ "v": 1, "keep": program.keep_name(plan.keep), "undos": plan.undos });

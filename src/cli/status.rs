@@ -46,7 +46,10 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
     let holder = ledger::holder(client, &schema).await?;
     let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
     let standing = Standing { record, run, events, progress, holder, now };
-    context.console.print(&if json { standing.json().to_string() } else { standing.text(context) })?;
+    match json {
+        true => context.console.print(&standing.json().to_string())?,
+        false => context.console.show(&standing.text(context))?,
+    }
     Ok(if args.detailed_exitcode { standing.exit() } else { Exit::Done })
 }
 

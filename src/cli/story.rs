@@ -64,7 +64,7 @@ pub async fn carry(
     let rest = driven?;
     let end = End::of(&program, &events?, first, rest, goal);
     match context.console.format {
-        Format::Text => context.console.print(&end.text())?,
+        Format::Text => context.console.show(&end.text())?,
         Format::Json => context.console.print(&end.json().to_string())?,
         Format::Ndjson => {
             let mut value = end.json();
@@ -182,7 +182,7 @@ impl End {
     pub fn text(&self) -> String {
         let mut lines = vec![self.headline.clone()];
         let mut row =
-            |name: &str, value: &str| lines.push(format!("  {name:<9} {}", value.replace('\n', "\n            ")));
+            |name: &str, value: &str| lines.push(format!("  {name:<10} {}", value.replace('\n', "\n             ")));
         if let Some(failure) = &self.failure {
             row("what", &failure.what);
             let step = failure.step.as_ref().map_or(String::new(), |step| format!(", step `{step}`"));

@@ -1,5 +1,7 @@
 //! `unlock`: takes the lease from a holder that is gone for good. The epoch moves on, so nothing of it commits any more.
 
+use serde_json::json;
+
 use super::{args, console::Answer, failure::CliError, session::Context};
 use crate::{driver, exit::Exit, ledger};
 
@@ -13,7 +15,8 @@ pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliErro
         return Err(CliError::new(Exit::Refused, message, "tenantmig status"));
     }
     let Some(holder) = ledger::holder(&session.client, &schema).await? else {
-        context.console.print("nobody holds the lease; nothing to do")?;
+        let text = "nobody holds the lease; nothing to do";
+        context.console.result(text, json!({ "outcome": "unchanged", "message": text }))?;
         return Ok(Exit::Done);
     };
     let state = if holder.alive { "it is ALIVE: what it does will fail from now on" } else { "its session is gone" };
@@ -30,7 +33,8 @@ pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliErro
         }
     }
     ledger::force_release(&mut session.client, &schema).await?;
-    context.console.print(&format!("the lease is free; it was held for: {holder}"))?;
-    context.console.note("next: tenantmig resume");
+    let text = format!("the lease is free; it was held for: {holder}");
+    context.console.result(&text, json!({ "outcome": "unlocked", "message": text }))?;
+    context.console.note(" next: tenantmig resume");
     Ok(Exit::Done)
 }

@@ -15,7 +15,7 @@ pub fn run(context: &Context, args: &args::PlanFile) -> Result<Exit, CliError> {
     match context.console.format {
         Format::Text => {
             let warned = if warnings == 0 { String::new() } else { format!(", {warnings} warnings") };
-            context.console.print(&format!(
+            context.console.show(&format!(
                 "{}: valid{warned}. Plan `{}`, {phases} phases, {units} units, {gates} gates, fingerprint {}",
                 file.path.display(),
                 file.plan.name,

@@ -16,7 +16,7 @@ pub async fn run(context: &Context, args: &args::Verify) -> Result<Exit, CliErro
     let failed = all.iter().filter(|v| matches!(v.verdict, Verdict::Failed(_))).count();
     let untold = all.iter().filter(|v| matches!(v.verdict, Verdict::Unmeasurable(_))).count();
     match context.console.format {
-        Format::Text => context.console.print(&text(context, &all, failed, untold))?,
+        Format::Text => context.console.show(&text(context, &all, failed, untold))?,
         Format::Json | Format::Ndjson => {
             let checks: Vec<_> = all.iter().map(json_of).collect();
             context

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     engine::{Effect, Event, Notice, Outcome, Program, Run, taken_back},
     ledger::{self, LedgerError, NewRun, Place, Purpose, RunRecord},
-    pg::{Bounds, connect::Connection, in_transaction, settings::Settings},
+    pg::{Bounds, Class, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
     sql::Ident,
 };
@@ -187,7 +187,15 @@ fn refuse_pooler(work: &Connection) -> Result<(), DriveError> {
 async fn install(access: &Access, work: &mut Connection) -> Result<(), DriveError> {
     let spec = crate::pg::connect::SessionSpec::new("tenantmig install", std::time::Duration::from_secs(10));
     let mut guard = crate::pg::connect::connect(&access.settings, &spec).await?;
-    Ok(ledger::install(&mut work.client, &mut guard.client, &access.schema).await?)
+    match ledger::install(&mut work.client, &mut guard.client, &access.schema).await {
+        Err(ledger::LedgerError::Server(mut fault)) if fault.class == Class::Privilege => {
+            let grant = "SELECT format('GRANT CREATE ON DATABASE %I TO %I', current_database(), current_user)";
+            let grant: String = work.client.query_typed_one(grant, &[]).await?.try_get(0)?;
+            fault.hint = Some(format!("the ledger needs a schema of its own: {grant}"));
+            Err(fault.into())
+        }
+        installed => Ok(installed?),
+    }
 }
 
 /// The run of this plan that goes on; `None` when a new one is due; refused when another plan is in the way.

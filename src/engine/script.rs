@@ -21,7 +21,7 @@ pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
         text.push_str(&format!("\n{}", comment(&format!("gate: {}", gate.title))));
         match &gate.baseline {
             Some(_) => text.push_str("-- not measured here: it compares with a number from before the plan began\n"),
-            None => text.push_str(&guard(&gate.title, gate.query.as_str())),
+            None => text.push_str(&guard(&gate.title, &gate.query)),
         }
     }
     text
@@ -91,7 +91,7 @@ fn op(op: &Op, title: &str, safety: &Safety) -> String {
             format!("{}{}", again.concat(), alone(std::slice::from_ref(stmt), safety))
         }
         Op::Backfill(spec) => backfill(spec),
-        Op::Assert(query) => guard(title, &format!("SELECT 1 WHERE (\n{}\n) IS NOT TRUE", query.as_str().trim())),
+        Op::Assert(query) => guard(title, &sql!("SELECT 1 WHERE (\n{}\n) IS NOT TRUE", query)),
     }
 }
 
@@ -131,18 +131,19 @@ fn closed(stmt: &Stmt) -> String {
 }
 
 /// Stops the script when the query returns a row.
-fn guard(title: &str, query: &str) -> String {
+fn guard(title: &str, query: &Stmt) -> String {
     let message = Literal::new(format!("not so: {title}; run the query of this check to see why"));
-    block(&format!(
-        "BEGIN\n  IF EXISTS (\n{}\n  ) THEN\n    RAISE EXCEPTION USING MESSAGE = {message};\n  END IF;\nEND",
-        query.trim()
+    block(&sql!(
+        "BEGIN\n  IF EXISTS (\n{}\n  ) THEN\n    RAISE EXCEPTION USING MESSAGE = {};\n  END IF;\nEND",
+        query,
+        message
     ))
 }
 
 /// An anonymous block, dollar-quoted by a tag that the body has not.
-fn block(body: &str) -> String {
+fn block(body: &Stmt) -> String {
     let mut tag = "$tenantmig$".to_owned();
-    while body.contains(&tag) {
+    while body.as_str().contains(&tag) {
         tag.insert(tag.len() - 1, 'x');
     }
     format!("DO {tag}\n{body}\n{tag};\n")
@@ -189,12 +190,10 @@ fn backfill(spec: &BackfillSpec) -> String {
         )
     };
     let rounds = |update: Stmt| {
-        format!(
-            "  LOOP\n{update}\n    GET DIAGNOSTICS n = ROW_COUNT;\n    EXIT WHEN n = 0;\n    COMMIT;\n  END LOOP;\n"
-        )
+        sql!("  LOOP\n{}\n    GET DIAGNOSTICS n = ROW_COUNT;\n    EXIT WHEN n = 0;\n    COMMIT;\n  END LOOP;", update)
     };
-    block(&format!(
-        "DECLARE n bigint;\nBEGIN\n{}  -- rows that others held meanwhile\n{}END",
+    block(&sql!(
+        "DECLARE n bigint;\nBEGIN\n{}\n  -- rows that others held meanwhile\n{}\nEND",
         rounds(update(Stmt::raw(" SKIP LOCKED"))),
         rounds(update(Stmt::raw("")))
     ))

@@ -7,6 +7,7 @@ mod fault;
 pub mod fingerprint;
 mod preflight;
 mod probe;
+mod role;
 pub mod settings;
 mod transaction;
 
@@ -14,4 +15,5 @@ pub use blockers::{blockers, old_transactions};
 pub use fault::{Class, Fault};
 pub use preflight::{Lack, lacks, rls_hides};
 pub use probe::probe;
+pub use role::{Role, owners, role};
 pub use transaction::{Bounds, in_transaction};

@@ -27,3 +27,4 @@ pub use ndjson::Ndjson;
 pub use plain::Plain;
 pub use reporter::Reporter;
 pub use teller::{Ending, Listener, Teller, channel};
+pub use wrap::wrap;

@@ -20,6 +20,9 @@ const PROGRESS_S: i64 = 10;
 /// The longest silence while something is under way; some CI services end a job that says nothing for minutes.
 const SILENCE_S: i64 = 60;
 
+/// What takes no longer than this has one line, at its end; what takes longer has one at its beginning as well.
+const BEGIN_MS: i64 = 1_000;
+
 /// One line an event, and each detail on a line of its own; every line begins with the time in UTC, so that `sort` and
 /// `grep` do no harm.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Plain {
     out: Outlet,
     look: Look,
     story: Story,
+    /// The beginning of what is under way, as long as it is not worth a line.
+    begun: Option<(DateTime<Utc>, Words)>,
     /// When a line was last written, and when one about progress and one about waiting.
     last: DateTime<Utc>,
     progress: DateTime<Utc>,
@@ -38,7 +43,7 @@ impl Plain {
     pub fn new(out: Box<dyn Write + Send>, look: Look) -> Self {
         let never = DateTime::<Utc>::MIN_UTC;
         let out = Outlet::new("plain lines", out);
-        Self { out, look, story: Story::default(), last: never, progress: never, waiting: never }
+        Self { out, look, story: Story::default(), begun: None, last: never, progress: never, waiting: never }
     }
 
     /// Whether the words are due, given when the like of them was last said.
@@ -60,6 +65,21 @@ impl Plain {
         due
     }
 
+    /// Writes the beginning of what is under way, if that has not been done.
+    fn write_begun(&mut self) {
+        if let Some((at, words)) = self.begun.take() {
+            self.write(at, &words);
+        }
+    }
+
+    /// The same, once it has been under way long enough.
+    fn write_long_begun(&mut self, at: DateTime<Utc>) {
+        let long = TimeDelta::milliseconds(BEGIN_MS);
+        if self.begun.as_ref().is_some_and(|(begun, _)| at.signed_duration_since(*begun) >= long) {
+            self.write_begun();
+        }
+    }
+
     fn write(&mut self, at: DateTime<Utc>, words: &Words) {
         let time = at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let mut lines = format!("{time} {} {}\n", self.look.mark(words.mark), words.text);
@@ -74,14 +94,25 @@ impl Plain {
 impl Reporter for Plain {
     fn tell(&mut self, at: DateTime<Utc>, notice: &Notice) {
         self.story.hear(at, notice);
-        if let Some(words) = words::words(&self.story, at, notice)
-            && self.is_due(at, words.stay)
-        {
-            self.write(at, &words);
+        self.write_long_begun(at);
+        let Some(words) = words::words(&self.story, at, notice).filter(|words| self.is_due(at, words.stay)) else {
+            return;
+        };
+        match (words.stay, words.mark) {
+            (Stay::Begun, _) => {
+                self.write_begun();
+                self.begun = Some((at, words));
+                return;
+            }
+            // The line of the end names what ended.
+            (Stay::Lasting, Mark::Done | Mark::Failed) => self.begun = None,
+            (Stay::Lasting | Stay::LockWait | Stay::Progress | Stay::Waiting, _) => self.write_begun(),
         }
+        self.write(at, &words);
     }
 
     fn idle(&mut self, at: DateTime<Utc>) {
+        self.write_long_begun(at);
         if at.signed_duration_since(self.last) < TimeDelta::seconds(SILENCE_S) {
             return;
         }
@@ -92,7 +123,9 @@ impl Reporter for Plain {
         }
     }
 
-    fn finish(&mut self) {}
+    fn finish(&mut self) {
+        self.write_begun();
+    }
 
     fn broken(&self) -> Option<String> {
         self.out.broken()
@@ -122,7 +155,6 @@ mod tests {
         insta::assert_snapshot!(told(script::backfill(), Look { color: false, unicode: true }), @r"
         2026-03-01T03:00:00Z → plan alphapulse begins: 4 units, run 0195
         2026-03-01T03:00:00Z → phase 1 of 2: schema
-        2026-03-01T03:00:00Z   add column tenant_id to app.users
         2026-03-01T03:00:00Z ✓ add column tenant_id to app.users (found in place, left as it is)
         2026-03-01T03:00:00Z   add column tenant_id to app.trades
         2026-03-01T03:00:02Z … no lock at attempt 2 of 20, again in 1.5 s
@@ -154,7 +186,6 @@ mod tests {
         2026-03-01T03:04:30Z     why        could not create unique index "trades_ref": Key (ref)=(A-1) is duplicated. (SQLSTATE 23505)
         2026-03-01T03:04:30Z     statement  CREATE UNIQUE INDEX CONCURRENTLY trades_ref ON app.trades (tenant_id, ref)
         2026-03-01T03:04:30Z     advice     remove the duplicates, then apply again
-        2026-03-01T03:04:30Z   undo: create unique index trades_ref on app.trades
         2026-03-01T03:04:30Z + undone: create unique index trades_ref on app.trades (45 ms)
         2026-03-01T03:04:30Z x rolled back to the end of phase schema: 1 unit undone in 4 min 30 s
         2026-03-01T03:04:30Z     because    create unique index trades_ref on app.trades: could not create unique index "trades_ref": Key (ref)=(A-1) is duplicated. (SQLSTATE 23505)

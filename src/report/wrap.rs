@@ -7,7 +7,7 @@ const WIDTH_MIN: usize = 10;
 
 /// Breaks `text` at its spaces into lines of at most `width` columns; the first begins with `first`, the others with as
 /// many spaces as `hang`. A word that is wider than a line is broken inside.
-pub(super) fn wrap(first: &str, text: &str, hang: usize, width: usize) -> Vec<String> {
+pub fn wrap(first: &str, text: &str, hang: usize, width: usize) -> Vec<String> {
     let width = width.max(WIDTH_MIN);
     let hang = " ".repeat(hang.min(width / 2));
     let mut lines = Vec::new();
@@ -23,6 +23,11 @@ pub(super) fn wrap(first: &str, text: &str, hang: usize, width: usize) -> Vec<St
             line.push(' ');
         }
         is_bare = false;
+        // Whole where it fits, so that no colour's sequence is cut.
+        if measure_text_width(&line) + measure_text_width(word) <= width {
+            line.push_str(word);
+            continue;
+        }
         for c in word.chars() {
             let mut buffer = [0; 4];
             if measure_text_width(&line) + measure_text_width(c.encode_utf8(&mut buffer)) > width {

@@ -62,7 +62,9 @@ fn a_plain_login_cycles_as_itself_and_says_what_it_cannot_see() {
     let _ = refused.stderr_has("GRANT CREATE ON DATABASE");
     db.sql(&format!("GRANT CREATE ON DATABASE {} TO {owner}", db.name()));
     let out = cycle(Tool::new(&db).url(&db.url_as(&owner)), &minimal(), &["--yes"]).expect_code(0);
-    let _ = out.stdout_has("rows of public.notes not compared after up 1").stdout_has("leaves nothing behind");
+    let _ = out
+        .stdout_has("rows of public.notes not compared after up 1")
+        .stdout_has("leaves nothing behind; the rows of 1 table");
     nothing_stays(&db);
 }
 
@@ -164,6 +166,46 @@ fn a_cycle_that_is_stopped_says_how_to_go_back() {
     let _ = cycle(Tool::new(&db), &quick, &["--yes"]).expect_code(0);
     assert_eq!(before, db.pg_dump_schema());
     nothing_stays(&db);
+}
+
+/// Reading every row may take long: a signal ends that too, and before the first leg nothing stands.
+#[tokio::test]
+async fn a_fingerprint_is_interrupted() {
+    let (db, _) = owned("cycle_print");
+    let holder = db.client().await;
+    db.sql("CREATE TABLE held ()");
+    holder.batch_execute("BEGIN; LOCK held").await.unwrap();
+    let tool = Tool::new(&db);
+    let path = tool.file("plan.toml", &minimal());
+    let mut running = tool.args(["cycle".as_ref(), path.as_os_str()]).args(["--yes"]).spawn();
+    let begun = std::time::Instant::now();
+    while db.one::<i64>("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'held'::regclass") == 0 {
+        assert!(begun.elapsed().as_secs() < 60, "the fingerprint never came to the table");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    running.signal(Signal::INT).signal(Signal::INT);
+    let out = running.wait().expect_code(130);
+    let _ = out.nowhere_has("rollback --to").stderr_has("nothing was changed");
+    nothing_stays(&db);
+}
+
+#[test]
+fn a_cycle_that_is_stuck_keeps_its_ledger_until_it_is_undone() {
+    let (db, owner) = owned("cycle_stuck");
+    let fails = plan(r#"step = [{ id = "s", kind = "sql", up = "SELECT 1", down = "DROP TABLE public.missing" }]"#);
+    let as_owner = ["--yes", "--role", owner.as_str()];
+    let back = format!("tenantmig --role {owner} --ledger-schema tenantmig_cycle rollback --to start");
+    let _ = cycle(Tool::new(&db), &fails, &as_owner).expect_code(6).stdout_has("down 1").stderr_has(&back);
+    db.sql(&format!("CREATE TABLE missing (); ALTER TABLE missing OWNER TO {owner}"));
+    let _ = Tool::new(&db).args(back.split(' ').skip(1)).args(["--yes"]).run().expect_code(0);
+    // What is left of the ledger, or of a cycle that was killed before it had one, is no obstacle.
+    let _ = cycle(Tool::new(&db), &minimal(), &["--yes"]).expect_code(0);
+    db.sql("CREATE SCHEMA tenantmig_cycle");
+    let _ = cycle(Tool::new(&db), &minimal(), &["--yes"]).expect_code(0);
+    nothing_stays(&db);
+    db.sql("CREATE SCHEMA tenantmig_cycle CREATE TABLE mine ()");
+    let _ = cycle(Tool::new(&db), &minimal(), &["--yes"]).expect_code(4).stderr_has("no cycle's ledger");
+    assert!(db.one::<bool>("SELECT to_regclass('tenantmig_cycle.mine') IS NOT NULL"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use crate::harness::{Db, Output, Tool, block_on, database};
 
 /// Accounts carry the tenant, users point at them. `touched` counts the writes to each row.
-const SCHEMA: &str = "
+pub const SCHEMA: &str = "
     CREATE SCHEMA app;
     CREATE TABLE app.accounts (id bigint PRIMARY KEY, tenant_id uuid NOT NULL);
     INSERT INTO app.accounts SELECT n, ('00000000-0000-0000-0000-00000000000' || n)::uuid FROM generate_series(1, 5) n;

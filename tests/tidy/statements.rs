@@ -18,15 +18,13 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
     ("src/pg/blockers.rs", "SELECT {SESSION}", "the hole is a constant list of columns"),
     ("src/pg/blockers.rs", "SELECT DISTINCT {SESSION}", "the hole is a constant list of columns"),
+    ("src/engine/script.rs", "BEGIN;\\n{}COMMIT", "a script for people to read; its statements are typed"),
     (
         "src/engine/script.rs",
-        "",
-        "a script for people, which is more than one statement; its statements and literals are typed",
+        "SET lock_timeout = '{}';\\n{body}",
+        "a script for people to read; its statements are typed",
     ),
-    ("src/cli/cycle/role.rs", "SELECT {FACTS}", "the hole is a constant list of columns"),
-    ("src/cli/cycle/role.rs", "SELECT DISTINCT {FACTS}", "the hole is a constant list of columns"),
-    ("src/cli/cycle/throwaway.rs", "CREATE ROLE {OWNER}", "the holes are constants"),
-    ("src/cli/cycle/ground.rs", "GRANT CREATE ON DATABASE", "advice to a person, not run"),
+    ("src/engine/script.rs", "DO {tag}", "a dollar quote around a Stmt, by a tag that the Stmt has not"),
     ("src/demo/story.rs", "UPDATE {rows}", "what psql answers, for the screen"),
 ];
 

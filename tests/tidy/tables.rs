@@ -73,6 +73,7 @@ fn every_migration_has_its_twin() {
     let schema = fs::read_to_string(root().join("src/ledger/schema.rs")).unwrap();
     let migrations = names("migrations", ".sql");
     assert!(!migrations.is_empty());
+    // The folders beside the twins hold the undo scripts of plans.
     none(&twinless(&migrations, &names("rollback", ".sql"), &schema));
 }
 

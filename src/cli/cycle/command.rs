@@ -68,13 +68,13 @@ async fn cycle(context: &Context, args: &args::Cycle, file: &PlanFile, throwaway
     let program = lower(&file.plan, facts(&admin));
     ground::refuse_irreversible(&program)?;
     let real = context.schema()?;
-    ground::refuse_unrest(&admin.client, &real, file).await?;
+    ground::refuse_unrest(&admin, &real, file).await?;
     let asked = given.role.as_ref().map(|role| role.value.as_str());
-    let actor = role::choose(&admin.client, asked, args.as_superuser, &file.plan).await?;
+    let actor = role::choose(&admin, asked, args.as_superuser, &file.plan).await?;
     let settings = actor.settings(&login);
     let own = ground::ledger_schema(&real);
     let cycle = Cycle { context, file, program, actor, admin, settings, own, throwaway };
-    ground::refuse_leftover(&cycle.admin.client, &cycle.own, &cycle.way_back()).await?;
+    ground::refuse_leftover(&cycle.admin, &cycle.own, &cycle.way_back()).await?;
     let session = connect(&cycle.settings, &SessionSpec::new("tenantmig look", LOOK_LOCK_WAIT)).await?;
     look_ahead(context, file, &cycle.program, &session).await?;
     drop(session);
@@ -124,14 +124,15 @@ impl Cycle<'_> {
         let (mut access, listener) = self.context.access()?;
         access.settings = self.settings.clone();
         access.schema = self.own.clone();
-        let walked = match Start::take(&self.admin, &access.stop, &exclude).await {
-            Ok(start) => match ground::prepare(&self.admin.client, &self.own, &self.actor).await {
-                Ok(()) => {
-                    let walked = self.legs(&access, &exclude, start).await;
-                    self.tidy(walked).await
-                }
-                Err(error) => Err(error),
-            },
+        let begun = match Start::take(&self.admin, &access.stop, &exclude).await {
+            Ok(start) => ground::prepare(&self.admin, &self.own, &self.actor).await.map(|()| start),
+            Err(error) => Err(again(CliError { message: format!("{}; nothing was changed", error.message), ..error })),
+        };
+        let walked = match begun {
+            Ok(start) => {
+                let walked = self.legs(&access, &exclude, start).await;
+                self.tidy(walked).await
+            }
             Err(error) => Err(error),
         };
         drop(access);
@@ -165,7 +166,7 @@ impl Cycle<'_> {
         if self.throwaway {
             return walked;
         }
-        let cleared = ground::clear(&self.admin.client, &self.own).await;
+        let cleared = ground::clear(&self.admin, &self.own).await;
         match (walked, cleared) {
             (Ok(walk), Ok(true)) => Ok(walk),
             (Ok(mut walk), Ok(false)) => {
@@ -175,12 +176,7 @@ impl Cycle<'_> {
                 Ok(walk)
             }
             (Ok(_), Err(error)) => Err(error),
-            (Err(error), Ok(true)) => Err(CliError {
-                advice: error.advice.map(|advice| {
-                    advice.replace("tenantmig resume, or tenantmig rollback --to PHASE", "tenantmig cycle PLAN")
-                }),
-                ..error
-            }),
+            (Err(error), Ok(true)) => Err(again(error)),
             (Err(error), Ok(false) | Err(_)) => Err(CliError { advice: Some(self.way_back()), ..error }),
         }
     }
@@ -214,6 +210,14 @@ impl Cycle<'_> {
         }
         Ok(report.exit())
     }
+}
+
+/// Advice for when nothing stands: the layers below speak of a run that goes on, and a cycle begins anew.
+fn again(error: CliError) -> CliError {
+    if [Exit::Privilege, Exit::Refused].contains(&error.exit) {
+        return error;
+    }
+    CliError { advice: Some("tenantmig cycle PLAN".to_owned()), ..error }
 }
 
 /// A word as a shell reads it back.

@@ -1,8 +1,6 @@
 //! The ground of a cycle: whether the database is at rest, and a ledger of the cycle's own, so that the real one is neither
 //! needed nor disturbed and nothing stays behind.
 
-use tokio_postgres::Client;
-
 use super::role::Actor;
 use crate::{
     cli::{failure::CliError, plan_file::PlanFile},
@@ -10,7 +8,7 @@ use crate::{
     engine::{Effect, Mode, Outcome, Program, Run},
     exit::Exit,
     ledger::{self, LedgerError},
-    pg::Fault,
+    pg::{Fault, connect::Connection},
     sql,
     sql::Ident,
     unit::Down,
@@ -38,15 +36,15 @@ pub fn refuse_irreversible(program: &Program) -> Result<(), CliError> {
 }
 
 /// Refused while a real run is under way or half done, and where this plan is applied: a cycle would take it back.
-pub async fn refuse_unrest(client: &Client, real: &Ident, file: &PlanFile) -> Result<(), CliError> {
-    if !ledger::exists(client, real).await? {
+pub async fn refuse_unrest(session: &Connection, real: &Ident, file: &PlanFile) -> Result<(), CliError> {
+    if !ledger::exists(&session.client, real).await? {
         return Ok(());
     }
-    if let Some(holder) = ledger::holder(client, real).await?.filter(|holder| holder.alive) {
+    if let Some(holder) = ledger::holder(&session.client, real).await?.filter(|holder| holder.alive) {
         return Err(LedgerError::Held(Box::new(holder)).into());
     }
-    for record in ledger::runs(client, real).await? {
-        let run = fold(client, real, &record).await?;
+    for record in ledger::runs(&session.client, real).await? {
+        let run = fold(session, real, &record).await?;
         if run.is_untouched() {
             continue;
         }
@@ -79,22 +77,22 @@ pub async fn refuse_unrest(client: &Client, real: &Ident, file: &PlanFile) -> Re
     Ok(())
 }
 
-async fn fold(client: &Client, schema: &Ident, record: &ledger::RunRecord) -> Result<Run, CliError> {
-    let events = ledger::events(client, schema, record.id).await?;
+async fn fold(session: &Connection, schema: &Ident, record: &ledger::RunRecord) -> Result<Run, CliError> {
+    let events = ledger::events(&session.client, schema, record.id).await?;
     Ok(Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?)
 }
 
 /// Refused where an earlier cycle left something standing, or still works.
-pub async fn refuse_leftover(client: &Client, own: &Ident, back: &str) -> Result<(), CliError> {
-    if !ledger::exists(client, own).await? {
+pub async fn refuse_leftover(session: &Connection, own: &Ident, back: &str) -> Result<(), CliError> {
+    if !ledger::exists(&session.client, own).await? {
         return Ok(());
     }
-    if let Some(holder) = ledger::holder(client, own).await?.filter(|holder| holder.alive) {
+    if let Some(holder) = ledger::holder(&session.client, own).await?.filter(|holder| holder.alive) {
         let message = format!("another cycle works on this database: {holder}");
         return Err(CliError::new(Exit::Temporary, message, "wait for its end"));
     }
-    for record in ledger::runs(client, own).await? {
-        let run = fold(client, own, &record).await?;
+    for record in ledger::runs(&session.client, own).await? {
+        let run = fold(session, own, &record).await?;
         if !run.is_untouched() || !matches!(run.mode(), Mode::Forward | Mode::Unwinding { .. }) {
             let message = format!(
                 "an earlier cycle of `{}` was stopped half-way and left {} units",
@@ -109,43 +107,46 @@ pub async fn refuse_leftover(client: &Client, own: &Ident, back: &str) -> Result
 
 /// Makes the cycle's ledger schema for the role. What an earlier cycle left of its own ledger was looked at before
 /// ([`refuse_leftover`]) and goes.
-pub async fn prepare(client: &Client, own: &Ident, actor: &Actor) -> Result<(), CliError> {
-    if ledger::exists(client, own).await? {
-        clear(client, own).await?;
+pub async fn prepare(session: &Connection, own: &Ident, actor: &Actor) -> Result<(), CliError> {
+    if ledger::exists(&session.client, own).await? {
+        clear(session, own).await?;
     }
-    let create = sql!("CREATE SCHEMA {} AUTHORIZATION {}", own, actor.ident()?);
-    match client.batch_execute(create.as_str()).await.map_err(Fault::from) {
+    // An empty one is what a cycle leaves that was killed at its very start; without CASCADE nothing else can go.
+    let create = sql!("DROP SCHEMA IF EXISTS {}; CREATE SCHEMA {} AUTHORIZATION {}", own, own, actor.ident()?);
+    match session.client.batch_execute(create.as_str()).await.map_err(Fault::from) {
         Ok(()) => Ok(()),
         Err(fault) if fault.sqlstate.as_deref() == Some("42501") => {
             let database: String =
-                client.query_typed_one("SELECT quote_ident(current_database())", &[]).await?.try_get(0)?;
+                session.client.query_typed_one("SELECT quote_ident(current_database())", &[]).await?.try_get(0)?;
             Err(CliError::new(
                 Exit::Privilege,
                 format!("{} may not create the schema {own} for the cycle's ledger; nothing was changed", actor.login),
-                format!("GRANT CREATE ON DATABASE {database} TO {}", actor.login),
+                format!("as its owner: GRANT CREATE ON DATABASE {database} TO {}", actor.login),
             ))
         }
-        Err(fault) if fault.sqlstate.as_deref() == Some("42P06") => Err(CliError::new(
+        Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42P06" | "2BP01")) => Err(CliError::new(
             Exit::Refused,
             format!(
                 "there is a schema {own} that is no cycle's ledger, or another cycle begins just now; nothing was changed"
             ),
-            "look with \\dn+ in psql; another place for it: --ledger-schema NAME",
+            format!(
+                "look with \\dn+ in psql; what a killed cycle left goes with: DROP SCHEMA {own} CASCADE; another place: --ledger-schema NAME"
+            ),
         )),
         Err(fault) => Err(fault.into()),
     }
 }
 
 /// Takes the cycle's ledger away when nothing stands that it would be needed to undo. `false`: it stays.
-pub async fn clear(client: &Client, own: &Ident) -> Result<bool, CliError> {
-    if ledger::exists(client, own).await? {
-        for record in ledger::runs(client, own).await? {
-            if !fold(client, own, &record).await?.is_untouched() {
+pub async fn clear(session: &Connection, own: &Ident) -> Result<bool, CliError> {
+    if ledger::exists(&session.client, own).await? {
+        for record in ledger::runs(&session.client, own).await? {
+            if !fold(session, own, &record).await?.is_untouched() {
                 return Ok(false);
             }
         }
     }
     // CASCADE takes the ledger's own tables; nobody else has a reason to depend on them.
-    client.batch_execute(sql!("DROP SCHEMA IF EXISTS {} CASCADE", own).as_str()).await?;
+    session.client.batch_execute(sql!("DROP SCHEMA IF EXISTS {} CASCADE", own).as_str()).await?;
     Ok(true)
 }

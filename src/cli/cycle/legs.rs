@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::compare::{Comparison, End, columns, tables};
+use super::compare::{Comparison, End, tables};
 use crate::{
     cli::{
         failure::CliError,
@@ -13,10 +13,11 @@ use crate::{
     },
     driver::{DriveError, Lease, Rest, Shell, Stop, drive},
     engine::{Event, Outcome, Program},
+    exit::Exit,
     ledger::{self, Recorded},
     pg::{
         connect::Connection,
-        fingerprint::{ColumnName, Fingerprint, TableName},
+        fingerprint::{ColumnName, Fingerprint, TableName, columns},
     },
     unit::{Presence, UnitId},
 };
@@ -94,7 +95,7 @@ pub struct Start {
 impl Start {
     /// Takes it.
     pub async fn take(admin: &Connection, stop: &Stop, exclude: &[String]) -> Result<Self, CliError> {
-        let (columns, _) = columns(&admin.client, exclude).await?;
+        let columns = columns(&admin.client, exclude).await?.all;
         let print = take(admin, stop, exclude, &[]).await?;
         Ok(Self { end: End { name: "start", print }, columns })
     }
@@ -107,7 +108,7 @@ async fn take(
     exclude: &[String],
     ignore: &[ColumnName],
 ) -> Result<Fingerprint, CliError> {
-    stop.check()?;
+    stop.check().map_err(failed)?;
     tokio::select! {
         print = Fingerprint::take(&admin.client, exclude, ignore) => Ok(print?),
         () = stop.cancel_now() => {
@@ -116,7 +117,7 @@ async fn take(
             }
             // The session goes on to be used, out of the snapshot.
             admin.client.batch_execute("ROLLBACK").await?;
-            stop.check()?;
+            stop.check().map_err(failed)?;
             Err(DriveError::LeaseLost("it was asked to stop".to_owned()).into())
         }
     }
@@ -128,8 +129,8 @@ async fn fluid(
     exclude: &[String],
     before: &BTreeSet<ColumnName>,
 ) -> Result<Vec<ColumnName>, CliError> {
-    let (_, fluid) = columns(&admin.client, exclude).await?;
-    Ok(fluid.difference(before).cloned().collect())
+    let columns = columns(&admin.client, exclude).await?;
+    Ok(columns.fluid.difference(before).cloned().collect())
 }
 
 impl Walk {
@@ -137,8 +138,8 @@ impl Walk {
         let begun = Instant::now();
         let first = shell.journal.last() + 1;
         let mut rest = match goal {
-            Goal::Forward { .. } => up(shell).await?,
-            Goal::Back => down(shell).await?,
+            Goal::Forward { .. } => up(shell).await.map_err(failed)?,
+            Goal::Back => down(shell).await.map_err(failed)?,
         };
         let done = match goal {
             Goal::Forward { .. } => rest == Rest::At(Outcome::Completed),
@@ -146,7 +147,7 @@ impl Walk {
         };
         if !done && matches!(rest, Rest::At(Outcome::RolledBack { keep: 1.. } | Outcome::Paused)) {
             // Nothing of a cycle is to stay, whatever the plan says about its failures.
-            rest = down(shell).await?;
+            rest = down(shell).await.map_err(failed)?;
         }
         let place = &shell.journal.place;
         let events = ledger::events(&shell.monitor.client, &place.schema, place.run).await?;
@@ -181,6 +182,21 @@ impl Walk {
             let unread = end.print.data.unreadable().map(|(table, why)| (table.clone(), end.name, why.to_owned()));
             self.unread.extend(unread);
         }
+    }
+}
+
+/// A signal's end without the words about a run that is kept: what stands is told by whoever knows.
+fn failed(error: DriveError) -> CliError {
+    match &error {
+        DriveError::Interrupted(signal) => {
+            CliError::new(Exit::of(signal.exit_code()), error.to_string(), "tenantmig cycle PLAN")
+        }
+        DriveError::LeaseLost(_)
+        | DriveError::Ledger(_)
+        | DriveError::Server(_)
+        | DriveError::Connect(_)
+        | DriveError::Illegal(_)
+        | DriveError::Refused { .. } => CliError::from(error),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a cycle found, for people and for programs.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -52,8 +54,18 @@ impl Report<'_> {
             (None, Exit::Refused) => {
                 format!("nothing was tried: everything of plan `{plan}` stands in this database already")
             }
-            (None, _) => format!("the plan `{plan}` goes up, down, up and down, and leaves nothing behind"),
+            (None, _) => {
+                format!("the plan `{plan}` goes up, down, up and down, and leaves nothing behind{}", self.unread())
+            }
         }
+    }
+
+    /// What the verdict does not cover.
+    fn unread(&self) -> String {
+        let tables: BTreeSet<_> = self.walk.unread.iter().map(|(table, ..)| table).collect();
+        let tables = u64::try_from(tables.len()).unwrap_or(u64::MAX);
+        let counted = quantity::counted(tables, "table", "tables");
+        if tables == 0 { String::new() } else { format!("; the rows of {counted} could not be compared at every end") }
     }
 
     /// What to do next.

@@ -1,13 +1,15 @@
 //! Who migrates in a cycle: a role in whom row-level security hides what it will hide in production.
 
-use tokio_postgres::{Client, types::Type};
-
 use crate::{
     cli::failure::CliError,
     exit::Exit,
-    pg::settings::{Origin, Setting, Settings},
+    pg::{
+        self, Role,
+        connect::Connection,
+        settings::{Origin, Setting, Settings},
+    },
     plan::Plan,
-    sql::Ident,
+    sql::{Ident, QName},
     steps::Object,
 };
 
@@ -20,17 +22,6 @@ pub struct Actor {
     /// Neither superuser nor BYPASSRLS.
     pub plain: bool,
 }
-
-/// A role and what it may do.
-#[derive(Debug)]
-struct Candidate {
-    name: String,
-    plain: bool,
-    /// Whether the login may SET ROLE to it.
-    takeable: bool,
-}
-
-const FACTS: &str = "r.rolname::text, NOT (r.rolsuper OR r.rolbypassrls), pg_has_role(current_user, r.oid, 'MEMBER')";
 
 impl Actor {
     /// The connection's settings with this role taken after each login.
@@ -63,17 +54,22 @@ impl Actor {
 }
 
 /// `--role`; else the login where it is plain; else the plain role that owns the plan's tables. Refused otherwise, unless
-/// `as_superuser` takes what there is. `client` is the login's own session, no role taken.
-pub async fn choose(client: &Client, asked: Option<&str>, as_superuser: bool, plan: &Plan) -> Result<Actor, CliError> {
-    let login = one(client, None).await?;
+/// `as_superuser` takes what there is. `session` is the login's own session, no role taken.
+pub async fn choose(
+    session: &Connection,
+    asked: Option<&str>,
+    as_superuser: bool,
+    plan: &Plan,
+) -> Result<Actor, CliError> {
+    let login = one(session, None).await?;
     if let Some(asked) = asked {
-        let role = one(client, Some(asked)).await?;
+        let role = one(session, Some(asked)).await?;
         return take(login.name, role, as_superuser);
     }
     if login.plain || as_superuser {
         return Ok(Actor { name: login.name.clone(), login: login.name, plain: login.plain });
     }
-    let mut owners = owners(client, plan).await?;
+    let mut owners = owners(session, plan).await?;
     match (owners.pop(), owners.is_empty()) {
         (Some(owner), true) if owner.plain => take(login.name, owner, false),
         (Some(owner), true) => Err(refused(format!(
@@ -95,8 +91,8 @@ pub async fn choose(client: &Client, asked: Option<&str>, as_superuser: bool, pl
     }
 }
 
-fn take(login: String, role: Candidate, as_superuser: bool) -> Result<Actor, CliError> {
-    let Candidate { name, plain, takeable } = role;
+fn take(login: String, role: Role, as_superuser: bool) -> Result<Actor, CliError> {
+    let Role { name, plain, takeable } = role;
     if !plain && !as_superuser {
         return Err(refused(format!(
             "{name} is a superuser or has BYPASSRLS: what passes as such a role may fail in production"
@@ -120,36 +116,26 @@ fn refused(why: String) -> CliError {
     )
 }
 
-async fn one(client: &Client, name: Option<&str>) -> Result<Candidate, CliError> {
-    let query = format!("SELECT {FACTS} FROM pg_roles r WHERE r.rolname = coalesce($1, current_user::text)");
-    let row = client.query_typed_opt(&query, &[(&name, Type::TEXT)]).await?;
-    match row {
-        Some(row) => candidate(&row),
-        None => Err(CliError::new(
+async fn one(session: &Connection, name: Option<&str>) -> Result<Role, CliError> {
+    pg::role(&session.client, name).await?.ok_or_else(|| {
+        let name = name.unwrap_or_default();
+        CliError::new(
             Exit::Refused,
-            format!("the server has no role {}; nothing was changed", name.unwrap_or_default()),
+            format!("the server has no role {name}; nothing was changed"),
             "look with \\du in psql",
-        )),
-    }
+        )
+    })
 }
 
 /// The owners of the tables that the plan needs and that are here.
-async fn owners(client: &Client, plan: &Plan) -> Result<Vec<Candidate>, CliError> {
+async fn owners(session: &Connection, plan: &Plan) -> Result<Vec<Role>, CliError> {
     let needs = plan.phases.iter().flat_map(|phase| &phase.steps).flat_map(|step| step.step.needs());
-    let mut tables: Vec<String> = needs
+    let mut tables: Vec<QName> = needs
         .map(|(_, object)| match object {
-            Object::Table(table) | Object::Column(table, _) => table.to_string(),
+            Object::Table(table) | Object::Column(table, _) => table,
         })
         .collect();
     tables.sort();
     tables.dedup();
-    let query = format!(
-        "SELECT DISTINCT {FACTS} FROM unnest($1) t JOIN pg_class c ON c.oid = to_regclass(t) JOIN pg_roles r ON r.oid = c.relowner ORDER BY 1"
-    );
-    let rows = client.query_typed(&query, &[(&tables, Type::TEXT_ARRAY)]).await?;
-    rows.iter().map(candidate).collect()
-}
-
-fn candidate(row: &tokio_postgres::Row) -> Result<Candidate, CliError> {
-    Ok(Candidate { name: row.try_get(0)?, plain: row.try_get(1)?, takeable: row.try_get(2)? })
+    Ok(pg::owners(&session.client, &tables).await?)
 }

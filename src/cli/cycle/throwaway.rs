@@ -15,6 +15,9 @@ use crate::{
 const DATABASE: &str = "cycle";
 /// Owns the database and all that the file makes. CREATEROLE, because such files make the application's roles.
 const OWNER: &str = "cycle_owner";
+const MAKE: &str = "CREATE ROLE cycle_owner LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS;
+CREATE DATABASE cycle OWNER cycle_owner;
+";
 
 /// A running cluster with the loaded database.
 #[derive(Debug)]
@@ -33,10 +36,7 @@ impl Throwaway {
             let cluster = Cluster::start(ClusterOptions::default()).map_err(|error| {
                 CliError::new(Exit::Failed, error.to_string(), "tenantmig doctor, or give a database with -d")
             })?;
-            let made = format!(
-                "CREATE ROLE {OWNER} LOGIN CREATEROLE NOSUPERUSER NOBYPASSRLS;\nCREATE DATABASE {DATABASE} OWNER {OWNER};\n"
-            );
-            psql(&cluster, &cluster.url("postgres"), &made)
+            psql(&cluster, &cluster.url("postgres"), MAKE)
                 .map_err(|why| failed("the throwaway database cannot be made", &why))?;
             psql(&cluster, &cluster.url_as(OWNER, DATABASE), &text)
                 .map_err(|why| failed(&format!("{path} cannot be loaded as a plain owner"), &why))?;

@@ -15,6 +15,7 @@
 //! sequence stands at; OIDs, attribute numbers, sizes and statistics, which differ without anyone noticing.
 
 mod catalog;
+mod columns;
 mod data;
 mod diff;
 mod error;
@@ -23,6 +24,7 @@ mod print;
 mod snapshot;
 
 pub use catalog::{CatalogPrint, catalog};
+pub use columns::{Columns, columns};
 pub use data::{ColumnName, DataPrint, TableData, TableName, data};
 pub use diff::diff;
 pub use error::FingerprintError;

@@ -23,7 +23,7 @@ pub fn deep() -> impl Iterator<Item = Case> {
     cases().enumerate().filter(|(i, case)| *i < KINDS.len() || DEEP.contains(&case.name)).map(|(_, case)| case)
 }
 
-const DEEP: &[&str] = &["policy_replaced", "key_not_valid_before", "sql_outside_a_transaction"];
+const DEEP: &[&str] = &["policy_replaced", "key_not_valid_before", "sql_outside_a_transaction", "sql_without_probe"];
 
 const fn variant(name: &'static str, setup: &'static str, steps: &'static str) -> Case {
     Case { name, setup, steps, absent: true }
