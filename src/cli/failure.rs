@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tokio_postgres::error::SqlState;
+
 use crate::{
     driver::DriveError,
     engine::Program,
@@ -67,6 +69,10 @@ impl From<SettingsError> for CliError {
 impl From<Fault> for CliError {
     fn from(fault: Fault) -> Self {
         let (exit, advice) = match fault.class {
+            _ if fault.is(&SqlState::READ_ONLY_SQL_TRANSACTION) => (
+                Exit::Refused,
+                "connect to the primary (target_session_attrs=read-write), or see: SHOW default_transaction_read_only",
+            ),
             Class::Transient | Class::Resources => {
                 (Exit::Temporary, "try again later; the checkpoint is kept: tenantmig resume")
             }

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use super::{
     attempt::execute,
     error::DriveError,
-    shell::{Shell, millis},
+    shell::{Shell, cancellable, millis},
 };
 use crate::{
     engine::{Event, Failure, Notice, UnitState},
@@ -157,19 +157,19 @@ impl Shell {
         }
     }
 
-    /// Asks the probe, in a transaction that changes nothing. A twin that is made like the table, and the server's deparse of
-    /// what stands there, wait for whoever holds the table exclusively, so this is tried again as every other lock is.
+    /// Asks the probe, in a transaction that changes nothing. A comparison with what the server would make locks the table
+    /// for a moment, and is tried for again like any lock.
     pub(super) async fn look(&self, what: &Probe) -> Result<Before, DriveError> {
         let mut number = 0;
         loop {
             number += 1;
-            let looked = in_transaction(&self.work, self.bounds(), async |client: &Client| {
-                Ok::<_, DriveError>(probe(client, what).await?)
-            });
-            match looked.await {
-                Ok(found) => return Ok(found),
-                Err(error) => self.try_again(error, number, Vec::new(), "a look at the catalogue").await?,
-            }
+            let (watch, sampled) = self.watch_blockers(self.bounds().lock);
+            let looked =
+                in_transaction(&self.work, self.bounds(), async |client: &Client| Ok(probe(client, what).await?));
+            let looked = cancellable(&self.work, &self.stop, looked).await;
+            watch.abort();
+            let Err(error) = looked else { return looked };
+            self.try_again(error, number, sampled.take(), "a look at what is there").await?;
         }
     }
 

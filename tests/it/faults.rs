@@ -278,3 +278,41 @@ fn a_server_that_dies_and_comes_back_is_waited_for() {
     let wrong = "SELECT count(*) FROM app.users WHERE tenant_id IS NULL OR touched <> 1";
     assert_eq!(ask(wrong), Some(0), "rows not written, or written twice");
 }
+
+#[test]
+fn several_applies_at_once_are_one_run() {
+    let scene = Scene::new("at_once", 2_000);
+    let whole = plan("", &[EXPAND, MARK]);
+    let all: Vec<_> = (0..4).map(|_| scene.applying(&whole).spawn()).collect();
+    let all: Vec<_> = all.into_iter().map(|run| run.wait().nowhere_has("panicked")).collect();
+    assert!(all.iter().any(|out| out.code == 0), "{}", all[0]);
+    for out in all {
+        assert!(out.code == 0 || (out.code == 75 && out.stderr.contains("holds the lease")), "{out}");
+    }
+    assert_eq!(scene.db.one::<i64>("SELECT count(*) FROM tenantmig.runs"), 1);
+    scene.every_row_once();
+    scene.stands("completed");
+}
+
+#[test]
+fn a_role_with_too_few_connections_is_75_and_nothing_is_touched() {
+    let scene = Scene::new("too_few", 20);
+    for limit in [0, 1, 2] {
+        let role =
+            scene.db.role(&format!("limit{limit}"), &format!("LOGIN CONNECTION LIMIT {limit} IN ROLE pg_monitor"));
+        scene.db.sql(&format!("GRANT CREATE ON DATABASE {} TO {role}; GRANT postgres TO {role}", scene.db.name()));
+        let before = scene.print();
+        let out = with_plan(scene.tool().url(&scene.db.url_as(&role)), &plan("", &[EXPAND])).run().expect_code(75);
+        let _ = out.stderr_has("too many connections").stderr_has("next:");
+        scene.is_as(&before);
+    }
+}
+
+#[test]
+fn a_database_that_is_read_only_is_told_and_not_touched() {
+    let scene = Scene::new("read_only", 20);
+    scene.db.sql(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", scene.db.name()));
+    let out = scene.apply(&plan("", &[EXPAND])).expect_code(4).nowhere_has("panicked");
+    let _ = out.stderr_has("read-only").stderr_has("default_transaction_read_only").stderr_has("primary");
+    assert!(!scene.db.one::<bool>("SELECT to_regnamespace('tenantmig') IS NOT NULL"));
+}

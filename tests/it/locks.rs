@@ -136,3 +136,18 @@ fn ddl_does_not_queue_behind_an_old_transaction() {
     let _ = run.wait().expect_code(0);
     scene.every_row_once();
 }
+
+#[test]
+fn a_comparison_behind_a_lock_is_made_again() {
+    let scene = Scene::new("compare_lock", 100);
+    // A policy of that name is there, so it must be compared with what the plan says.
+    let policy = "[[phase]]\nid = \"policy\"\n[[phase.step]]\nkind = \"create_policy\"\ntable = \"app.users\"\nname = \"own\"\nusing = \"id > 0\"";
+    scene.db.sql("CREATE POLICY own ON app.users USING (id > 0)");
+    let before = scene.print();
+    let holder = scene.holding("LOCK TABLE app.users IN ACCESS EXCLUSIVE MODE");
+    let mut run = scene.applying(&plan("lock_timeout = \"150ms\"\nlock_retries = 50", &[policy])).spawn();
+    run.wait_stderr("no lock at attempt 1 of 51").wait_stderr("the-holder");
+    drop(holder);
+    let _ = run.wait().expect_code(0).stderr_has("left as it is");
+    scene.is_as(&before);
+}

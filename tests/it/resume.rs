@@ -176,3 +176,46 @@ fn a_signal_in_a_rollback_is_finished_by_resume() {
     scene.is_as(&before);
     scene.stands("rolled back");
 }
+
+#[test]
+fn a_wreck_that_cannot_be_cleared_in_time_is_cleared_by_resume() {
+    let scene = Scene::new("wreck_left", 200);
+    let _ = scene.apply(&plan("", &[EXPAND])).expect_code(0);
+    let _ = scene.run("rollback --to start --yes").expect_code(0);
+    let mut run = {
+        // A writer of the same table: neither the build nor the drop of its wreck gets past it.
+        let writer = scene.holding("UPDATE app.users SET email = email WHERE id = 1");
+        let index = INDEX.replace("by-email", "first");
+        let mut run = scene.applying(&plan("", &[&index])).spawn();
+        scene.wait_for_a_waiter();
+        run.signal(Signal::TERM).signal(Signal::TERM);
+        let out = ends_within(run, 143, END_MAX).stderr_has("left for resume");
+        let _ = out.stderr_has("tenantmig resume");
+        assert_eq!(scene.db.one::<i64>("SELECT count(*) FROM pg_index WHERE NOT indisvalid"), 1);
+        scene.stands("stopped half-way");
+        drop(writer);
+        scene.tool().args(["resume"]).spawn()
+    };
+    run.wait_stderr("clearing what an earlier attempt left");
+    let _ = run.wait().expect_code(0);
+    scene.no_wreck();
+    scene.stands("completed");
+}
+
+#[test]
+fn a_build_whose_client_was_killed_is_finished_by_resume() {
+    let scene = Scene::new("kill_build", 200);
+    let older = scene.holding("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM app.accounts");
+    let mut run = scene.applying(&plan("", &[EXPAND, INDEX])).spawn();
+    scene.wait_for_a_waiter();
+    run.signal(Signal::KILL);
+    let _ = run.wait();
+    // The backend may still be at it; resume waits for it or clears its wreck.
+    let resumed = scene.tool().args(["resume"]).spawn();
+    std::thread::sleep(Duration::from_millis(500));
+    drop(older);
+    let _ = resumed.wait().expect_code(0);
+    scene.no_wreck();
+    scene.stands("completed");
+    scene.verified();
+}

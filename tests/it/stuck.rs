@@ -79,3 +79,18 @@ fn a_stuck_rollback_can_be_taken_further_back() {
     let _ = scene.run("rollback --to start --yes").expect_code(0);
     scene.is_as(&before);
 }
+
+#[test]
+fn an_undo_that_does_not_get_its_lock_is_stuck_until_resume() {
+    let scene = Scene::new("stuck_lock", 100);
+    let before = scene.print();
+    let _ = scene.apply(&plan("", &[EXPAND])).expect_code(0);
+    let holder = scene.holding("SELECT count(*) FROM app.users");
+    let out = scene.run("rollback --to start --yes").expect_code(6).stdout_has("55P03").stderr_has("the-holder");
+    let _ = out.stderr_has("attempt 2 of 3").stderr_has("tenantmig resume");
+    scene.stands("stuck");
+    assert!(scene.has_column("app.users", "tenant_id"));
+    drop(holder);
+    let _ = scene.run("resume").expect_code(0);
+    scene.is_as(&before);
+}
