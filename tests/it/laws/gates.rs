@@ -117,6 +117,18 @@ fn rows_behind_a_policy_are_not_taken_for_none() {
     });
 }
 
+/// Until somebody waits for the table of trades, or nobody does any more; 30 s at most.
+async fn poll(client: &tokio_postgres::Client, waits: bool) {
+    let query = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'app.trades'::regclass AND NOT granted)";
+    for _ in 0..3_000 {
+        if client.query_one(query, &[]).await.unwrap().get::<_, bool>(0) == waits {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("nobody {} for the lock", if waits { "waited" } else { "gave up waiting" });
+}
+
 /// A lock that goes away in time is waited for.
 #[test]
 fn a_lock_is_no_finding() {
@@ -126,9 +138,11 @@ fn a_lock_is_no_finding() {
         let draft = world.draft("law", &format!("{STEP}{gate}"));
         let other = world.db.client().await;
         other.batch_execute("BEGIN; LOCK TABLE app.trades IN ACCESS EXCLUSIVE MODE").await.unwrap();
-        let longer_than_one_wait = std::time::Duration::from_millis(500);
         let (up, ()) = tokio::join!(world.up(&draft), async {
-            tokio::time::sleep(longer_than_one_wait).await;
+            // The lock is let go once somebody has waited for it and given up.
+            for waits in [true, false] {
+                poll(&other, waits).await;
+            }
             other.batch_execute("ROLLBACK").await.unwrap();
         });
         let notices = up.unwrap();
