@@ -18,10 +18,12 @@ pub struct Cli {
     pub command: Command,
 }
 
-const AFTER_HELP: &str =
-    "The database is taken from -d, else TENANTMIG_DATABASE_URL, else DATABASE_URL, else PG* as psql does.
-Exit codes: 0 done, 1 failed (resumable), 3 findings, 4 refused, 5 rolled back, 6 stuck, 64 usage, 65 plan invalid,
-69 unreachable, 75 try again later, 77 privilege missing, 130/143 stopped by a signal (resumable).";
+const AFTER_HELP: &str = "\
+The database is taken from -d, else TENANTMIG_DATABASE_URL, else DATABASE_URL, else PG* as psql has it.
+
+Exit codes: 0 done, 1 failed (resumable), 2 work remains, 3 findings, 4 refused, 5 rolled back, 6 stuck,
+  64 usage, 65 plan invalid, 69 unreachable, 75 try again later, 77 privilege missing,
+  130 and 143 stopped by a signal (resumable).";
 
 /// Where the database is, as psql has it.
 #[derive(Debug, Args)]
@@ -46,7 +48,7 @@ pub struct Connection {
     #[arg(long, global = true, default_value = "tenantmig", env = "TENANTMIG_LEDGER_SCHEMA", value_name = "NAME")]
     pub ledger_schema: String,
     /// Print help
-    #[arg(short = '?', long = "help", global = true, action = clap::ArgAction::HelpShort)]
+    #[arg(short = 'h', short_alias = '?', long = "help", global = true, action = clap::ArgAction::HelpShort)]
     pub help: Option<bool>,
 }
 

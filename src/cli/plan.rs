@@ -4,7 +4,6 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use serde_json::json;
-use tokio_postgres::types::Type;
 
 use super::{
     args,
@@ -18,7 +17,7 @@ use super::{
 use crate::{
     engine::{Program, ProgramPhase, lower, script},
     exit::Exit,
-    pg::connect::Connection,
+    pg::{connect::Connection, rows_estimated},
     plan::ServerFacts,
     report::quantity,
     unit::{Down, Hold, LockLevel, Op, Unit},
@@ -96,8 +95,7 @@ pub async fn show(
     look_ahead(context, file, program, session).await?;
     let mut rows = Vec::new();
     for (p, unit) in program.units() {
-        let tables: Vec<String> = tables(unit).iter().map(ToString::to_string).collect();
-        rows.push((p, unit, estimate(session, &tables).await?));
+        rows.push((p, unit, rows_estimated(&session.client, &tables(unit)).await?));
     }
     match context.console.format {
         Format::Text => context.console.show(&text(program, &rows, context.console.width()))?,
@@ -111,15 +109,6 @@ fn tables(unit: &Unit) -> Vec<crate::sql::QName> {
         Op::Backfill(spec) => vec![spec.table.clone()],
         Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) => unit.lock.on.clone(),
     }
-}
-
-/// The planner's estimate of the rows of the largest of the tables.
-async fn estimate(session: &Connection, tables: &[String]) -> Result<u64, CliError> {
-    let query = "SELECT coalesce(max(r), 0)::bigint FROM unnest($1) t, LATERAL (
-          SELECT sum(greatest(c.reltuples, 0)) AS r FROM pg_class c
-           WHERE c.oid = to_regclass(t) OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass(t))) e";
-    let row = session.client.query_typed_one(query, &[(&tables, Type::TEXT_ARRAY)]).await?;
-    Ok(u64::try_from(row.try_get::<_, i64>(0)?).unwrap_or(0))
 }
 
 /// What the table's rows mean for the time that the unit takes, in seconds; `None`: a moment.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::Client;
 
 use super::{
     error::DriveError,
@@ -14,6 +14,7 @@ use crate::{
     pg::{
         Bounds, Class, Fault,
         batch::{Batches, Walk},
+        rows_estimated,
     },
     unit::{BackfillSpec, OnOrphan, Unit},
 };
@@ -102,12 +103,10 @@ impl Shell {
     async fn estimate(&self, unit: &Unit, spec: &BackfillSpec) -> Result<u64, DriveError> {
         let place = &self.journal.place;
         self.fenced(self.bounds(), async |client: &Client| {
-            let query = "SELECT greatest(0, sum(c.reltuples))::bigint FROM pg_class c
-                          WHERE c.oid IN (SELECT to_regclass($1) UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass($1))";
-            let row = client.query_typed_one(query, &[(&spec.table.to_string(), Type::TEXT)]).await?;
-            let rows: i64 = row.try_get(0)?;
-            ledger::estimate(client, place, &unit.id, rows).await?;
-            Ok(u64::try_from(rows).unwrap_or(0))
+            let rows = rows_estimated(client, std::slice::from_ref(&spec.table)).await?;
+            let kept = i64::try_from(rows).unwrap_or(i64::MAX);
+            ledger::estimate(client, place, &unit.id, kept).await?;
+            Ok(rows)
         })
         .await
     }

@@ -3,6 +3,7 @@
 pub mod batch;
 mod blockers;
 pub mod connect;
+mod estimate;
 mod fault;
 pub mod fingerprint;
 mod preflight;
@@ -12,6 +13,7 @@ pub mod settings;
 mod transaction;
 
 pub use blockers::{blockers, old_transactions};
+pub use estimate::rows_estimated;
 pub use fault::{Class, Fault};
 pub use preflight::{Lack, lacks, rls_hides};
 pub use probe::probe;

@@ -305,9 +305,14 @@ fn lock(statement: &Statement) -> Lock {
         ["ANALYZE" | "ANALYSE", ..] => (LockLevel::ShareUpdateExclusive, Hold::Scan),
         ["COMMENT", ..] => (LockLevel::ShareUpdateExclusive, Hold::Moment),
         ["CREATE", "INDEX", ..] | ["CREATE", "UNIQUE", "INDEX", ..] => (LockLevel::Share, Hold::Scan),
-        ["ALTER" | "CREATE" | "DROP" | "GRANT" | "REVOKE" | "TRUNCATE", ..] => {
-            (LockLevel::AccessExclusive, Hold::Moment)
+        ["CREATE", "TRIGGER", ..] | ["CREATE", "OR", "REPLACE", "TRIGGER", ..] => {
+            (LockLevel::ShareRowExclusive, Hold::Moment)
         }
+        // They lock what they name and no table.
+        ["CREATE" | "DROP", "FUNCTION" | "PROCEDURE" | "SCHEMA" | "TYPE" | "DOMAIN" | "ROLE" | "SEQUENCE", ..]
+        | ["CREATE", "OR", "REPLACE", "FUNCTION" | "PROCEDURE", ..]
+        | ["GRANT" | "REVOKE", ..] => (LockLevel::None, Hold::Moment),
+        ["ALTER" | "CREATE" | "DROP" | "TRUNCATE", ..] => (LockLevel::AccessExclusive, Hold::Moment),
         _ => (LockLevel::AccessExclusive, Hold::Scan),
     };
     Lock { level, on: Vec::new(), hold }
@@ -384,5 +389,7 @@ mod tests {
         assert_eq!(level("DROP INDEX CONCURRENTLY i"), LockLevel::ShareUpdateExclusive);
         assert_eq!(level("VACUUM (FULL) t"), LockLevel::AccessExclusive);
         assert_eq!(level("DO $$ $$"), LockLevel::AccessExclusive);
+        assert_eq!(level("CREATE OR REPLACE FUNCTION f() RETURNS int AS 'x'"), LockLevel::None);
+        assert_eq!(level("CREATE TRIGGER t BEFORE INSERT ON x"), LockLevel::ShareRowExclusive);
     }
 }
