@@ -201,15 +201,15 @@ mod tests {
         2026-03-01T03:05:01Z     why        could not create unique index "trades_ref": Key (ref)=(A-1) is duplicated. (SQLSTATE 23505)
         2026-03-01T03:05:01Z     statement  CREATE UNIQUE INDEX CONCURRENTLY trades_ref ON app.trades (tenant_id, ref)
         2026-03-01T03:05:01Z     advice     remove the duplicates, then apply again
-        2026-03-01T03:05:02Z x stuck: schema/trades/column could not be undone; 1 unit undone before it
+        2026-03-01T03:05:02Z x stuck: schema/trades/column could not be undone; 0 units undone before it
         2026-03-01T03:05:02Z     because    schema/trades/column: could not create unique index "trades_ref": Key (ref)=(A-1) is duplicated. (SQLSTATE 23505)
         2026-03-01T03:05:02Z     advice     remove the duplicates, then apply again
         2026-03-01T03:05:03Z   note: the lease was lost and taken again
         2026-03-01T03:05:03Z ~ paused: SIGTERM
-        2026-03-01T03:05:03Z x paused: SIGTERM; 3 units done in 5 min 3 s, what is done stays
+        2026-03-01T03:05:03Z x paused: SIGTERM; 0 units done in 2.0 s, what is done stays
         2026-03-01T03:05:03Z     because    schema/trades/column: could not create unique index "trades_ref": Key (ref)=(A-1) is duplicated. (SQLSTATE 23505)
         2026-03-01T03:05:03Z     advice     remove the duplicates, then apply again
-        2026-03-01T03:05:03Z + completed: 3 units done in 5 min 3 s
+        2026-03-01T03:05:03Z + completed: every unit was done before
         "#);
     }
 

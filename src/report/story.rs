@@ -171,12 +171,20 @@ impl Story {
                 self.cause.get_or_insert(Cause::Gate { title, findings: findings.clone() });
             }
             Event::RollbackRequested { keep } => {
-                self.requested = Some(keep.clone());
-                self.cause = None;
+                self.turn(at);
+                (self.requested, self.cause) = (Some(keep.clone()), None);
             }
             Event::Paused { why } => self.paused = Some(why.clone()),
-            Event::Resumed => (self.paused, self.cause, self.requested) = (None, None, None),
+            Event::Resumed => {
+                self.turn(at);
+                (self.paused, self.cause, self.requested) = (None, None, None);
+            }
         }
+    }
+
+    /// What is counted, and its time, begins anew: a cycle goes up and down several times in one story.
+    fn turn(&mut self, at: DateTime<Utc>) {
+        (self.done_now, self.undone_now, self.began) = (0, 0, Some(at));
     }
 
     /// The task of this unit: the one that was announced, or a new one that knows no better title than the unit's name.
