@@ -78,6 +78,9 @@ pub async fn carry(
     Ok(end.exit)
 }
 
+/// Undone units that the summary names, last done first: enough to see where it began.
+const UNDONE_SHOWN_MAX: usize = 15;
+
 /// How a command's run ended.
 #[derive(Debug)]
 pub(super) struct End {
@@ -196,7 +199,11 @@ impl End {
             }
         }
         if !self.undone.is_empty() {
-            row("undone", &self.undone.join("\n"));
+            let shown: Vec<&str> = self.undone.iter().take(UNDONE_SHOWN_MAX).map(String::as_str).collect();
+            let more = self.undone.len() - shown.len();
+            let rest =
+                if more > 0 { format!("\n… {more} more; --format json lists them all") } else { String::new() };
+            row("undone", &format!("{}{rest}", shown.join("\n")));
         }
         if !self.stays.is_empty() {
             row("stays", &format!("phases {}", self.stays.join(", ")));

@@ -24,8 +24,9 @@ pub type Tell = Arc<dyn Fn(Notice) + Send + Sync>;
 const LEDGER_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(60) };
 /// After a cancel the server needs a moment to end the statement; then the session is given up.
 const CANCEL_WAIT: Duration = Duration::from_secs(5);
-/// How long a lost server is tried for before the run is left for `resume`: a restart or a failover takes less.
-const RECONNECT_MAX: Duration = Duration::from_secs(60);
+/// How long a lost server is tried for before the run is left for `resume`. A restart takes less; beyond this the lease,
+/// which cannot be renewed meanwhile, would be doubtful (`HEARTBEAT_LOST` is 20 s).
+const RECONNECT_MAX: Duration = Duration::from_secs(18);
 
 /// The driver's state. The machine's state is in the journal; nothing here decides what comes next.
 pub struct Shell {
