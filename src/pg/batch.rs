@@ -67,7 +67,8 @@ impl Batches {
                 sql!("SELECT ARRAY[{}] FROM {} ORDER BY {} LIMIT 1", texts(columns), self.table, List(&last, ", "))
             }
             Walk::Blocks => sql!(
-                "SELECT ARRAY[blocks::text] FROM (SELECT pg_relation_size({}::regclass) / current_setting('block_size')::bigint AS blocks) b WHERE blocks > 0",
+                "WITH RECURSIVE heap AS (SELECT {}::regclass::oid AS oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN heap ON heap.oid = i.inhparent)
+                 SELECT ARRAY[blocks::text] FROM (SELECT max(pg_relation_size(oid)) / current_setting('block_size')::bigint AS blocks FROM heap) b WHERE blocks > 0",
                 Literal::new(self.table.to_string())
             ),
         };
@@ -110,9 +111,9 @@ impl Batches {
         let batch = sql!(
             "WITH span AS MATERIALIZED (SELECT {} FROM {} AS row WHERE {} AND ({}) <= ({}) ORDER BY {} LIMIT {}),
                   edge AS MATERIALIZED (SELECT * FROM span ORDER BY {} LIMIT 1),
-                  todo AS MATERIALIZED (SELECT {}, {} AS tenantmig_value FROM {} AS row {}
+                  todo AS MATERIALIZED (SELECT row.tableoid AS tenantmig_table, {}, {} AS tenantmig_value FROM {} AS row {}
                            WHERE {} AND ({}) <= (SELECT {} FROM edge) AND {} AND ({}) IS NOT NULL {}),
-                  done AS (UPDATE {} AS t SET {} = todo.tenantmig_value FROM todo WHERE {} AND t.{} IS NULL RETURNING 1)
+                  done AS (UPDATE {} AS t SET {} = todo.tenantmig_value FROM todo WHERE t.tableoid = todo.tenantmig_table AND {} AND t.{} IS NULL RETURNING 1)
              SELECT (SELECT count(*) FROM done), (SELECT ARRAY[{}] FROM edge), (SELECT count(*) FROM span)",
             List(&order, ", "),
             self.table,
@@ -160,9 +161,9 @@ impl Batches {
         let hi = (lo + (u64::from(size) / ROWS_A_BLOCK).max(1)).min(end);
         let tid = |block: u64| Literal::new(format!("({block},0)"));
         let batch = sql!(
-            "WITH todo AS MATERIALIZED (SELECT row.ctid AS at, {} AS tenantmig_value FROM {} AS row {}
+            "WITH todo AS MATERIALIZED (SELECT row.tableoid AS heap, row.ctid AS at, {} AS tenantmig_value FROM {} AS row {}
                      WHERE row.ctid >= {}::tid AND row.ctid < {}::tid AND {} AND ({}) IS NOT NULL {}),
-                  done AS (UPDATE {} AS t SET {} = todo.tenantmig_value FROM todo WHERE t.ctid = todo.at AND t.{} IS NULL RETURNING 1)
+                  done AS (UPDATE {} AS t SET {} = todo.tenantmig_value FROM todo WHERE t.tableoid = todo.heap AND t.ctid = todo.at AND t.{} IS NULL RETURNING 1)
              SELECT (SELECT count(*) FROM done)",
             self.value,
             self.table,

@@ -7,6 +7,7 @@
 
 mod alphapulse;
 mod apply;
+mod backfills;
 mod before;
 mod break_glass;
 mod connect;
