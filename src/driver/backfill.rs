@@ -16,6 +16,7 @@ use crate::{
         batch::{Batches, Walk},
         rows_estimated,
     },
+    sql::Ident,
     unit::{BackfillSpec, OnOrphan, Unit},
 };
 
@@ -56,7 +57,7 @@ impl Shell {
         let batches = Batches::new(&self.work.client, spec).await?;
         let place = self.journal.place.clone();
         let (kept, mut rows) = ledger::cursor(&self.work.client, &place, &unit.id).await?;
-        let mut cursor = kept;
+        let mut cursor = kept.filter(|at| goes_on(at, &batches));
         let estimated = self.estimate(unit, spec).await?;
         loop {
             if cursor.is_none() {
@@ -74,7 +75,7 @@ impl Shell {
                 let message = format!("{due} rows of {} are still due after {SWEEPS_MAX} sweeps", spec.table);
                 let mut fault = Fault::new(Class::Fatal, message);
                 fault.hint = Some(
-                    "the application goes on writing NULL: give the column a default or a trigger first".to_owned(),
+                    "the application goes on writing NULL: give the column a default or a trigger first; or a trigger of the table turns the update away".to_owned(),
                 );
                 return Err(fault.into());
             }
@@ -86,10 +87,7 @@ impl Shell {
 
     /// Fixes the upper bound and keeps the cursor; `None` for an empty table.
     async fn first_cursor(&self, unit: &Unit, batches: &Batches, sweep: u32) -> Result<Option<Cursor>, DriveError> {
-        let key = match &batches.walk {
-            Walk::Key { columns, .. } => Some(columns.clone()),
-            Walk::Blocks => None,
-        };
+        let key = key(batches);
         let place = &self.journal.place;
         self.fenced(self.bounds(), async |client: &Client| {
             let Some(end) = batches.end(client).await? else { return Ok(None) };
@@ -198,6 +196,21 @@ impl Shell {
         self.record(Event::Succeeded { unit: unit.id.clone(), rows: Some(rows) }).await?;
         Ok(0)
     }
+}
+
+/// The columns that are walked along; `None` for blocks.
+fn key(batches: &Batches) -> Option<Vec<Ident>> {
+    match &batches.walk {
+        Walk::Key { columns, .. } => Some(columns.clone()),
+        Walk::Blocks => None,
+    }
+}
+
+/// Whether a kept cursor still leads on. Its values mean nothing along another key, which the table may have got or lost
+/// since; and after the last sweep only a new walk finds what somebody has mended meanwhile.
+fn goes_on(kept: &Cursor, batches: &Batches) -> bool {
+    let spent = kept.sweep >= SWEEPS_MAX && kept.walked.as_ref() == Some(&kept.end);
+    kept.key == key(batches) && !spent
 }
 
 /// How much of the range is walked, in percent, where the key is one number; 0 where it cannot be told.

@@ -1,5 +1,6 @@
 //! Backfills of tables that are not as most: with children, with a key that comes later, with rows that refuse the write.
 
+use crate::harness::Signal;
 use crate::scene::{EXPAND, Scene, plan};
 
 #[test]
@@ -19,4 +20,40 @@ fn rows_of_a_child_table_get_their_own_parents_value() {
         );
         assert_eq!(wrong, 0, "rows with the value of another row, with key: {key:?}");
     }
+}
+
+#[test]
+fn a_key_that_came_after_the_stop_is_walked_from_its_beginning() {
+    let scene = Scene::new("later_key", 20_000);
+    scene.db.sql(
+        "ALTER TABLE app.users DROP CONSTRAINT users_pkey;
+         CREATE FUNCTION app.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$;
+         CREATE TRIGGER slow BEFORE UPDATE ON app.users FOR EACH STATEMENT EXECUTE FUNCTION app.slow()",
+    );
+    let mut run = scene.applying(&plan("", &[EXPAND])).spawn();
+    scene.wait_until("SELECT to_regclass('tenantmig.migration_progress') IS NOT NULL");
+    scene.wait_until("SELECT coalesce(max(rows_done), 0) >= 1000 FROM tenantmig.migration_progress");
+    run.signal(Signal::INT);
+    let _ = run.wait().expect_code(130);
+    scene.db.sql(
+        "DROP TRIGGER slow ON app.users;
+         ALTER TABLE app.users ADD COLUMN code uuid NOT NULL DEFAULT gen_random_uuid() PRIMARY KEY",
+    );
+    let _ = scene.run("resume").expect_code(0);
+    scene.stands("completed");
+}
+
+#[test]
+fn resume_walks_again_once_what_refused_the_rows_is_gone() {
+    let scene = Scene::new("refused_rows", 200);
+    scene.db.sql(
+        "CREATE FUNCTION app.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+         CREATE TRIGGER a_refuse BEFORE UPDATE ON app.users FOR EACH ROW EXECUTE FUNCTION app.refuse()",
+    );
+    let pausing = EXPAND.replace("id = \"expand\"", "id = \"expand\"\non_failure = \"pause\"");
+    let out = scene.apply(&plan("", &[&pausing])).expect_code(1);
+    let _ = out.stdout_has("200 rows of").stdout_has("a trigger of the table turns the update away");
+    scene.db.sql("DROP TRIGGER a_refuse ON app.users");
+    let _ = scene.run("resume").expect_code(0);
+    scene.every_row_once();
 }
