@@ -46,10 +46,14 @@ pub async fn carry(
     lease.give_back().await;
     let program = shell.journal.record.program.clone();
     let place = &shell.journal.place;
-    let events = match ledger::events(&shell.work.client, &place.schema, place.run).await {
-        Ok(events) => Ok(events),
-        // One of the two sessions may have been lost after its last use.
-        Err(_) => ledger::events(&shell.monitor.client, &place.schema, place.run).await,
+    let events = match &driven {
+        // The statement that was stopped may still be under way, and a question would wait behind it.
+        Err(_) => Ok(Vec::new()),
+        Ok(_) => match ledger::events(&shell.work.client, &place.schema, place.run).await {
+            Ok(events) => Ok(events),
+            // One of the two sessions may have been lost after its last use.
+            Err(_) => ledger::events(&shell.monitor.client, &place.schema, place.run).await,
+        },
     };
     drop(shell);
     // The reporters end before the summary, so that their last lines stand above it.

@@ -125,7 +125,10 @@ impl Shell {
         let result = cancellable(&self.work, &self.stop, run).await;
         let usual = self.bounds();
         let (lock, limit) = (usual.lock.as_millis(), usual.statement.as_millis());
-        if result.as_ref().err().and_then(DriveError::class) != Some(Class::Ambiguous) {
+        // After a stop the statement may still be under way, and whatever is asked next would wait behind it; after a
+        // loss there is no session to set anything on.
+        let over = result.as_ref().is_err_and(|error| matches!(error.class(), None | Some(Class::Ambiguous)));
+        if !over {
             client
                 .batch_execute(&format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{limit}ms'"))
                 .await?;

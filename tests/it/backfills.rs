@@ -1,5 +1,7 @@
 //! Backfills of tables that are not as most: with children, with a key that comes later, with rows that refuse the write.
 
+use std::time::Duration;
+
 use crate::harness::Signal;
 use crate::scene::{EXPAND, Scene, plan};
 
@@ -56,4 +58,47 @@ fn resume_walks_again_once_what_refused_the_rows_is_gone() {
     scene.db.sql("DROP TRIGGER a_refuse ON app.users");
     let _ = scene.run("resume").expect_code(0);
     scene.every_row_once();
+}
+
+/// A server process that is stopped, and goes on at the test's end.
+struct Frozen(i32);
+
+impl Frozen {
+    fn new(pid: i32) -> Self {
+        let frozen = Self(pid);
+        frozen.signal(Signal::STOP);
+        frozen
+    }
+
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_raw(self.0).unwrap(), signal).unwrap();
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.signal(Signal::CONT);
+    }
+}
+
+#[track_caller]
+fn ends_though_the_server_does_not_answer(name: &str, phase: &str) {
+    let scene = Scene::new(name, 200);
+    let _holder = scene.holding("UPDATE app.users SET email = email WHERE id = 1");
+    let safety = "lock_timeout = \"60s\"\nlock_retries = 1";
+    let mut run = scene.applying(&plan(safety, &[phase])).timeout(Duration::from_secs(25)).spawn();
+    scene.wait_for_a_waiter();
+    let pid = scene.db.one(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenantmig worker'",
+    );
+    let _frozen = Frozen::new(pid);
+    run.signal(Signal::INT).signal(Signal::INT);
+    let _ = run.wait().expect_code(130).stderr_has("tenantmig resume");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_server_that_does_not_answer() {
+    ends_though_the_server_does_not_answer("frozen_tx", EXPAND);
+    let index = "[[phase]]\nid = \"index\"\n[[phase.step]]\nkind = \"create_index\"\ntable = \"app.users\"\ncolumns = [\"email\"]";
+    ends_though_the_server_does_not_answer("frozen_build", index);
 }
