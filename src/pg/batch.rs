@@ -262,7 +262,8 @@ async fn unique(client: &Client, table: &QName, columns: &[&str]) -> Result<bool
     Ok(row.try_get(0)?)
 }
 
-/// The primary key, or else the narrowest unique key without NULLs; by blocks where there is none.
+/// The primary key, or else the narrowest unique key without NULLs; by blocks where there is none. The comparisons of a
+/// type whose extension is off the search_path are not found, or those of text are taken for them, in another order.
 async fn walk(client: &Client, table: &QName) -> Result<Walk, Fault> {
     let query = "SELECT k.names, k.types, c.relkind = 'p' FROM pg_class c LEFT JOIN LATERAL (
             SELECT array_agg(a.attname::text ORDER BY k.n) AS names, array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY k.n) AS types,
@@ -270,7 +271,10 @@ async fn walk(client: &Client, table: &QName) -> Result<Walk, Fault> {
               FROM pg_index i, unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY k(attnum, n)
               JOIN pg_attribute a ON a.attnum = k.attnum
              WHERE i.indrelid = c.oid AND a.attrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-             GROUP BY i.indexrelid, i.indisprimary, i.indnkeyatts HAVING bool_and(a.attnotnull)
+             GROUP BY i.indexrelid, i.indisprimary, i.indnkeyatts
+            HAVING bool_and(a.attnotnull AND NOT EXISTS (
+                   SELECT FROM pg_opclass o JOIN pg_amop m ON m.amopfamily = o.opcfamily AND m.amoplefttype = o.opcintype AND m.amoprighttype = o.opcintype
+                    WHERE o.oid = i.indclass[k.n - 1] AND NOT pg_operator_is_visible(m.amopopr)))
              ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1) k ON true
           WHERE c.oid = to_regclass($1)";
     let row = client.query_typed_opt(query, &[(&table.to_string(), Type::TEXT)]).await?;

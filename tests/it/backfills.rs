@@ -102,3 +102,43 @@ fn a_stop_does_not_wait_for_a_server_that_does_not_answer() {
     let index = "[[phase]]\nid = \"index\"\n[[phase.step]]\nkind = \"create_index\"\ntable = \"app.users\"\ncolumns = [\"email\"]";
     ends_though_the_server_does_not_answer("frozen_build", index);
 }
+
+#[test]
+fn a_walk_finds_every_row_along_any_key() {
+    let keys = [
+        ("char(12)", "'K' || n"),
+        ("text COLLATE \"C\"", "chr(33 + n % 90) || n"),
+        ("text COLLATE cased", "CASE n % 2 WHEN 0 THEN 'k' ELSE 'K' END || n"),
+        ("ext.citext COLLATE \"C\"", "chr(33 + n % 90) || n"),
+        ("timestamptz", "'2025-01-01'::timestamptz + n * interval '37.123456 min'"),
+        ("numeric(20,7)", "n / 7.0"),
+        ("float8", "sqrt(n)"),
+        ("bytea", "sha256(n::text::bytea)"),
+        ("inet", "'10.0.0.0'::inet + n"),
+        ("interval", "n * interval '-1 day 3 hour'"),
+        ("app.code", "'K' || n"),
+        ("ext.ltree", "('a' || n % 7 || '.b' || n)::ext.ltree"),
+    ];
+    let scene = Scene::new("keys", 0);
+    scene.db.sql(&format!(
+        "CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext; CREATE EXTENSION ltree SCHEMA ext; CREATE DOMAIN app.code AS text CHECK (value <> '');
+         CREATE COLLATION cased (provider = icu, locale = 'en-US-u-kf-upper');
+         ALTER DATABASE {} SET extra_float_digits = 0; ALTER DATABASE {} SET intervalstyle = 'sql_standard'; ALTER DATABASE {} SET datestyle = 'SQL, DMY'", scene.db.name(), scene.db.name(), scene.db.name()
+    ));
+    let mut bad = Vec::new();
+    for (ty, value) in keys {
+        scene.db.sql(&format!(
+            "DROP TABLE app.users; CREATE TABLE app.users (a integer NOT NULL, k {ty} NOT NULL, account_id bigint NOT NULL, UNIQUE (a, k));
+             INSERT INTO app.users SELECT 1, {value}, 1 + n % 5 FROM generate_series(1, 1234) n"
+        ));
+        let out = scene.apply(&plan("", &[EXPAND]));
+        let swept = out.stderr.contains("sweep");
+        if out.code != 0 || swept {
+            bad.push(format!("{ty}: {} {}", out.code, out.stdout));
+        }
+        if out.code == 0 {
+            let _ = scene.run("rollback --to start --yes").expect_code(0);
+        }
+    }
+    assert!(bad.is_empty(), "{bad:#?}");
+}
