@@ -70,7 +70,7 @@ impl SetNotNull {
                 title: format!("add CHECK ({column} IS NOT NULL) to {table}, not validated"),
                 up: Op::Tx(vec![add.clone()]),
                 down: Down::tx([drop.clone()]),
-                probe: probe(sql!("a.attnotnull OR c.oid IS NOT NULL"), not_ours.clone()),
+                probe: probe(sql!("a.attnotnull OR c.oid IS NOT NULL"), sql!("{} OR h.keyed IS NOT NULL", not_ours)),
                 lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
                 loses: None,
                 guards_rows: false,
@@ -139,13 +139,11 @@ impl SetNotNull {
     /// so again (the probe's `restore`): the lowest first and each ONLY by itself, for one of theirs may have been left nullable.
     fn children(&self) -> Stmt {
         sql!(
-            "(WITH RECURSIVE heir (oid, depth) AS (
-                    SELECT i.inhrelid, 1 FROM pg_inherits i WHERE i.inhparent = t.rel
-                    UNION SELECT i.inhrelid, h.depth + 1 FROM heir h JOIN pg_inherits i ON i.inhparent = h.oid)
-              SELECT array_agg(format('ALTER TABLE IF EXISTS ONLY %I.%I ALTER COLUMN %I SET NOT NULL',
+            "({} SELECT array_agg(format('ALTER TABLE IF EXISTS ONLY %I.%I ALTER COLUMN %I SET NOT NULL',
                                       n.nspname, k.relname, b.attname) ORDER BY h.depth DESC, k.oid)
                 FROM heir h JOIN pg_class k ON k.oid = h.oid JOIN pg_namespace n ON n.oid = k.relnamespace
-                JOIN pg_attribute b ON b.attrelid = h.oid AND b.attname = a.attname AND b.attnotnull)"
+                JOIN pg_attribute b ON b.attrelid = h.oid AND b.attname = a.attname AND b.attnotnull)",
+            heirs()
         )
     }
 
@@ -154,23 +152,39 @@ impl SetNotNull {
     fn probe(&self, name: &Ident, by: &Stmt, done: &Stmt, other: &Stmt, restore: &Stmt) -> Probe {
         Probe::catalog(sql!(
             "SELECT CASE WHEN {} THEN 'conflict' WHEN {} THEN 'present' ELSE 'absent' END,
-                    CASE WHEN f.oid IS NOT NULL THEN format('constraint %I %s', f.conname, pg_get_constraintdef(f.oid))
+                    CASE WHEN h.keyed IS NOT NULL
+                         THEN format('a primary key with the column in %s, below which it could not be made nullable again', h.keyed::regclass)
+                         WHEN f.oid IS NOT NULL THEN format('constraint %I %s', f.conname, pg_get_constraintdef(f.oid))
                          WHEN a.attnotnull THEN 'the column is NOT NULL' END,
                     {}
                FROM (SELECT to_regclass({}) AS rel) t
                LEFT JOIN pg_attribute a ON a.attrelid = t.rel AND a.attname = {} AND a.attnum > 0 AND NOT a.attisdropped
                LEFT JOIN pg_constraint c ON c.conrelid = t.rel AND {}
                LEFT JOIN pg_constraint named ON named.conrelid = t.rel AND named.conname = {}
-               LEFT JOIN pg_constraint f ON f.oid = coalesce(c.oid, named.oid)",
+               LEFT JOIN pg_constraint f ON f.oid = coalesce(c.oid, named.oid)
+               LEFT JOIN LATERAL ({}
+                    SELECT p.conrelid AS keyed FROM heir h JOIN pg_constraint p ON p.conrelid = h.oid AND p.contype = 'p'
+                      JOIN pg_attribute b ON b.attrelid = h.oid AND b.attname = a.attname AND b.attnum = ANY (p.conkey)
+                     WHERE NOT a.attnotnull LIMIT 1) h ON true",
             other,
             done,
             restore,
             Literal::new(self.table.to_string()),
             Literal::new(self.column.as_str()),
             by,
-            Literal::new(name.as_str())
+            Literal::new(name.as_str()),
+            heirs()
         ))
     }
+}
+
+/// The children and partitions of `t.rel` and theirs, as `heir`.
+fn heirs() -> Stmt {
+    sql!(
+        "WITH RECURSIVE heir (oid, depth) AS (
+                SELECT i.inhrelid, 1 FROM pg_inherits i WHERE i.inhparent = t.rel
+                UNION SELECT i.inhrelid, h.depth + 1 FROM heir h JOIN pg_inherits i ON i.inhparent = h.oid)"
+    )
 }
 
 #[cfg(test)]

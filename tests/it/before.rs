@@ -174,3 +174,14 @@ fn a_child_that_was_not_null_before_its_parent_stays_so() {
     let _ = scene.run("rollback --to start --yes").expect_code(0);
     scene.is_as(&before);
 }
+
+#[test]
+fn not_null_that_a_childs_key_would_hold_fast_is_refused() {
+    let scene = Scene::new("childs_key", 10);
+    scene.db.sql("CREATE TABLE app.a (t int); CREATE TABLE app.b (PRIMARY KEY (t)) INHERITS (app.a)");
+    let before = scene.print();
+    let step = "[[phase.step]]\nkind = \"set_not_null\"\ntable = \"app.a\"\ncolumn = \"t\"\n";
+    let out = scene.apply(&plan("", &[&format!("[[phase]]\nid = \"whole\"\n{step}")])).expect_code(5);
+    let _ = out.stdout_has("a primary key with the column in app.b");
+    scene.is_as(&before);
+}
