@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, types::Type};
 
 use super::{
     attempt::execute,
@@ -13,6 +13,7 @@ use crate::{
     engine::{Event, Failure, Notice, UnitState},
     ledger::LedgerError,
     pg::{Bounds, Class, Fault, in_transaction, probe},
+    sql,
     sql::Stmt,
     unit::{Before, Op, Presence, Probe, Unit},
 };
@@ -76,16 +77,27 @@ impl Shell {
     async fn assert(&mut self, unit: &Unit, query: &Stmt) -> Result<(), DriveError> {
         let bounds = self.bounds();
         self.attempt(&unit.lock, bounds, async |client: &Client| {
-            let row = client.query_typed_one(query.as_str(), &[]).await;
-            let row = row.map_err(|error| Fault::from(error).in_statement(query.as_str()))?;
+            let fail = |what: &str| {
+                let fault = Fault::new(Class::Fatal, format!("{}: the answer {what}", unit.title));
+                Err(fault.in_statement(query.as_str()).into())
+            };
+            // Two rows are as wrong as a million, and a million would fill the memory.
+            let two = sql!("SELECT * FROM ({}) AS answer LIMIT 2", query);
+            let rows = client.query_typed(two.as_str(), &[]).await;
+            let rows = rows.map_err(|error| Fault::from(error).in_statement(query.as_str()))?;
+            let [row] = rows.as_slice() else {
+                return fail(if rows.is_empty() { "has no row" } else { "has more than one row" });
+            };
+            let [column] = row.columns() else {
+                return fail(&format!("has {} columns, not one", row.len()));
+            };
+            if column.type_() != &Type::BOOL {
+                return fail(&format!("is of type {}, not boolean", column.type_()));
+            }
             match row.try_get::<_, Option<bool>>(0)? {
                 Some(true) => Ok(Event::Succeeded { unit: unit.id.clone(), rows: None }),
-                Some(false) => Err(Fault::new(Class::Fatal, format!("{}: the answer is false", unit.title))
-                    .in_statement(query.as_str())
-                    .into()),
-                None => Err(Fault::new(Class::Fatal, format!("{}: the answer is NULL", unit.title))
-                    .in_statement(query.as_str())
-                    .into()),
+                Some(false) => fail("is false"),
+                None => fail("is NULL"),
             }
         })
         .await

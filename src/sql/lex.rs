@@ -23,7 +23,7 @@ pub fn split(script: &str) -> Result<Vec<Statement>, LexError> {
     let mut statements = Vec::new();
     let mut start = 0;
     let mut depth: Vec<(char, usize)> = Vec::new();
-    let mut body = false; // CREATE FUNCTION … BEGIN ATOMIC … END holds semicolons of its own
+    let mut ends = 0usize; // CREATE FUNCTION … BEGIN ATOMIC … END holds semicolons of its own, and each CASE in it an END
     let mut at = 0;
     while at < script.len() {
         if let Some(end) = skip_quoted(script, at)? {
@@ -38,13 +38,18 @@ pub fn split(script: &str) -> Result<Vec<Statement>, LexError> {
                 Some(('[', _)) if c == ']' => {}
                 Some(_) | None => return Err(LexError::Unbalanced(c)),
             },
-            ';' if depth.is_empty() && !body => {
+            ';' if depth.is_empty() && ends == 0 => {
                 push(&mut statements, &script[start..at]);
                 start = at + 1;
             }
             _ if starts_word(script, at) => {
                 let word = word_at(script, at);
-                body = (body || word.eq_ignore_ascii_case("atomic")) && !(body && word.eq_ignore_ascii_case("end"));
+                let opens = if ends == 0 { "atomic" } else { "case" };
+                if word.eq_ignore_ascii_case(opens) {
+                    ends += 1;
+                } else if word.eq_ignore_ascii_case("end") {
+                    ends = ends.saturating_sub(1);
+                }
                 at += word.len();
                 continue;
             }
@@ -209,6 +214,13 @@ mod tests {
         check(
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END; SELECT 2",
             Ok(&["CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END", "SELECT 2"]),
+        );
+        check(
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3",
+            Ok(&[
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END",
+                "SELECT 3",
+            ]),
         );
         check("  -- nothing\n ;", Ok(&[]));
     }

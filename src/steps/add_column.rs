@@ -12,7 +12,7 @@ use super::{Object, StepKind};
 use crate::{
     plan::{Lowering, Site},
     sql,
-    sql::{Expr, Ident, Literal, QName, Stmt, TypeName},
+    sql::{Expr, Ident, Literal, QName, Stmt, TypeName, mask},
     unit::{Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
@@ -132,11 +132,15 @@ fn probe(table: &QName, column: &Ident, ty: &TypeName) -> Probe {
 /// Literals, signed numbers, casts of them, and the constants of the language: what PostgreSQL evaluates once.
 /// STABLE functions such as now() are evaluated once too, but stamp the time of the migration on every old row.
 fn is_constant(default: &str) -> bool {
-    let text = default.trim();
-    let value = text.split_once("::").map_or(text, |(value, _)| value.trim());
+    let (text, seen) = (default.trim(), mask(default.trim()));
+    // Only a type may follow the cast, or an operator after it would be taken for a part of the constant.
+    let (end, cast) = seen.find("::").map_or((text.len(), ""), |at| (at, &text[at + 2..]));
+    let is_type = |ty: &str| TypeName::parse(ty).is_ok();
+    let (value, rest) = (text[..end].trim(), seen[..end].trim());
     let word = value.to_ascii_lowercase();
-    let quoted = value.len() >= 2 && value.starts_with('\'') && value.ends_with('\'');
-    quoted || ["true", "false", "null"].contains(&word.as_str()) || value.parse::<f64>().is_ok()
+    let quoted = value.starts_with('\'') && rest.is_empty();
+    (cast.is_empty() || cast.split("::").all(is_type))
+        && (quoted || ["true", "false", "null"].contains(&word.as_str()) || value.parse::<f64>().is_ok())
 }
 
 #[cfg(test)]
@@ -145,10 +149,23 @@ mod tests {
 
     #[test]
     fn constants_are_told_from_what_rewrites() {
-        for yes in ["'x'", "0", "-1.5", "true", "NULL", "'a'::text", "'00000000-0000-0000-0000-000000000001'::uuid"] {
+        for yes in [
+            "'x'",
+            "0",
+            "-1.5",
+            "true",
+            "NULL",
+            "'a'::text",
+            "'::1'::inet",
+            "'a'::text::name",
+            "'00000000-0000-0000-0000-000000000001'::uuid",
+        ] {
             assert!(is_constant(yes), "{yes}");
         }
         for no in ["gen_random_uuid()", "now()", "nextval('s')", "random()", "current_setting('app.t')::uuid", "id"] {
+            assert!(!is_constant(no), "{no}");
+        }
+        for no in ["'a' || random() || 'b'", "'a'::text || random()", "1::int + nextval('s')", "'a' || f('b')"] {
             assert!(!is_constant(no), "{no}");
         }
     }

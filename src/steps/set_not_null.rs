@@ -4,7 +4,8 @@
 //! A bare SET NOT NULL reads the whole table under ACCESS EXCLUSIVE. Before PostgreSQL 18 a CHECK constraint is added NOT VALID
 //! and validated first: since 12, SET NOT NULL believes a valid CHECK and reads nothing; then the CHECK is dropped. From 18 on
 //! the NOT NULL itself is added NOT VALID and validated, under the name that a bare SET NOT NULL would give it.
-//! Undo: makes the column nullable again, unless it was NOT NULL before.
+//! Undo: makes the column nullable again, unless it was NOT NULL before. Children and partitions that were NOT NULL by
+//! themselves are so again, for which each of them is read under that lock.
 
 use serde::Deserialize;
 
@@ -59,7 +60,7 @@ impl SetNotNull {
         let drop = sql!("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", table, name);
         // SET takes the scaffold away, so a column that is NOT NULL has had all three done to it.
         let by = sql!("c.conname = {}", Literal::new(name.as_str()));
-        let probe = |done: Stmt, other: Stmt| self.probe(&name, &by, &done, &other);
+        let probe = |done: Stmt, other: Stmt| self.probe(&name, &by, &done, &other, &sql!("NULL::text[]"));
         let not_ours = sql!(
             "c.oid IS NOT NULL AND (c.contype <> 'c' OR pg_get_expr(c.conbin, c.conrelid) <> format('(%I IS NOT NULL)', a.attname))"
         );
@@ -69,7 +70,7 @@ impl SetNotNull {
                 title: format!("add CHECK ({column} IS NOT NULL) to {table}, not validated"),
                 up: Op::Tx(vec![add.clone()]),
                 down: Down::tx([drop.clone()]),
-                probe: probe(sql!("a.attnotnull OR c.oid IS NOT NULL"), not_ours.clone()),
+                probe: probe(sql!("a.attnotnull OR c.oid IS NOT NULL"), sql!("{} OR h.keyed IS NOT NULL", not_ours)),
                 lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
                 loses: None,
                 guards_rows: false,
@@ -89,7 +90,7 @@ impl SetNotNull {
                 title: format!("set {table}.{column} NOT NULL"),
                 up: Op::Tx(vec![sql!("ALTER TABLE {} ALTER COLUMN {} SET NOT NULL", table, column), drop]),
                 down: Down::tx([sql!("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL", table, column)]),
-                probe: probe(sql!("a.attnotnull"), sql!("false")),
+                probe: self.probe(&name, &by, &sql!("a.attnotnull"), &sql!("false"), &self.children()),
                 lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
                 loses: None,
                 guards_rows: false,
@@ -116,7 +117,7 @@ impl SetNotNull {
                 title: format!("add NOT NULL to {table}.{column}, not validated"),
                 up: Op::Tx(vec![add.clone()]),
                 down: Down::tx([drop.clone()]),
-                probe: self.probe(&name, &by, &sql!("c.oid IS NOT NULL"), &other),
+                probe: self.probe(&name, &by, &sql!("c.oid IS NOT NULL"), &other, &sql!("NULL::text[]")),
                 lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
                 loses: None,
                 guards_rows: false,
@@ -126,7 +127,7 @@ impl SetNotNull {
                 title: format!("validate NOT NULL of {table}.{column}"),
                 up: Op::Tx(vec![sql!("ALTER TABLE {} VALIDATE CONSTRAINT {}", table, name)]),
                 down: Down::tx([drop, add]),
-                probe: self.probe(&name, &by, &sql!("c.convalidated"), &other),
+                probe: self.probe(&name, &by, &sql!("c.convalidated"), &other, &sql!("NULL::text[]")),
                 lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
                 loses: None,
                 guards_rows: false,
@@ -134,27 +135,56 @@ impl SetNotNull {
         ]
     }
 
+    /// SET and DROP NOT NULL both reach the children and partitions, so those that were NOT NULL before their parent are made
+    /// so again (the probe's `restore`): the lowest first and each ONLY by itself, for one of theirs may have been left nullable.
+    fn children(&self) -> Stmt {
+        sql!(
+            "({} SELECT array_agg(format('ALTER TABLE IF EXISTS ONLY %I.%I ALTER COLUMN %I SET NOT NULL',
+                                      n.nspname, k.relname, b.attname) ORDER BY h.depth DESC, k.oid)
+                FROM heir h JOIN pg_class k ON k.oid = h.oid JOIN pg_namespace n ON n.oid = k.relnamespace
+                JOIN pg_attribute b ON b.attrelid = h.oid AND b.attname = a.attname AND b.attnotnull)",
+            heirs()
+        )
+    }
+
     /// `done` and `other` (what stands in the way) see the column as `a`, the constraint that `by` finds as `c`
     /// and the one of our name as `named`.
-    fn probe(&self, name: &Ident, by: &Stmt, done: &Stmt, other: &Stmt) -> Probe {
+    fn probe(&self, name: &Ident, by: &Stmt, done: &Stmt, other: &Stmt, restore: &Stmt) -> Probe {
         Probe::catalog(sql!(
             "SELECT CASE WHEN {} THEN 'conflict' WHEN {} THEN 'present' ELSE 'absent' END,
-                    CASE WHEN f.oid IS NOT NULL THEN format('constraint %I %s', f.conname, pg_get_constraintdef(f.oid))
+                    CASE WHEN h.keyed IS NOT NULL
+                         THEN format('a primary key with the column in %s, below which it could not be made nullable again', h.keyed::regclass)
+                         WHEN f.oid IS NOT NULL THEN format('constraint %I %s', f.conname, pg_get_constraintdef(f.oid))
                          WHEN a.attnotnull THEN 'the column is NOT NULL' END,
-                    NULL::text[]
+                    {}
                FROM (SELECT to_regclass({}) AS rel) t
                LEFT JOIN pg_attribute a ON a.attrelid = t.rel AND a.attname = {} AND a.attnum > 0 AND NOT a.attisdropped
                LEFT JOIN pg_constraint c ON c.conrelid = t.rel AND {}
                LEFT JOIN pg_constraint named ON named.conrelid = t.rel AND named.conname = {}
-               LEFT JOIN pg_constraint f ON f.oid = coalesce(c.oid, named.oid)",
+               LEFT JOIN pg_constraint f ON f.oid = coalesce(c.oid, named.oid)
+               LEFT JOIN LATERAL ({}
+                    SELECT p.conrelid AS keyed FROM heir h JOIN pg_constraint p ON p.conrelid = h.oid AND p.contype = 'p'
+                      JOIN pg_attribute b ON b.attrelid = h.oid AND b.attname = a.attname AND b.attnum = ANY (p.conkey)
+                     WHERE NOT a.attnotnull LIMIT 1) h ON true",
             other,
             done,
+            restore,
             Literal::new(self.table.to_string()),
             Literal::new(self.column.as_str()),
             by,
-            Literal::new(name.as_str())
+            Literal::new(name.as_str()),
+            heirs()
         ))
     }
+}
+
+/// The children and partitions of `t.rel` and theirs, as `heir`.
+fn heirs() -> Stmt {
+    sql!(
+        "WITH RECURSIVE heir (oid, depth) AS (
+                SELECT i.inhrelid, 1 FROM pg_inherits i WHERE i.inhparent = t.rel
+                UNION SELECT i.inhrelid, h.depth + 1 FROM heir h JOIN pg_inherits i ON i.inhparent = h.oid)"
+    )
 }
 
 #[cfg(test)]

@@ -152,3 +152,36 @@ fn what_stays_is_not_told_as_undone() {
     assert!(scene.has_column("app.users", "tenant_id"), "{out}");
     scene.every_row_once();
 }
+
+#[test]
+fn a_child_that_was_not_null_before_its_parent_stays_so() {
+    const FAMILY: &str = "CREATE TABLE app.events (id bigint, kind text) PARTITION BY RANGE (id);
+        CREATE TABLE app.low PARTITION OF app.events FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (id);
+        CREATE TABLE app.lowest PARTITION OF app.low FOR VALUES FROM (0) TO (10);
+        CREATE TABLE app.\"High\" PARTITION OF app.events FOR VALUES FROM (100) TO (200);
+        ALTER TABLE app.low ALTER kind SET NOT NULL;
+        CREATE TABLE app.old (z int) INHERITS (app.users);
+        ALTER TABLE app.users ALTER email DROP NOT NULL;
+        ALTER TABLE app.old ALTER email SET NOT NULL;";
+    let scene = Scene::new("children", 10);
+    scene.db.sql(FAMILY);
+    let before = scene.print();
+    let step = |table: &str, column: &str| {
+        format!("[[phase.step]]\nkind = \"set_not_null\"\ntable = \"{table}\"\ncolumn = \"{column}\"\n")
+    };
+    let phase = format!("[[phase]]\nid = \"whole\"\n{}{}", step("app.events", "kind"), step("app.users", "email"));
+    let _ = scene.apply(&plan("", &[&phase])).expect_code(0);
+    let _ = scene.run("rollback --to start --yes").expect_code(0);
+    scene.is_as(&before);
+}
+
+#[test]
+fn not_null_that_a_childs_key_would_hold_fast_is_refused() {
+    let scene = Scene::new("childs_key", 10);
+    scene.db.sql("CREATE TABLE app.a (t int); CREATE TABLE app.b (PRIMARY KEY (t)) INHERITS (app.a)");
+    let before = scene.print();
+    let step = "[[phase.step]]\nkind = \"set_not_null\"\ntable = \"app.a\"\ncolumn = \"t\"\n";
+    let out = scene.apply(&plan("", &[&format!("[[phase]]\nid = \"whole\"\n{step}")])).expect_code(5);
+    let _ = out.stdout_has("a primary key with the column in app.b");
+    scene.is_as(&before);
+}

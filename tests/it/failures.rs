@@ -287,3 +287,18 @@ fn an_orphan_stops_the_backfill_and_rolls_its_phase_back() {
     let _ = scene.apply(&plan("", &[EXPAND])).expect_code(0);
     scene.stands("completed");
 }
+
+#[test]
+fn an_answer_that_is_not_one_boolean_is_told_as_such() {
+    let scene = Scene::new("answer", 3);
+    let check = |query: &str, says: &str| {
+        let step = format!("[[phase.step]]\nid = \"ask\"\nkind = \"assert\"\nsql = \"{query}\"");
+        let _ = scene.apply(&plan("", &[&phase("asks", "", &step)])).expect_code(5).stdout_has(says);
+        let _ = scene.run("rollback --to start --yes");
+    };
+    check("SELECT true FROM app.users", "the answer has more than one row");
+    check("SELECT true FROM app.users WHERE false", "the answer has no row");
+    check("SELECT true, false", "the answer has 2 columns, not one");
+    check("SELECT 1 -- one", "the answer is of type int4, not boolean");
+    check("SELECT NULL::boolean", "the answer is NULL");
+}
