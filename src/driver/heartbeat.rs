@@ -79,7 +79,9 @@ impl Keeper {
             if tokio::time::timeout(HEARTBEAT, over).await.is_ok() {
                 break;
             }
-            match self.renew(&mut session).await {
+            // What is left until the lease is doubtful bounds the attempt, so that the end comes in time.
+            let left = HEARTBEAT_LOST.saturating_sub(renewed.elapsed()).min(HEARTBEAT_LOST / 2);
+            match self.renew(&mut session, left).await {
                 Ok(true) => renewed = Instant::now(),
                 Ok(false) => return self.stop.lease_lost("another tenantmig took it over"),
                 Err(why) if renewed.elapsed() >= HEARTBEAT_LOST => return self.stop.lease_lost(why),
@@ -97,7 +99,7 @@ impl Keeper {
     }
 
     /// One heartbeat, on a new session where the last one was lost; never longer than what makes the lease doubtful.
-    async fn renew(&self, session: &mut Option<Connection>) -> Result<bool, String> {
+    async fn renew(&self, session: &mut Option<Connection>, limit: Duration) -> Result<bool, String> {
         let work = async {
             let open = match session.take() {
                 Some(open) => open,
@@ -107,9 +109,9 @@ impl Keeper {
             *session = Some(open);
             Ok(ours)
         };
-        match tokio::time::timeout(HEARTBEAT_LOST / 2, work).await {
+        match tokio::time::timeout(limit, work).await {
             Ok(result) => result,
-            Err(_) => Err(format!("no answer within {} s", (HEARTBEAT_LOST / 2).as_secs())),
+            Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
         }
     }
 }

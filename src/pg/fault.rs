@@ -114,6 +114,8 @@ fn class(state: &SqlState) -> Class {
     match state.code().get(..2) {
         Some("08") => Class::Ambiguous,
         Some("57") => Class::Ambiguous, // admin shutdown, crash shutdown: the session is gone
+        // idle_in_transaction_session_timeout, transaction_timeout: likewise
+        Some("25") if ["25P03", "25P04"].contains(&state.code()) => Class::Ambiguous,
         Some("53") => Class::Resources,
         Some(_) | None => Class::Fatal,
     }
@@ -131,6 +133,8 @@ mod tests {
         check("57014", Class::Cancelled);
         check("57P01", Class::Ambiguous);
         check("08006", Class::Ambiguous);
+        check("25P03", Class::Ambiguous);
+        check("25P02", Class::Fatal);
         check("42501", Class::Privilege);
         check("53100", Class::Resources);
         check("23505", Class::Fatal);
