@@ -5,16 +5,15 @@ use super::{
     console::Answer,
     failure::CliError,
     plan, plan_file,
-    plan_file::PlanFile,
-    preview::{facts, look_ahead},
+    preview::{facts, known, look_ahead},
     session::Context,
     story::{Goal, carry},
 };
 use crate::{
-    driver::{DriveError, Request, begin},
+    driver::{Request, begin},
     engine::{Program, lower},
     exit::Exit,
-    ledger::{self, Purpose},
+    ledger::Purpose,
     pg::connect::Connection,
 };
 
@@ -27,8 +26,7 @@ pub async fn run(context: &Context, args: &args::Apply) -> Result<Exit, CliError
     if args.dry_run {
         return plan::show(context, &file, &program, &session).await;
     }
-    let known = applied_before(context, &session, &file).await?;
-    if !known {
+    if known(context, &session, &file).await?.is_none() {
         look_ahead(context, &file, &program, &session).await?;
         ask(context, &program, &session)?;
     }
@@ -51,23 +49,6 @@ fn until(program: &Program, to: Option<&str>) -> Result<Option<usize>, CliError>
     let Some(to) = to else { return Ok(None) };
     let keep = program.keep(to).filter(|keep| *keep > 0);
     keep.map(Some).ok_or_else(|| CliError::no_phase(program, to, "--to", false))
-}
-
-/// Whether this very plan has a run here that goes on or is done: then there is nothing to look at or ask again.
-async fn applied_before(context: &Context, session: &Connection, file: &PlanFile) -> Result<bool, CliError> {
-    let schema = context.schema()?;
-    if !ledger::exists(&session.client, &schema).await? {
-        return Ok(false);
-    }
-    for record in ledger::runs(&session.client, &schema).await?.iter().rev() {
-        if record.fingerprint == file.fingerprint.0 && record.plan == file.plan.name {
-            let events = ledger::events(&session.client, &schema, record.id).await?;
-            let run =
-                crate::engine::Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
-            return Ok(!run.is_untouched());
-        }
-    }
-    Ok(false)
 }
 
 fn ask(context: &Context, program: &Program, session: &Connection) -> Result<(), CliError> {

@@ -124,7 +124,7 @@ pub struct PlanFile {
     /// The plan
     #[arg(value_name = "PLAN", required_unless_present = "file")]
     pub plan: Option<PathBuf>,
-    /// The plan, as with kubectl
+    /// The plan, instead of the argument
     #[arg(short = 'f', long = "file", value_name = "PLAN", conflicts_with = "plan")]
     pub file: Option<PathBuf>,
 }
@@ -134,6 +134,11 @@ impl PlanFile {
     pub fn path(&self) -> PathBuf {
         self.plan.clone().or_else(|| self.file.clone()).unwrap_or_default()
     }
+}
+
+/// A run's identifier; clap puts the value and the option before the message.
+fn run_id(text: &str) -> Result<uuid::Uuid, &'static str> {
+    text.parse().map_err(|_| "not the identifier of a run; `tenantmig status` prints it")
 }
 
 /// What to do.
@@ -207,7 +212,7 @@ pub struct Apply {
 #[derive(Debug, Args)]
 pub struct Resume {
     /// The run; the newest by default
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
 }
 
@@ -215,7 +220,7 @@ pub struct Resume {
 #[derive(Debug, Args)]
 pub struct Status {
     /// The run; the newest by default
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
     /// The same as --format json
     #[arg(long)]
@@ -232,7 +237,7 @@ pub struct Rollback {
     #[arg(long, value_name = "PHASE|start")]
     pub to: String,
     /// The run; the newest by default
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
     /// Show what would be undone and do nothing
     #[arg(short = 'n', long)]
@@ -262,7 +267,7 @@ pub struct Cycle {
 #[derive(Debug, Args)]
 pub struct Verify {
     /// The run; the newest by default
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
 }
 
@@ -270,7 +275,7 @@ pub struct Verify {
 #[derive(Debug, Args)]
 pub struct Unlock {
     /// The run whose lease is taken, as status prints it
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub force: uuid::Uuid,
 }
 

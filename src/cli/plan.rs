@@ -11,11 +11,11 @@ use super::{
     failure::CliError,
     plan_file,
     plan_file::PlanFile,
-    preview::{facts, look_ahead},
+    preview::{facts, known, look_ahead},
     session::Context,
 };
 use crate::{
-    engine::{Program, ProgramPhase, lower, script},
+    engine::{Program, ProgramPhase, Run, lower, script},
     exit::Exit,
     pg::{connect::Connection, rows_estimated},
     plan::ServerFacts,
@@ -38,7 +38,9 @@ pub async fn run(context: &Context, args: &args::Plan) -> Result<Exit, CliError>
     let session = context.look().await?;
     let program = lower(&file.plan, facts(&session));
     if args.sql {
-        look_ahead(context, &file, &program, &session).await?;
+        if known(context, &session, &file).await?.is_none() {
+            look_ahead(context, &file, &program, &session).await?;
+        }
         return scripts(context, &program, args, script::forward);
     }
     show(context, &file, &program, &session).await
@@ -92,14 +94,18 @@ pub async fn show(
     program: &Program,
     session: &Connection,
 ) -> Result<Exit, CliError> {
-    look_ahead(context, file, program, session).await?;
+    let known = known(context, session, file).await?;
+    if known.is_none() {
+        look_ahead(context, file, program, session).await?;
+    }
+    let (program, run) = known.as_ref().map_or((program, None), |(program, run)| (program, Some(run)));
     let mut rows = Vec::new();
     for (p, unit) in program.units() {
         rows.push((p, unit, rows_estimated(&session.client, &tables(unit)).await?));
     }
     match context.console.format {
-        Format::Text => context.console.show(&text(program, &rows, context.console.width()))?,
-        Format::Json | Format::Ndjson => context.console.print(&json(file, program, &rows).to_string())?,
+        Format::Text => context.console.show(&text(program, run, &rows, context.console.width()))?,
+        Format::Json | Format::Ndjson => context.console.print(&json(file, program, run, &rows).to_string())?,
     }
     Ok(Exit::Done)
 }
@@ -153,7 +159,7 @@ fn lock(unit: &Unit) -> String {
     format!("{} ({hold})", unit.lock.level)
 }
 
-fn text(program: &Program, rows: &[(usize, &Unit, u64)], width: Option<usize>) -> String {
+fn text(program: &Program, run: Option<&Run>, rows: &[(usize, &Unit, u64)], width: Option<usize>) -> String {
     let units = rows.len();
     let mut out = format!(
         "Plan `{}`: {} phases, {units} units. Locks are waited for {} at most, then tried again, {} times.\n",
@@ -162,6 +168,9 @@ fn text(program: &Program, rows: &[(usize, &Unit, u64)], width: Option<usize>) -
         quantity::duration(program.safety.lock_timeout.duration()),
         program.safety.lock_retries
     );
+    if let Some(run) = run {
+        out.push_str(&applied(run, units));
+    }
     for (p, phase) in program.phases.iter().enumerate() {
         let failure = match phase.on_failure {
             crate::plan::OnFailure::Rollback => "undo this phase",
@@ -193,6 +202,18 @@ fn text(program: &Program, rows: &[(usize, &Unit, u64)], width: Option<usize>) -
     out
 }
 
+/// What an apply would find done.
+fn applied(run: &Run, units: usize) -> String {
+    match run.units_done() {
+        done if done == units => {
+            "It is applied here already: apply would change nothing. Where it stands: tenantmig status\n".to_owned()
+        }
+        done => format!(
+            "{done} of them are done here already: apply goes on with the rest. Where it stands: tenantmig status\n"
+        ),
+    }
+}
+
 /// The units of a phase as a table; one below the other where the terminal is narrower than that.
 fn table(units: &[(&Unit, u64)], width: Option<usize>) -> String {
     const HEAD: [&str; 6] = ["", "what", "lock", "rows", "time", "way back"];
@@ -215,15 +236,16 @@ fn table(units: &[(&Unit, u64)], width: Option<usize>) -> String {
     rows.iter().map(one).collect()
 }
 
-fn json(file: &PlanFile, program: &Program, rows: &[(usize, &Unit, u64)]) -> serde_json::Value {
+fn json(file: &PlanFile, program: &Program, run: Option<&Run>, rows: &[(usize, &Unit, u64)]) -> serde_json::Value {
     let units: Vec<_> = rows
         .iter()
-        .map(|(p, unit, estimate)| {
+        .enumerate()
+        .map(|(number, (p, unit, estimate))| {
             json!({
                 "phase": program.phases[*p].id, "unit": unit.id, "title": unit.title, "lock": unit.lock.level.to_string(),
                 "tables": tables(unit).iter().map(ToString::to_string).collect::<Vec<_>>(), "rows_estimated": estimate,
                 "seconds_estimated": seconds(unit, *estimate), "reversible": !matches!(unit.down, Down::Irreversible { .. }),
-                "way_back": way_back(unit), "loses": unit.loses,
+                "way_back": way_back(unit), "loses": unit.loses, "done": run.is_some_and(|run| run.unit(number).is_done()),
             })
         })
         .collect();

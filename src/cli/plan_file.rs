@@ -28,7 +28,7 @@ pub fn load(context: &Context, path: &Path) -> Result<PlanFile, CliError> {
         CliError::new(
             Exit::PlanInvalid,
             format!("cannot read the plan {}: {error}", path.display()),
-            "give the path of a plan: tenantmig apply plans/minimal.toml",
+            "give the path of a plan file, such as plans/minimal.toml",
         )
     })?;
     let files = RefCell::new(Vec::new());

@@ -2,9 +2,10 @@
 
 use super::{failure::CliError, plan_file, plan_file::PlanFile, session::Context};
 use crate::{
-    driver::{self, preflight},
-    engine::Program,
+    driver::{self, DriveError, preflight},
+    engine::{Program, Run},
     exit::Exit,
+    ledger,
     pg::connect::Connection,
     plan::ServerFacts,
 };
@@ -25,9 +26,15 @@ pub async fn look_ahead(
     plan_file::show(context, &file.path, &file.text, &diags);
     if diags.has_errors() {
         let owner_only = diags.0.iter().all(|d| d.code == "TM0303");
+        // `validate` asks no database, so it would find nothing of this.
+        let again = format!("tenantmig plan {}", file.path.display());
         let mut error = plan_file::invalid(&file.path, &diags);
+        error.advice =
+            Some(format!("mend the places above, or connect to the database that the plan is for, then: {again}"));
         if owner_only {
             error.exit = Exit::Privilege;
+            error.message = format!("this role may not do all that {} asks; nothing was touched", file.path.display());
+            error.advice = Some(format!("connect as the owner, or have its role granted, then: {again}"));
         }
         return Err(error);
     }
@@ -44,4 +51,25 @@ pub async fn look_ahead(
         ));
     }
     Ok(())
+}
+
+/// The newest run of this very plan, with its program (of the server as it was), when something of it stands here: then there is nothing to look at or to ask again, for
+/// what was found before it began need not be there any more (rows that its own FORCE hides, say).
+pub async fn known(
+    context: &Context,
+    session: &Connection,
+    file: &PlanFile,
+) -> Result<Option<(Program, Run)>, CliError> {
+    let schema = context.schema()?;
+    if !ledger::exists(&session.client, &schema).await? {
+        return Ok(None);
+    }
+    for record in ledger::runs(&session.client, &schema).await?.iter().rev() {
+        if record.fingerprint == file.fingerprint.0 && record.plan == file.plan.name {
+            let events = ledger::events(&session.client, &schema, record.id).await?;
+            let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
+            return Ok((!run.is_untouched()).then(|| (record.program.clone(), run)));
+        }
+    }
+    Ok(None)
 }

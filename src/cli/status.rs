@@ -34,7 +34,7 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
         let text = if json {
             json!({ "v": 1, "run": null }).to_string()
         } else {
-            "no plan was applied to this database".to_owned()
+            "no plan was applied to this database\n\nnext    tenantmig apply PLAN".to_owned()
         };
         context.console.print(&text)?;
         return Ok(Exit::Done);
@@ -134,8 +134,10 @@ impl Standing {
         let mut notes = Vec::new();
         if row.rows_done > 0 || row.rows_estimated.is_some_and(|n| n > 0) {
             let done = u64::try_from(row.rows_done).unwrap_or(0);
-            let of =
-                row.rows_estimated.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0 && row.status == "running");
+            let of = row
+                .rows_estimated
+                .and_then(|n| u64::try_from(n).ok())
+                .filter(|n| *n >= done.max(1) && row.status == "running");
             notes.push(match of {
                 Some(of) => format!("{} of about {}", quantity::rows(done), quantity::count(of)),
                 None => quantity::rows(done),

@@ -54,6 +54,9 @@ fn text(context: &Context, all: &[Verified], failed: usize, untold: usize) -> St
     }
     let passed = all.len() - failed - untold;
     out.push_str(&format!("{passed} passed, {failed} failed, {untold} could not be told\n"));
+    if untold > 0 {
+        out.push_str("\nnext    tenantmig verify, as a role with BYPASSRLS that may read the ledger (-U or --role)\n");
+    }
     out
 }
 

@@ -24,7 +24,11 @@ pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError
             if !is_made(&made, &object) {
                 let owned = key == "table" && changes_definition(step.kind);
                 if let Some(lack) = pg::lacks(client, &object, owned).await? {
-                    diags.push(describe(step, key, &object, lack));
+                    let diag = describe(step, key, &object, lack);
+                    // A table that is missing is missed by each of its columns too: told once a place.
+                    if !diags.0.contains(&diag) {
+                        diags.push(diag);
+                    }
                 }
             }
         }
