@@ -99,5 +99,9 @@ async fn projection(
         }
     }
     let verdict = if findings.is_empty() { Verdict::Passed } else { Verdict::Failed(findings) };
-    Ok(Verified { phase: None, what: "the progress that status shows agrees with the events of the ledger".to_owned(), verdict })
+    Ok(Verified {
+        phase: None,
+        what: "the progress that status shows agrees with the events of the ledger".to_owned(),
+        verdict,
+    })
 }
