@@ -53,8 +53,9 @@ pub async fn look_ahead(
     Ok(())
 }
 
-/// The newest run of this very plan, with its program (of the server as it was), when something of it stands here: then there is nothing to look at or to ask again, for
-/// what was found before it began need not be there any more (rows that its own FORCE hides, say).
+/// The newest run of this very plan, with its program (of the server as it was), when something of it stands here. Then
+/// there is nothing to look at or to ask again: what was found before it began need not be there any more (rows that its
+/// own FORCE hides, say).
 pub async fn known(
     context: &Context,
     session: &Connection,

@@ -57,7 +57,7 @@ fn a_table_that_does_not_exist_is_65_at_its_place_with_the_closest_name() {
         let _ = out
             .stderr_has("did you mean `app.users`?")
             .stderr_has("nothing was touched")
-            .stderr_has("tenantmig validate");
+            .stderr_has("tenantmig plan plan.toml");
     }
     let wrong = plan("", &[&EXPAND.replace("account_id =", "acount_id =")]);
     let out = scene.apply(&wrong).expect_code(65).stderr_has("TM0302").stderr_has("did you mean `account_id`?");

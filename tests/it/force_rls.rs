@@ -78,3 +78,20 @@ fn a_gate_that_this_role_cannot_measure_does_not_pass() {
         )
     );
 }
+
+#[test]
+fn plan_says_of_a_plan_that_hides_its_own_rows_that_it_is_applied() {
+    let scene = Scene::new("force_own", 50);
+    let (owner, _) = owners(&scene.db);
+    let url = scene.db.url_as(&owner);
+    let whole = plan("", &[EXPAND]);
+    let _ = with_plan(scene.tool().url(&url), &whole).run().expect_code(0);
+    scene.db.sql(POLICY);
+    let again = |words: &[&str]| {
+        let tool = scene.tool().url(&url);
+        tool.file("plan.toml", &whole);
+        tool.args(words).run().expect_code(0)
+    };
+    let _ = again(&["plan", "plan.toml"]).stdout_has("applied here already");
+    let _ = again(&["apply", "plan.toml", "--yes"]).stdout_has("nothing to do");
+}
