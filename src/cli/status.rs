@@ -214,7 +214,10 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::UndoStarted { .. }
             | Event::Undone { .. }
             | Event::GatePassed { .. }
-            | Event::Paused { .. } => {}
+            | Event::Paused { .. }
+            | Event::Throttled { .. }
+            | Event::Unthrottled { .. }
+            | Event::Retuned { .. } => {}
         }
     }
     None

@@ -4,6 +4,7 @@ mod event;
 mod next;
 mod notice;
 mod program;
+pub mod ranges;
 mod rollback;
 mod run;
 pub mod script;

@@ -21,6 +21,8 @@
 //! | Unwinding | UndoFailed u | u Undoing | u: UndoFailed; Stuck |
 //! | Unwinding | Resumed | nothing is left to undo | Forward |
 //! | Forward, Unwinding | Paused | | Paused, remembering the mode |
+//! | Forward | Throttled u, Unthrottled u | u Started | nothing |
+//! | any | Retuned | | its words are laid over the earlier ones |
 //! | Paused | Resumed | | the remembered mode |
 //! | Stuck | Resumed | | Unwinding with the same keep: the undo is tried again |
 //!
@@ -32,7 +34,7 @@
 
 use super::{Effect, Event, Outcome, Program};
 use crate::{
-    plan::OnFailure,
+    plan::{OnFailure, Tuning},
     unit::{Before, Down, Op, UnitId},
 };
 
@@ -122,6 +124,7 @@ pub struct Run {
     mode: Mode,
     units: Vec<UnitState>,
     gates: Vec<Vec<bool>>,
+    tuning: Tuning,
 }
 
 /// An event that cannot follow: the ledger was changed by hand, or this program is wrong. Never guessed around.
@@ -142,7 +145,7 @@ impl Run {
     pub fn new(program: &Program) -> Self {
         let units = program.units().map(|_| UnitState::Pending).collect();
         let gates = program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
-        Self { mode: Mode::Forward, units, gates }
+        Self { mode: Mode::Forward, units, gates, tuning: Tuning::default() }
     }
 
     /// The state after `events`.
@@ -167,6 +170,11 @@ impl Run {
     /// Whether gate `g` of phase `p` let the run through.
     pub fn gate_passed(&self, p: usize, g: usize) -> bool {
         self.gates[p][g]
+    }
+
+    /// What operators changed of the plan's pacing.
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
     }
 
     /// Whether nothing of the run stands in the database.
@@ -207,6 +215,13 @@ impl Run {
             Event::UndoFailed { unit, .. } => self.undo_failed(program, event, unit),
             Event::Paused { .. } => self.pause(event),
             Event::Resumed => self.resume(program, event),
+            Event::Throttled { unit, .. } | Event::Unthrottled { unit, .. } => {
+                self.under_way(program, event, unit).map(drop)
+            }
+            Event::Retuned { tuning, .. } => {
+                self.tuning.merge(tuning);
+                Ok(())
+            }
         }
     }
 
@@ -228,12 +243,16 @@ impl Run {
         unit: &UnitId,
         state: impl Fn(Before) -> UnitState,
     ) -> Result<usize, Illegal> {
+        let (number, phase, before) = self.under_way(program, event, unit)?;
+        self.units[number] = state(before);
+        Ok(phase)
+    }
+
+    /// The unit that was started and has no outcome yet: its number, its phase and what was there before.
+    fn under_way(&self, program: &Program, event: &Event, unit: &UnitId) -> Result<(usize, usize, Before), Illegal> {
         let (number, phase, _) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
         match (&self.mode, &self.units[number]) {
-            (Mode::Forward, UnitState::Started { before }) => {
-                self.units[number] = state(before.clone());
-                Ok(phase)
-            }
+            (Mode::Forward, UnitState::Started { before }) => Ok((number, phase, before.clone())),
             (mode, state) => Err(out_of_order(
                 event.kind(),
                 format!("`{unit}` is {} while the run is {}", state.word(), mode.word()),

@@ -6,6 +6,7 @@ mod holder;
 mod lease;
 mod load;
 mod progress;
+mod ranges;
 mod schema;
 
 pub use append::{NewRun, Place, append, create_run};
@@ -16,4 +17,5 @@ pub use lease::{
 };
 pub use load::{Recorded, RunRecord, events, load, runs};
 pub use progress::{Cursor, Progress, advance, cursor, estimate, progress};
+pub use ranges::{Written, claim, ranges, written};
 pub use schema::{exists, install, uninstall, version};

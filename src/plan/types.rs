@@ -7,6 +7,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
+use super::throttle::{Pacing, SynchronousCommit, Throttle};
 use crate::{
     checks::CheckKind,
     sql,
@@ -23,6 +24,7 @@ pub struct Plan {
     pub safety: Safety,
     pub tenancy: Option<Tenancy>,
     pub backfill: BackfillDefaults,
+    pub throttle: Throttle,
     pub phases: Vec<Phase>,
 }
 
@@ -67,7 +69,7 @@ pub enum OnFailure {
 }
 
 /// A length of time, written as `250ms`, `2s` or `5min`; kept as the first of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);
 
 impl Millis {
@@ -132,6 +134,20 @@ impl Default for Safety {
     }
 }
 
+impl Plan {
+    /// How fast its backfills go.
+    pub fn pacing(&self) -> Pacing {
+        Pacing {
+            target_batch: self.backfill.target_batch,
+            workers: self.backfill.workers,
+            throttle: self.throttle.clone(),
+            synchronous_commit: self.backfill.synchronous_commit,
+            vacuum_percent: self.backfill.vacuum_percent,
+            hold: None,
+        }
+    }
+}
+
 /// Who the tenants are and how a session says which one it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -169,14 +185,29 @@ pub struct Registry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BackfillDefaults {
-    /// Rows of the table that one batch walks over.
+    /// How long a batch should take; its size follows.
+    pub target_batch: Millis,
+    /// The most rows of the table that one batch walks over, however fast it is.
     pub batch_rows: u32,
+    /// Sessions that write at once; left out, it is chosen from the server's cores and load.
+    pub workers: Option<u32>,
     pub on_orphan: OnOrphan,
+    pub synchronous_commit: Option<SynchronousCommit>,
+    /// The table is vacuumed each time so much of it, in percent, was written.
+    pub vacuum_percent: Option<u32>,
 }
 
 impl Default for BackfillDefaults {
     fn default() -> Self {
-        Self { batch_rows: 5_000, on_orphan: OnOrphan::Stop }
+        let Pacing { target_batch, workers, synchronous_commit, vacuum_percent, .. } = Pacing::default();
+        Self {
+            target_batch,
+            batch_rows: 20_000,
+            workers,
+            on_orphan: OnOrphan::Stop,
+            synchronous_commit,
+            vacuum_percent,
+        }
     }
 }
 

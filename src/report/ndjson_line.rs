@@ -90,6 +90,11 @@ fn event_shape(event: &Event) -> Value {
             json!({ "phase": phase, "gate": gate, "findings": findings })
         }
         Event::RollbackRequested { keep } => json!({ "keep": keep }),
+        Event::Throttled { unit, signal, why } => json!({ "unit": unit, "signal": signal, "why": why }),
+        Event::Unthrottled { unit, waited_ms } => json!({ "unit": unit, "waited_ms": waited_ms }),
+        Event::Retuned { by, host, asked_at, tuning } => {
+            json!({ "by": by, "from": host, "asked_at": asked_at, "tuning": tuning })
+        }
         Event::Paused { why } => json!({ "why": why }),
         Event::Resumed => json!({}),
     }

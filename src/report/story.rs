@@ -174,6 +174,7 @@ impl Story {
                 self.turn(at);
                 (self.requested, self.cause) = (Some(keep.clone()), None);
             }
+            Event::Throttled { .. } | Event::Unthrottled { .. } | Event::Retuned { .. } => {}
             Event::Paused { why } => self.paused = Some(why.clone()),
             Event::Resumed => {
                 self.turn(at);

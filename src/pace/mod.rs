@@ -1,0 +1,1 @@
+//! How fast a backfill may go. Pure: what was seen comes in, what to do goes out; no clock but the time that is passed in.
