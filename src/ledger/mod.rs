@@ -16,6 +16,6 @@ pub use lease::{
     Acquired, HEARTBEAT, HEARTBEAT_LOST, LEASE, Purpose, acquire, fence, force_release, heartbeat, holder, release,
 };
 pub use load::{Recorded, RunRecord, events, load, runs};
-pub use progress::{Cursor, Progress, advance, cursor, estimate, progress};
-pub use ranges::{Written, claim, ranges, written};
+pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
+pub use ranges::{Batch, Written, batch, claim, piece, range_now, ranges, written};
 pub use schema::{exists, install, uninstall, version};

@@ -11,6 +11,7 @@ mod probe;
 mod role;
 pub mod settings;
 mod transaction;
+pub mod workers;
 
 pub use blockers::{blockers, old_transactions};
 pub use estimate::rows_estimated;
