@@ -1,5 +1,7 @@
 //! What was seen in one look at the server.
 
+use serde::Deserialize;
+
 /// What is known of one signal.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Seen<T> {
@@ -58,21 +60,21 @@ pub struct Replica {
 }
 
 /// A figure and whose it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Named<T> {
     pub name: String,
     pub value: T,
 }
 
 /// A part of something that is limited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Share {
     pub used: u64,
     pub of: u64,
 }
 
 /// The statistics of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct DeadRows {
     pub live: u64,
     pub dead: u64,
