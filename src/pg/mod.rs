@@ -10,6 +10,7 @@ mod preflight;
 mod probe;
 mod role;
 pub mod settings;
+pub mod signals;
 mod transaction;
 pub mod workers;
 

@@ -24,7 +24,7 @@ use crate::{
     },
     engine::{Event, Notice},
     ledger,
-    pace::{Decision, Governor, Pace, Reading},
+    pace::{Decision, Governor, Observation, Pace, Reading, Seen},
     pg::{
         Class, Fault,
         batch::Batches,
@@ -228,7 +228,8 @@ impl Shell {
             Ok(seen) => control.governor.decide(now, &seen, pacing),
             Err(why) => {
                 control.watching = None;
-                control.governor.blind(now, &why, pacing)
+                let blind = Observation { connections: Seen::Unknown(why), ..Observation::default() };
+                control.governor.decide(now, &blind, pacing)
             }
         }
     }
