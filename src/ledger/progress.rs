@@ -37,17 +37,25 @@ pub struct Progress {
     pub updated_at: Option<DateTime<Utc>>,
     pub error: Option<String>,
     pub cursor: Option<serde_json::Value>,
+    /// A [`super::Pace`], while it is a backfill under way.
+    pub pace: Option<serde_json::Value>,
 }
 
-/// The rows of a run in the order of its units.
+/// The rows of a run in the order of its units. A backfill's rows are counted where its batches commit them: in its ranges,
+/// so that workers do not wait for each other on the one row of the unit.
 pub async fn progress(
     client: &impl GenericClient,
     schema: &Ident,
     run: uuid::Uuid,
 ) -> Result<Vec<Progress>, LedgerError> {
     let query = sql!(
-        "SELECT unit, phase, step, title, status, rows_done, rows_estimated, attempts, started_at, finished_at, updated_at, error, cursor
-           FROM {}.migration_progress WHERE run_id = $1 ORDER BY ordinal",
+        "SELECT p.unit, p.phase, p.step, p.title, p.status, greatest(p.rows_done, r.rows), p.rows_estimated, p.attempts,
+                p.started_at, p.finished_at, greatest(p.updated_at, r.at), p.error, p.cursor, p.pace
+           FROM {}.migration_progress p
+           LEFT JOIN (SELECT unit, sum(rows_done)::bigint AS rows, max(updated_at) AS at
+                        FROM {}.backfill_ranges WHERE run_id = $1 GROUP BY unit) r USING (unit)
+          WHERE p.run_id = $1 ORDER BY p.ordinal",
+        schema,
         schema
     );
     let rows = client.query_typed(query.as_str(), &[(&run, Type::UUID)]).await?;
@@ -67,6 +75,7 @@ pub async fn progress(
                 updated_at: row.try_get(10)?,
                 error: row.try_get(11)?,
                 cursor: row.try_get(12)?,
+                pace: row.try_get(13)?,
             })
         })
         .collect()
