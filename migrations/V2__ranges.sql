@@ -36,9 +36,11 @@ CREATE TABLE requests (
     kind         text NOT NULL CHECK (kind IN ('retune')),
     body         jsonb NOT NULL,
     -- The number of the event that it became.
-    event        bigint
+    event        bigint,
+    -- Why it became none.
+    refused      text
 );
-CREATE INDEX requests_open ON requests (run_id, request_id) WHERE event IS NULL;
+CREATE INDEX requests_open ON requests (run_id, request_id) WHERE event IS NULL AND refused IS NULL;
 
 -- How fast the unit goes now, for people: workers, target, stripes, what it waits for.
 ALTER TABLE migration_progress ADD COLUMN pace jsonb;

@@ -7,7 +7,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{append::Place, error::LedgerError};
+use super::{append::Place, error::LedgerError, pace::Pace};
 use crate::{
     engine::ranges::Heap,
     sql,
@@ -42,17 +42,25 @@ pub struct Progress {
     pub updated_at: Option<DateTime<Utc>>,
     pub error: Option<String>,
     pub cursor: Option<serde_json::Value>,
+    /// A [`super::Pace`], while it is a backfill under way.
+    pub pace: Option<serde_json::Value>,
 }
 
-/// The rows of a run in the order of its units.
+/// The rows of a run in the order of its units. A backfill's rows are counted where its batches commit them: in its ranges,
+/// so that workers do not wait for each other on the one row of the unit.
 pub async fn progress(
     client: &impl GenericClient,
     schema: &Ident,
     run: uuid::Uuid,
 ) -> Result<Vec<Progress>, LedgerError> {
     let query = sql!(
-        "SELECT unit, phase, step, title, status, rows_done, rows_estimated, attempts, started_at, finished_at, updated_at, error, cursor
-           FROM {}.migration_progress WHERE run_id = $1 ORDER BY ordinal",
+        "SELECT p.unit, p.phase, p.step, p.title, p.status, greatest(p.rows_done, r.rows), p.rows_estimated, p.attempts,
+                p.started_at, p.finished_at, greatest(p.updated_at, r.at), p.error, p.cursor, p.pace
+           FROM {}.migration_progress p
+           LEFT JOIN (SELECT unit, sum(rows_done)::bigint AS rows, max(updated_at) AS at
+                        FROM {}.backfill_ranges WHERE run_id = $1 GROUP BY unit) r USING (unit)
+          WHERE p.run_id = $1 ORDER BY p.ordinal",
+        schema,
         schema
     );
     let rows = client.query_typed(query.as_str(), &[(&run, Type::UUID)]).await?;
@@ -72,6 +80,7 @@ pub async fn progress(
                 updated_at: row.try_get(10)?,
                 error: row.try_get(11)?,
                 cursor: row.try_get(12)?,
+                pace: row.try_get(13)?,
             })
         })
         .collect()
@@ -101,13 +110,9 @@ pub async fn begin_walk(
 }
 
 /// How fast the unit goes now, for people.
-pub async fn set_pace(
-    tx: &impl GenericClient,
-    place: &Place,
-    unit: &UnitId,
-    pace: &serde_json::Value,
-) -> Result<(), LedgerError> {
-    set(tx, place, unit, Stmt::raw("pace = $3"), pace, Type::JSONB).await
+pub async fn set_pace(tx: &impl GenericClient, place: &Place, unit: &UnitId, pace: &Pace) -> Result<(), LedgerError> {
+    let json = serde_json::to_value(pace).map_err(|e| LedgerError::Install(e.to_string()))?;
+    set(tx, place, unit, Stmt::raw("pace = $3"), &json, Type::JSONB).await
 }
 
 /// Notes how many rows there may be to do.

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -23,7 +22,7 @@ use crate::{
         shell::{Shell, millis},
     },
     engine::{Event, Notice},
-    ledger,
+    ledger::{self, Governing, PaceState},
     pace::{Decision, Governor, Observation, Pace, Reading, Seen},
     pg::{
         Class, Fault,
@@ -69,14 +68,13 @@ struct Control {
     stopped: Option<String>,
     /// A wait, and whether it is in the ledger.
     waiting: Option<Waiting>,
-    told: Option<(Instant, serde_json::Value)>,
+    told: Option<(Instant, ledger::Pace)>,
     /// What the server's cores and load allow, where the plan says nothing.
     workers_default: u32,
 }
 
 struct Waiting {
     since: Instant,
-    at: chrono::DateTime<chrono::Utc>,
     signal: String,
     recorded: bool,
 }
@@ -254,7 +252,6 @@ impl Shell {
         let signal = signal.to_string();
         let waiting = control.waiting.get_or_insert_with(|| Waiting {
             since: Instant::now(),
-            at: chrono::Utc::now(),
             signal: signal.clone(),
             recorded: false,
         });
@@ -290,15 +287,21 @@ impl Shell {
             Pace::Go => (None, None),
             Pace::Sleep { signal, why, .. } | Pace::Stop { signal, why } => (Some(signal.to_string()), Some(why)),
         };
-        let pace = json!({
-            "workers": workers, "target_batch_ms": pacing.target_batch.0, "mode": control.crew.mode(),
-            "state": if signal.is_some() { "waiting" } else { "going" }, "signal": signal, "why": why,
-            "since": control.waiting.as_ref().map(|waiting| waiting.at.to_rfc3339()),
-            "governing": decision.governing.as_ref().map(reading),
-        });
-        let states = |pace: &serde_json::Value| ["workers", "target_batch_ms", "state", "signal"].map(|key| pace[key].clone());
+        let state = if signal.is_some() { PaceState::Waiting } else { PaceState::Going };
+        let since = control.told.as_ref().filter(|(_, known)| known.state == state).map(|(_, known)| known.since);
+        let pace = ledger::Pace {
+            workers,
+            target_batch_ms: pacing.target_batch.0,
+            mode: control.crew.mode(),
+            state,
+            signal,
+            why: why.cloned(),
+            since: since.unwrap_or_else(chrono::Utc::now),
+            governing: decision.governing.as_ref().map(governing),
+        };
         let due = control.told.as_ref().is_none_or(|(at, known)| {
-            states(known) != states(&pace) || (at.elapsed() >= PACE_EVERY && *known != pace)
+            let asked = |pace: &ledger::Pace| (pace.workers, pace.target_batch_ms, pace.state, pace.signal.clone());
+            asked(known) != asked(&pace) || (at.elapsed() >= PACE_EVERY && *known != pace)
         });
         if due {
             ledger::set_pace(&self.work.client, &self.journal.place, &unit.id, &pace).await?;
@@ -350,10 +353,13 @@ impl Control {
     }
 }
 
-fn reading(reading: &Reading) -> serde_json::Value {
-    json!({
-        "signal": reading.signal.to_string(), "measured": reading.measured, "limit": reading.limit, "percent": reading.percent,
-    })
+fn governing(reading: &Reading) -> Governing {
+    Governing {
+        signal: reading.signal.to_string(),
+        measured: reading.measured.clone(),
+        limit: reading.limit.clone(),
+        percent: f64::from(reading.percent),
+    }
 }
 
 fn said(cores: &Cores) -> String {

@@ -118,7 +118,10 @@ pub(super) struct Crew {
 
 impl fmt::Debug for Crew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Crew").field("unit", &self.means.unit).field("manner", &self.means.manner).finish_non_exhaustive()
+        f.debug_struct("Crew")
+            .field("unit", &self.means.unit)
+            .field("manner", &self.means.manner)
+            .finish_non_exhaustive()
     }
 }
 

@@ -106,7 +106,8 @@ impl Shell {
             return Ok(None);
         }
         let blocks_all = cursor.heaps.iter().map(|heap| heap.end).sum();
-        let walk = Walk::new(cursor.sweep, cursor.heaps, Vec::new()).map_err(|gap| Fault::new(Class::Fatal, gap.to_string()))?;
+        let walk = Walk::new(cursor.sweep, cursor.heaps, Vec::new())
+            .map_err(|gap| Fault::new(Class::Fatal, gap.to_string()))?;
         Ok(Some(Start { walk, fill, rows, rows_estimated: estimated, blocks: 0, blocks_all }))
     }
 

@@ -180,7 +180,9 @@ impl Worker {
                     Ok(_) => "no cause is to be seen".to_owned(),
                     Err(fault) => fault.to_string(),
                 };
-                format!("only {hot_percent} % of the new versions fit into their pages ({why}): plain ranges from here on")
+                format!(
+                    "only {hot_percent} % of the new versions fit into their pages ({why}): plain ranges from here on"
+                )
             }
             Change::TookUp { hot_percent } => {
                 format!("{hot_percent} % of the new versions fit into their pages again: stripes from here on")
