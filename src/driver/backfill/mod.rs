@@ -34,6 +34,7 @@ impl Shell {
         let batches = Batches::new(&self.work.client, spec, self.work.server_version_num).await?;
         let estimated = self.estimate(unit, spec).await?;
         let mut start = self.go_on(unit, &batches, estimated).await?;
+        let mut due = 0;
         for sweep in 0..=SWEEPS_MAX {
             if start.is_none() {
                 start = self.begin_walk(unit, &batches, estimated).await?;
@@ -49,7 +50,7 @@ impl Shell {
                     End::Paused => return Ok(()),
                 }
             }
-            let due = self.conclude(unit, spec, &batches).await?;
+            due = self.conclude(unit, spec, &batches).await?;
             if due == 0 {
                 return Ok(());
             }
@@ -58,7 +59,7 @@ impl Shell {
                 self.stop.sleep(SWEEP_PAUSE).await?;
             }
         }
-        let message = format!("rows of {} are still due after {SWEEPS_MAX} sweeps", spec.table);
+        let message = format!("{due} rows of {} are still due after {SWEEPS_MAX} sweeps", spec.table);
         let mut fault = Fault::new(Class::Fatal, message);
         fault.hint = Some(
             "the application goes on writing NULL: give the column a default or a trigger first; or a trigger of the table turns the update away".to_owned(),
