@@ -277,8 +277,15 @@ async fn fifty_more_sessions_are_counted() {
     let asleep = futures_util::future::join_all(asleep);
     let watching = async {
         let (slept, _) = watch.until_asleep(Signal::ActiveSessions).await;
-        let seen = watch.look().await;
-        (slept, seen)
+        // Without the ten that are named as ours are.
+        loop {
+            let seen = watch.look().await;
+            if seen.active_sessions == Seen::Known(40) {
+                return (slept, seen);
+            }
+            assert!(watch.start.elapsed() < PATIENCE, "{seen:?}");
+            tokio::time::sleep(LOOK).await;
+        }
     };
     let (slept, seen) = tokio::select! {
         found = watching => found,
@@ -286,7 +293,6 @@ async fn fifty_more_sessions_are_counted() {
     };
     eprintln!("fifty more sessions: asleep after {slept:?}");
     assert!(slept < NOTICED);
-    assert_eq!(seen.active_sessions, Seen::Known(40));
     assert!(matches!(seen.connections, Seen::Known(share) if (share.used, share.of) >= (51, 60)), "{seen:?}");
     // Connections alone.
     watch.governor = Governor::new();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tenantmig::demo::cluster::Cluster;
-use tokio_postgres::NoTls;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use super::server::block_on;
 
@@ -24,6 +24,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Replica {
     name: String,
     primary_url: String,
+    primary_port: u16,
     bindir: PathBuf,
     data: PathBuf,
     owner: (u32, u32),
@@ -49,6 +50,7 @@ impl Replica {
         let mut replica = Self {
             name: name.to_owned(),
             primary_url: cluster.url("postgres"),
+            primary_port: cluster.port(),
             bindir: cluster.bindir().to_owned(),
             data: cluster.data_dir().with_file_name(format!("replica_{name}")),
             owner: (meta.uid(), meta.gid()),
@@ -56,14 +58,53 @@ impl Replica {
             running: None,
             frozen: None,
         };
-        let program = cluster.binaries().program("pg_basebackup");
-        let slot = format!("--slot={name}");
-        let args = ["-R", "-X", "stream", "-c", "fast", "-C", &slot, "-d", &replica.primary_url, "-D"];
-        let mut command = replica.command(Command::new(program));
-        let out = command.args(args).arg(&replica.data).output().expect("pg_basebackup runs");
-        assert!(out.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&out.stderr));
+        replica.copy(cluster);
         replica.start();
         replica
+    }
+
+    /// A base backup by the server's own functions: pg_basebackup does not work with newer servers than itself, and a folder
+    /// of server programs need not hold one. The WAL from its start on is kept by the slot and streamed.
+    fn copy(&self, cluster: &Cluster) {
+        let (start, stop) = if cluster.binaries().major() >= 15 {
+            ("pg_backup_start('replica', true)", "pg_backup_stop()")
+        } else {
+            ("pg_start_backup('replica', true, false)", "pg_stop_backup(false, false)")
+        };
+        let (url, slot) = (self.primary_url.clone(), self.name.clone());
+        // The backup lasts as long as its session.
+        let session = block_on(async move {
+            let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            let reserve = format!("SELECT pg_create_physical_replication_slot('{slot}', true)");
+            client.batch_execute(&reserve).await.unwrap();
+            client.batch_execute(&format!("SELECT {start}")).await.unwrap();
+            client
+        });
+        // The copy is the account's own, as the original is.
+        let mut copy = Command::new("cp");
+        copy.uid(self.owner.0).gid(self.owner.1).arg("-Rp").arg(cluster.data_dir()).arg(&self.data);
+        let out = copy.current_dir("/").output().unwrap();
+        assert!(out.status.success(), "cp: {}", String::from_utf8_lossy(&out.stderr));
+        let label: String =
+            block_on(
+                async move { session.query_one(&format!("SELECT labelfile FROM {stop}"), &[]).await.unwrap().get(0) },
+            );
+        std::fs::remove_file(self.data.join("postmaster.pid")).unwrap();
+        for file in std::fs::read_dir(self.data.join("pg_wal")).unwrap().flatten() {
+            // Segments that were being written while they were copied; the folder archive_status stays.
+            if file.path().is_file() {
+                std::fs::remove_file(file.path()).unwrap();
+            }
+        }
+        for slot in std::fs::read_dir(self.data.join("pg_replslot")).unwrap().flatten() {
+            std::fs::remove_dir_all(slot.path()).unwrap();
+        }
+        for (name, text) in [("backup_label", label.as_str()), ("standby.signal", "")] {
+            let path = self.data.join(name);
+            std::fs::write(&path, text).unwrap();
+            std::os::unix::fs::chown(&path, Some(self.owner.0), Some(self.owner.1)).unwrap();
+        }
     }
 
     /// The port on 127.0.0.1.
@@ -85,7 +126,11 @@ impl Replica {
         }
         server.current_dir("/").env("LC_ALL", "C").stdin(Stdio::null()).process_group(0);
         server.arg("-D").arg(&self.data).args(["-p", &self.port.to_string()]);
-        server.args(["-c", &format!("cluster_name={}", self.name)]);
+        let conninfo = format!(
+            "primary_conninfo=host=127.0.0.1 port={} user=postgres application_name={}",
+            self.primary_port, self.name
+        );
+        server.args(["-c", &conninfo, "-c", &format!("primary_slot_name={}", self.name)]);
         server.stdout(Stdio::from(log.try_clone().unwrap())).stderr(Stdio::from(log));
         let (child, thread) = spawn(server);
         self.running = Some(Running { child, _thread: thread });
@@ -157,16 +202,6 @@ impl Replica {
             std::thread::sleep(POLL);
         }
     }
-
-    /// As the account that owns the cluster's files.
-    fn command(&self, mut command: Command) -> Command {
-        command.uid(self.owner.0).gid(self.owner.1).current_dir("/").stdin(Stdio::null());
-        for (variable, _) in std::env::vars_os().filter(|(v, _)| v.to_string_lossy().starts_with("PG")) {
-            command.env_remove(variable);
-        }
-        command.env("LC_ALL", "C");
-        command
-    }
 }
 
 impl Drop for Replica {
@@ -200,10 +235,11 @@ fn ask(url: &str, statement: &str) -> Result<String, String> {
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.map_err(|error| error.to_string())?;
         tokio::spawn(connection);
         let messages = client.simple_query(&statement).await.map_err(|error| error.to_string())?;
-        let row = messages.iter().find_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
-            _ => None,
-        });
+        let row = messages.iter().find_map(
+            |message| {
+                if let SimpleQueryMessage::Row(row) = message { row.get(0) } else { None }
+            },
+        );
         row.map(str::to_owned).ok_or_else(|| "no row".to_owned())
     })
 }
