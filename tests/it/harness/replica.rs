@@ -67,7 +67,7 @@ impl Replica {
     /// of server programs need not hold one. The WAL from its start on is kept by the slot and streamed.
     fn copy(&self, cluster: &Cluster) {
         let (start, stop) = if cluster.binaries().major() >= 15 {
-            ("pg_backup_start('replica', true)", "pg_backup_stop()")
+            ("pg_backup_start('replica', true)", "pg_backup_stop(false)")
         } else {
             ("pg_start_backup('replica', true, false)", "pg_stop_backup(false, false)")
         };
