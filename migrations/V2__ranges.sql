@@ -10,9 +10,9 @@ CREATE TABLE backfill_ranges (
     number       integer NOT NULL,
     -- The table, or its partition or child.
     heap         text NOT NULL,
-    -- [lo, hi) in block numbers, or (lo, hi] along the key; no lo is the beginning of the key.
-    lo           text[],
-    hi           text[] NOT NULL,
+    -- Blocks from lo up to, and without, hi.
+    lo           bigint NOT NULL,
+    hi           bigint NOT NULL CHECK (lo < hi),
     -- So many batches, each of every n-th row; 1 is a plain range.
     stripes      integer NOT NULL CHECK (stripes > 0),
     stripes_done integer NOT NULL DEFAULT 0 CHECK (stripes_done BETWEEN 0 AND stripes),
@@ -36,9 +36,11 @@ CREATE TABLE requests (
     kind         text NOT NULL CHECK (kind IN ('retune')),
     body         jsonb NOT NULL,
     -- The number of the event that it became.
-    event        bigint
+    event        bigint,
+    -- Why it became none.
+    refused      text
 );
-CREATE INDEX requests_open ON requests (run_id, request_id) WHERE event IS NULL;
+CREATE INDEX requests_open ON requests (run_id, request_id) WHERE event IS NULL AND refused IS NULL;
 
 -- How fast the unit goes now, for people: workers, target, stripes, what it waits for.
 ALTER TABLE migration_progress ADD COLUMN pace jsonb;

@@ -8,10 +8,14 @@ pub mod ranges;
 mod rollback;
 mod run;
 pub mod script;
+mod tunings;
+mod unit_state;
 
 pub use event::{Event, Failure, Finding};
 pub use next::{Effect, Outcome};
 pub use notice::{Blocker, Notice};
 pub use program::{Program, ProgramPhase, lower};
 pub use rollback::{Destination, Preview, Undo, nothing_to_run, preview, taken_back};
-pub use run::{Illegal, Mode, Run, UnitState};
+pub use run::{Illegal, Mode, Run};
+pub use tunings::{InForce, in_force};
+pub use unit_state::UnitState;

@@ -32,82 +32,11 @@
 //! between the deed and its outcome leaves the deed behind. Going forward finds out; undoing could only look away.
 //! Nothing was touched where a conflict was found, so what is found when the unit is started again counts.
 
-use super::{Effect, Event, Outcome, Program};
+use super::{Effect, Event, Outcome, Program, unit_state::UnitState};
 use crate::{
     plan::{OnFailure, Tuning},
-    unit::{Before, Down, Op, UnitId},
+    unit::{Before, Down, UnitId},
 };
-
-/// Where one unit stands. All but Pending carry what was there before.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum UnitState {
-    Pending,
-    Started {
-        before: Before,
-    },
-    Done {
-        before: Before,
-    },
-    Failed {
-        before: Before,
-    },
-    /// `done`: the deed had been completed, so that its undo has something to take back for certain.
-    Undoing {
-        before: Before,
-        done: bool,
-    },
-    UndoFailed {
-        before: Before,
-        done: bool,
-    },
-}
-
-impl UnitState {
-    /// What was there before, once the unit was touched.
-    pub fn before(&self) -> Option<&Before> {
-        match self {
-            Self::Pending => None,
-            Self::Started { before }
-            | Self::Done { before }
-            | Self::Failed { before }
-            | Self::Undoing { before, .. }
-            | Self::UndoFailed { before, .. } => Some(before),
-        }
-    }
-
-    /// Whether the deed was completed and not yet taken back.
-    pub fn is_done(&self) -> bool {
-        match self {
-            Self::Done { .. } => true,
-            Self::Undoing { done, .. } | Self::UndoFailed { done, .. } => *done,
-            Self::Pending | Self::Started { .. } | Self::Failed { .. } => false,
-        }
-    }
-
-    /// Whether the deed may stand in the database, and by us. What was started and not concluded may have happened, unless
-    /// the outcome commits with it.
-    fn may_be_done(&self, up: &Op) -> bool {
-        match self {
-            Self::Done { before } => before.hands_off().is_none(),
-            Self::Started { before } => {
-                before.hands_off().is_none() && matches!(up, Op::Autocommit { .. } | Op::Backfill(_))
-            }
-            Self::Pending | Self::Failed { .. } | Self::Undoing { .. } | Self::UndoFailed { .. } => false,
-        }
-    }
-
-    /// The word in `migration_progress.status`.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Started { .. } => "running",
-            Self::Done { .. } => "done",
-            Self::Failed { .. } => "failed",
-            Self::Undoing { .. } => "undoing",
-            Self::UndoFailed { .. } => "stuck",
-        }
-    }
-}
 
 /// Which way the run goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

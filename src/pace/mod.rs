@@ -6,6 +6,8 @@ mod governor;
 mod judge;
 mod observation;
 mod signal;
+pub mod sizing;
+pub mod stripes;
 
 pub use decision::{Decision, Pace, Reading};
 pub use governor::Governor;

@@ -10,6 +10,7 @@ mod parse;
 mod section;
 mod site;
 mod throttle;
+mod tuning;
 mod types;
 mod wording;
 
@@ -18,6 +19,7 @@ pub use fingerprint::Fingerprint;
 pub use parse::{ReadFile, parse};
 pub use site::Site;
 pub use throttle::{OnCritical, Pacing, SynchronousCommit, Throttle, Tuning, UserSignal};
+pub use tuning::{HOLD_CHARS_MAX, TARGET_BATCH, WORKERS};
 pub use types::{
     BackfillDefaults, Lowering, Millis, OnFailure, Phase, Plan, PlanGate, PlanStep, Registry, Safety, ServerFacts,
     Tenancy,

@@ -79,6 +79,16 @@ impl Millis {
     }
 }
 
+impl std::str::FromStr for Millis {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let length = humantime::parse_duration(text)
+            .map_err(|_| format!("`{text}` is not a length of time; write it like \"250ms\", \"2s\" or \"5min\""))?;
+        u64::try_from(length.as_millis()).map(Self).map_err(|_| "that is too long".to_owned())
+    }
+}
+
 impl Serialize for Millis {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&format_args!("{}ms", self.0))
@@ -94,10 +104,7 @@ impl<'de> Deserialize<'de> for Millis {
                 f.write_str("a length of time such as \"250ms\", \"2s\" or \"5min\"")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Millis, E> {
-                let length = humantime::parse_duration(text).map_err(|_| {
-                    E::custom(format!("`{text}` is not a length of time; write it like \"250ms\", \"2s\" or \"5min\""))
-                })?;
-                u64::try_from(length.as_millis()).map(Millis).map_err(|_| E::custom("that is too long"))
+                text.parse().map_err(E::custom)
             }
         }
         from.deserialize_str(Length)
