@@ -27,5 +27,6 @@ mod locks;
 mod pooler;
 mod resume;
 mod scene;
+mod signals;
 mod stuck;
 mod terminal;
