@@ -39,6 +39,7 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
         context.console.print(&text)?;
         return Ok(Exit::Done);
     }
+    ledger::require(client, &schema).await?;
     let record = driver::current(client, &schema, args.run).await?;
     let events = ledger::events(client, &schema, record.id).await?;
     let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;

@@ -22,4 +22,4 @@ pub use pace::{Governing, Pace, PaceState};
 pub use progress::{Cursor, Progress, advance, cursor, estimate, progress};
 pub use ranges::{Written, claim, ranges, written};
 pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
-pub use schema::{exists, install, uninstall, version};
+pub use schema::{exists, install, require, uninstall, version};
