@@ -29,3 +29,4 @@ mod resume;
 mod scene;
 mod stuck;
 mod terminal;
+mod throttle;
