@@ -111,6 +111,10 @@ fn what_is_asked_while_nobody_works_counts_from_the_next_resume() {
     let scene = half("throttle_rest");
     let dba = scene.db.role("dba", "LOGIN");
     grant(&scene, &dba);
+    // One that was killed holds the lease by name alone.
+    scene.db.sql(
+        "UPDATE tenantmig.lease SET holder = gen_random_uuid(), expires_at = now() + interval '1 hour', backend_pid = 0",
+    );
     let out = throttle(&scene, &dba, &["--max-replica-lag", "5s", "--hold", "month end"]).expect_code(0);
     let _ = out
         .stdout_has("request 1: replica lag up to 5s, held: month end")
