@@ -10,9 +10,9 @@ CREATE TABLE backfill_ranges (
     number       integer NOT NULL,
     -- The table, or its partition or child.
     heap         text NOT NULL,
-    -- [lo, hi) in block numbers, or (lo, hi] along the key; no lo is the beginning of the key.
-    lo           text[],
-    hi           text[] NOT NULL,
+    -- Blocks from lo up to, and without, hi.
+    lo           bigint NOT NULL,
+    hi           bigint NOT NULL CHECK (lo < hi),
     -- So many batches, each of every n-th row; 1 is a plain range.
     stripes      integer NOT NULL CHECK (stripes > 0),
     stripes_done integer NOT NULL DEFAULT 0 CHECK (stripes_done BETWEEN 0 AND stripes),

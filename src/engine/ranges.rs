@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-/// A place in a heap: one block number, or the values of a key, as text.
-pub type Mark = Vec<String>;
+use serde::{Deserialize, Serialize};
 
 /// A part of a heap, as the ledger keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,10 +16,10 @@ pub struct Range {
     /// 1, 2, 3 … in the order of claiming.
     pub number: u32,
     pub heap: String,
-    /// Blocks: from here on. Keys: everything behind this; `None` is the beginning.
-    pub lo: Option<Mark>,
-    /// Blocks: below this. Keys: up to and including this.
-    pub hi: Mark,
+    /// The first block.
+    pub lo: u64,
+    /// One past the last block.
+    pub hi: u64,
     /// So many batches, each of every n-th row.
     pub stripes: u32,
     /// So many of them are committed.
@@ -30,10 +29,12 @@ pub struct Range {
 }
 
 /// A heap and where its walk ends, fixed when the walk begins.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Heap {
     pub name: String,
-    pub end: Mark,
+    /// Its number of blocks, at least 1.
+    pub end: u64,
 }
 
 /// What a worker is to do next.
@@ -42,7 +43,7 @@ pub enum Next {
     /// A recorded range that nobody works on, and that is not done.
     Take(Range),
     /// A new one, to be recorded with this number: from `lo` on in `heap`, not beyond its end.
-    Claim { number: u32, heap: Heap, lo: Option<Mark> },
+    Claim { number: u32, heap: Heap, lo: u64 },
     /// Everything is claimed; others may still be at work.
     Nothing,
 }
@@ -61,7 +62,7 @@ pub struct Walk {
     sweep: u32,
     heaps: VecDeque<Heap>,
     /// Where the first of `heaps` is claimed up to.
-    frontier: Option<Mark>,
+    frontier: u64,
     /// Recorded, not done, and nobody's.
     waiting: VecDeque<Range>,
     /// The numbers of ranges that somebody works on.
@@ -72,14 +73,8 @@ pub struct Walk {
 impl Walk {
     /// A walk over `heaps` of which `recorded` (in order of their numbers, all of this sweep) is claimed already.
     pub fn new(sweep: u32, heaps: Vec<Heap>, recorded: Vec<Range>) -> Result<Self, Gap> {
-        let mut walk = Self {
-            sweep,
-            heaps: heaps.into(),
-            frontier: None,
-            waiting: VecDeque::new(),
-            held: BTreeSet::new(),
-            last: 0,
-        };
+        let mut walk =
+            Self { sweep, heaps: heaps.into(), frontier: 0, waiting: VecDeque::new(), held: BTreeSet::new(), last: 0 };
         for range in recorded {
             walk.record(&range)?;
             if range.stripes_done < range.stripes {
@@ -98,15 +93,16 @@ impl Walk {
     fn record(&mut self, range: &Range) -> Result<(), Gap> {
         let gap = Gap { number: range.number, heap: range.heap.clone() };
         let heap = self.heaps.front().filter(|heap| heap.name == range.heap).ok_or(gap.clone())?;
-        if range.number != self.last + 1 || range.lo != self.frontier {
+        if range.number != self.last + 1 || range.lo != self.frontier || !(range.lo < range.hi && range.hi <= heap.end)
+        {
             return Err(gap);
         }
         self.last = range.number;
         if range.hi == heap.end {
             self.heaps.pop_front();
-            self.frontier = None;
+            self.frontier = 0;
         } else {
-            self.frontier = Some(range.hi.clone());
+            self.frontier = range.hi;
         }
         Ok(())
     }
@@ -120,7 +116,7 @@ impl Walk {
         self.heaps.front().map_or(Next::Nothing, |heap| Next::Claim {
             number: self.last + 1,
             heap: heap.clone(),
-            lo: self.frontier.clone(),
+            lo: self.frontier,
         })
     }
 

@@ -19,7 +19,7 @@ pub use lease::{
 };
 pub use load::{Recorded, RunRecord, events, load, runs};
 pub use pace::{Governing, Pace, PaceState};
-pub use progress::{Cursor, Progress, advance, cursor, estimate, progress};
-pub use ranges::{Written, claim, ranges, written};
+pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
+pub use ranges::{Batch, Written, batch, claim, piece, range_now, ranges, written};
 pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
 pub use schema::{exists, install, require, uninstall, version};
