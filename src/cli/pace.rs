@@ -12,10 +12,9 @@ use crate::{
 pub fn line(pace: &Pace, now: DateTime<Utc>) -> String {
     let text = match pace.state {
         PaceState::Waiting => {
-            let since = pace.since.map_or(String::new(), |since| format!(" since {}", clock(since, now)));
             let signal = pace.signal.as_ref().map_or(String::new(), |signal| format!(" for {signal}"));
             let why = pace.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-            format!("waits{since}{signal}{why}")
+            format!("waits since {}{signal}{why}", clock(pace.since, now))
         }
         PaceState::Going => {
             let workers = quantity::counted(u64::from(pace.workers), "worker", "workers");
@@ -78,7 +77,7 @@ mod tests {
             "2 workers, batches of 50 ms in 8 stripes of 512 blocks; governed by replica lag: 2.1 s of 10 s",
         );
         check(
-            r#"{"workers": 1, "target_batch_ms": 1500, "mode": "plain ranges", "state": "going", "since": null}"#,
+            r#"{"workers": 1, "target_batch_ms": 1500, "mode": "plain ranges", "state": "going", "since": "2026-03-01T14:00:00Z"}"#,
             "1 worker, batches of 1.5 s in plain ranges",
         );
     }

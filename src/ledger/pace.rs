@@ -14,8 +14,8 @@ pub struct Pace {
     /// What it waits for.
     pub signal: Option<String>,
     pub why: Option<String>,
-    /// Since when it waits.
-    pub since: Option<DateTime<Utc>>,
+    /// Since when it goes, or waits.
+    pub since: DateTime<Utc>,
     pub governing: Option<Governing>,
 }
 
@@ -34,5 +34,5 @@ pub struct Governing {
     /// With their units: `2.1 s` of `10 s`.
     pub measured: String,
     pub limit: String,
-    pub percent: Option<f64>,
+    pub percent: f64,
 }

@@ -1,5 +1,7 @@
 //! `throttle`: what an operator asks from any host is taken by whoever works on the run, and told with who and when.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tenantmig::{
     ledger::{self, Answer, Place, Wish},
@@ -53,7 +55,7 @@ fn retuned(scene: &Scene) -> serde_json::Value {
 
 #[test]
 fn a_backfill_under_way_takes_what_another_role_asks() {
-    let scene = Scene::new("throttle", 2_000);
+    let scene = Scene::new("throttle", 20_000);
     scene.db.sql(BRAKE);
     let dba = scene.db.role("dba", "LOGIN");
     let run = scene.applying(&plan("", &[EXPAND, MARK])).spawn();
@@ -63,6 +65,12 @@ fn a_backfill_under_way_takes_what_another_role_asks() {
     let out = throttle(&scene, &dba, &["--target-batch", "20ms", "--workers", "3"]).expect_code(0);
     let out = out.stdout_has("request 1: target batch 20ms, 3 workers").stdout_has("taken by apply by ");
     let out = out.stdout_has(", pid ").stdout_has("takes effect with the next batch");
+    assert!(scene.db.one::<bool>(FILL_RUNS), "it was taken only when the backfill was over");
+    scene.wait_until(
+        "SELECT bool_or(pace->>'workers' = '3' AND pace->>'target_batch_ms' = '20') FROM tenantmig.migration_progress",
+    );
+    let shown = scene.run("status").expect_code(0).stdout_has("\n           3 workers, batches of 20 ms in ");
+    let _ = shown.stdout_has(&format!("retuned by {dba} on ")).stdout_has(": target batch 20ms, 3 workers");
     let (number, event): (i64, i64) = (
         scene.db.one("SELECT number FROM tenantmig.events WHERE kind = 'retuned'"),
         scene.db.one("SELECT event FROM tenantmig.requests WHERE request_id = 1"),
@@ -93,6 +101,36 @@ fn a_backfill_under_way_takes_what_another_role_asks() {
     let _ = throttle(&scene, &dba, &["--workers", "1"]).expect_code(4).stderr_has("no backfill is left");
     assert_eq!(scene.db.one::<i64>("SELECT count(*) FROM tenantmig.requests"), 1);
     let _ = throttle(&scene, &dba, &[]).expect_code(0).stdout_has("20ms").stdout_has(&dba);
+}
+
+#[test]
+fn a_backfill_that_is_held_stands_still_until_it_is_released() {
+    let scene = Scene::new("throttle_hold", 20_000);
+    scene.db.sql(BRAKE);
+    let dba = scene.db.role("dba", "LOGIN");
+    let run = scene.applying(&plan("", &[EXPAND])).spawn();
+    scene.wait_until("SELECT to_regclass('tenantmig.migration_progress') IS NOT NULL");
+    scene.wait_until(FILL_RUNS);
+    grant(&scene, &dba);
+    let _ = throttle(&scene, &dba, &["--hold", "month end"]).expect_code(0).stdout_has("held: month end");
+    scene.wait_until("SELECT EXISTS (SELECT FROM tenantmig.events WHERE kind = 'throttled')");
+    let shown = scene.run("status").expect_code(0).stdout_has("\n           waits since ").stdout_has(": month end");
+    let _ = shown.stdout_has(&format!("held by {dba} on "));
+    assert_eq!(scene.status()["hold"], "month end");
+    // The batches that were under way when it was held are over: the event came a second later.
+    let rows = || scene.db.one::<i64>("SELECT count(*) FROM app.users WHERE tenant_id IS NOT NULL");
+    let before = rows();
+    assert!(before < 20_000, "the backfill was over before it was held");
+    scene.db.sql(GO);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(rows(), before, "rows were written while it was held");
+    let _ = throttle(&scene, &dba, &["--release"]).expect_code(0).stdout_has("no longer held");
+    let out = run.wait().expect_code(0).stderr_has(&format!("{dba} on ")).stderr_has("holds the backfills: month end");
+    let _ = out.stderr_has("waits for ").stderr_has("lets the backfills go on").stderr_has("goes on after a wait of ");
+    scene.has_event("unthrottled");
+    assert!(scene.status()["hold"].is_null());
+    scene.every_row_once();
+    scene.stands("completed");
 }
 
 #[track_caller]
@@ -298,8 +336,8 @@ fn a_units_rows_are_those_of_its_ranges_where_they_are_more() {
     assert_eq!(rows(&scene), 200);
     let range = |number: u32, rows: u32| {
         scene.db.sql(&format!(
-            "INSERT INTO tenantmig.backfill_ranges (run_id, unit, sweep, number, heap, hi, stripes, rows_done)
-             SELECT run_id, '{unit}', 90, {number}, 'app.users', '{{1}}', 1, {rows} FROM tenantmig.runs"
+            "INSERT INTO tenantmig.backfill_ranges (run_id, unit, sweep, number, heap, lo, hi, stripes, rows_done)
+             SELECT run_id, '{unit}', 90, {number}, 'app.users', 0, 1, 1, {rows} FROM tenantmig.runs"
         ));
     };
     range(1, 3);
@@ -311,7 +349,7 @@ fn a_units_rows_are_those_of_its_ranges_where_they_are_more() {
     // The pace of a driver that is gone says nothing about now.
     scene.db.sql(
         r#"UPDATE tenantmig.migration_progress SET status = 'running',
-            pace = '{"workers": 2, "target_batch_ms": 50, "mode": "stripes", "state": "going"}'"#,
+            pace = '{"workers": 2, "target_batch_ms": 50, "mode": "stripes", "state": "going", "since": "2026-01-01T00:00:00Z"}'"#,
     );
     let _ = scene.run("status").expect_code(0).nowhere_has("batches of");
 }
