@@ -115,7 +115,8 @@ fn a_backfill_that_is_held_stands_still_until_it_is_released() {
     let _ = throttle(&scene, &dba, &["--hold", "month end"]).expect_code(0).stdout_has("held: month end");
     scene.wait_until("SELECT EXISTS (SELECT FROM tenantmig.events WHERE kind = 'throttled')");
     let shown = scene.run("status").expect_code(0).stdout_has("\n           waits since ").stdout_has(": month end");
-    let _ = shown.stdout_has(&format!("held by {dba} on "));
+    let shown = shown.stdout_has(&format!("held by {dba} on ")).stdout_has("tenantmig throttle --release");
+    assert!(!shown.stdout.contains("rows/s") && !shown.stdout.contains(" left"), "{shown}");
     assert_eq!(scene.status()["hold"], "month end");
     // The batches that were under way when it was held are over: the event came a second later.
     let rows = || scene.db.one::<i64>("SELECT count(*) FROM app.users WHERE tenant_id IS NOT NULL");
