@@ -19,17 +19,15 @@ impl Shell {
     /// open requests. The number of requests that are taken at once is bounded by the ledger.
     pub async fn take_requests(&mut self) -> Result<bool, DriveError> {
         let place = &self.journal.place;
-        let open = ledger::open_requests(&self.work.client, &place.schema, place.run).await?;
+        let open = match ledger::open_requests(&self.work.client, &place.schema, place.run).await {
+            Ok(open) => open,
+            Err(error) => return later(error.into()),
+        };
         let mut changed = false;
         for request in open {
             match self.take(request).await {
                 Ok(taken) => changed |= taken,
-                // Somebody holds the row. It stays asked, and a later look takes it: the work does not wait for that.
-                Err(error) if error.class() == Some(Class::Transient) => {
-                    tracing::warn!("a request could not be taken: {error}");
-                    break;
-                }
-                Err(error) => return Err(error),
+                Err(error) => return later(error).map(|_| changed),
             }
         }
         Ok(changed)
@@ -57,4 +55,13 @@ impl Shell {
         .await?;
         Ok(true)
     }
+}
+
+/// Somebody holds the row, or the table: it stays asked, and a later look takes it. The work does not wait for that.
+fn later(error: DriveError) -> Result<bool, DriveError> {
+    if error.class() != Some(Class::Transient) {
+        return Err(error);
+    }
+    tracing::warn!("a request could not be taken: {error}");
+    Ok(false)
 }
