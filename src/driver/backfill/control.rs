@@ -344,7 +344,11 @@ impl Control {
                     self.close(error);
                 }
             }
-            Err(panic) => self.close(Fault::new(Class::Fatal, format!("a worker ended badly: {panic}")).into()),
+            // A panic is a fault of this program and not of the step: the process ends as if it were killed, to be resumed.
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(ended) => self.close(Fault::new(Class::Ambiguous, format!("a worker was ended: {ended}")).into()),
+            },
         }
     }
 
