@@ -126,6 +126,9 @@ impl Standing {
             look.paint(Tone::Strong, state),
             run.units_done()
         ));
+        if let Some(Event::Paused { why }) = self.events.last().map(|recorded| &recorded.event) {
+            out.push_str(&format!("because {why}\n"));
+        }
         match &self.holder {
             Some(holder) if holder.alive => out.push_str(&format!("lease   {holder}\n")),
             Some(holder) => out.push_str(&format!("lease   free; its last holder is gone: {holder}\n")),

@@ -107,13 +107,13 @@ impl Shell {
             // A worker that was sent home left a range, after the others had found nothing to do.
             control.drained &= !control.workers.is_empty();
         }
-        self.end_wait(unit, &mut control).await?;
-        if let Some(error) = control.error {
-            return Err(error);
-        }
-        match control.stopped {
-            Some(why) => self.critical(why).await,
-            None => Ok(End::Done { kept: control.crew.kept() }),
+        match (control.error.take(), control.stopped.take()) {
+            (Some(error), _) => Err(error),
+            (None, Some(why)) => self.critical(why).await,
+            (None, None) => {
+                self.end_wait(unit, &mut control).await?;
+                Ok(End::Done { kept: control.crew.kept() })
+            }
         }
     }
 
