@@ -51,6 +51,8 @@ pub struct ClusterOptions {
     pub extra_conf: Vec<(String, String)>,
     /// Lines put before initdb's in pg_hba.conf, for example `host all app all scram-sha-256`.
     pub extra_hba: Vec<String>,
+    /// Pages carry checksums, which costs WAL for hint bits; `false` leaves it to initdb, which makes them from 18 on.
+    pub data_checksums: bool,
 }
 
 /// The ways in which a server can be asked to stop.
@@ -89,7 +91,7 @@ impl Cluster {
         };
         let user = ServerUser::choose()?;
         let home = ClusterHome::create(user)?;
-        let data = data_template::data_directory(&home, &binaries, user)?;
+        let data = data_template::data_directory(&home, &binaries, user, options.data_checksums)?;
         let log = home.path("server.log");
         configure(&data, &options)?;
         let mut cluster = Self { server: None, binaries, user, data, log, port: 0, _home: home };
