@@ -46,18 +46,15 @@ impl Contestant {
         }
     }
 
-    /// In words, for people.
+    /// In words, for the picture.
     pub fn title(self) -> String {
         match self {
             Self::Big => "one big UPDATE".to_owned(),
-            Self::Ctas => "CREATE TABLE AS + indexes".to_owned(),
+            Self::Ctas => "CREATE TABLE AS".to_owned(),
             Self::Alembic => "Alembic, LIMIT 1,000".to_owned(),
             Self::Psql => "psql loop, 1,000 keys".to_owned(),
-            Self::Tenantmig { workers, capture } => {
-                let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
-                let capture = if capture { ", capture" } else { "" };
-                format!("tenantmig, {workers}{capture}")
-            }
+            Self::Tenantmig { workers: 1, .. } => "tenantmig, 1 worker".to_owned(),
+            Self::Tenantmig { workers, .. } => format!("tenantmig, {workers} workers"),
         }
     }
 }

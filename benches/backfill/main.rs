@@ -98,7 +98,7 @@ fn measure(options: &Options, out: &Path) -> Result<Session> {
         head.remarks.push("this build of tenantmig has no `workers` in its plans: it ran without".to_owned());
     }
     println!("{}, {}; {}; load {}", head.tool, head.server, head.machine, head.load);
-    println!("data on {}; seed {}, {} rounds", head.disk, head.seed, head.rounds);
+    println!("data on {}; seed {}, rounds {}", head.disk, head.seed, head.rounds);
     let mut session = Session { head, runs: Vec::new(), traffic: Vec::new() };
     let draft = out.join("backfill.json");
     for rows in options.sizes() {
@@ -129,16 +129,7 @@ fn under_traffic(options: &Options, server: &Server, kit: &Kit, runs: &mut Vec<T
         let deadline = Duration::from_secs(options.deadline_seconds(rows));
         let order = Order { contestant, round, seconds: options.traffic_seconds, seed: options.seed, deadline };
         let run = traffic::under_traffic(order, &ground, kit)?;
-        let name = contestant.map_or("nobody".to_owned(), |who| who.to_string());
-        let writes = run.writes.unwrap_or_default();
-        println!(
-            "  round {round}/{}  {name:<20} {:>7} s  writes p99 {} ms, worst {} ms{}",
-            options.rounds,
-            words::short(run.seconds),
-            words::short(writes.p99),
-            words::short(writes.max),
-            ending(&run.outcome)
-        );
+        println!("{}", traffic_line(&run, options.rounds));
         runs.push(run);
     }
     ground.clear()
@@ -156,17 +147,26 @@ fn kit(options: &Options) -> Result<Kit> {
 }
 
 fn line(run: &Run, rounds: u32) -> String {
-    let speed = band::speed(run).map_or("–".to_owned(), words::thousands);
-    let name = run.contestant.to_string();
-    let seconds = words::short(run.seconds);
-    format!("  round {}/{rounds}  {name:<20} {seconds:>7} s  {speed:>9} rows/s{}", run.round, ending(&run.outcome))
+    let speed = band::speed(run).map(|speed| format!("  {:>9} rows/s", words::thousands(speed)));
+    said(run.contestant.to_string(), (run.round, rounds), (run.seconds, &run.outcome), &speed.unwrap_or_default())
 }
 
-fn ending(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Done => String::new(),
-        Outcome::Cut => "  cut at its deadline".to_owned(),
-        Outcome::Failed(why) => format!("  FAILED: {why}"),
-        Outcome::Absent(why) => format!("  did not run: {}", why.lines().next().unwrap_or_default()),
-    }
+fn traffic_line(run: &TrafficRun, rounds: u32) -> String {
+    let name = run.contestant.map_or("nobody".to_owned(), |who| who.to_string());
+    let waits = run.writes.map(|writes| {
+        format!("  writes p99 {:>6} ms, worst {:>6} ms", words::short(writes.p99), words::short(writes.max))
+    });
+    said(name, (run.round, rounds), (run.seconds, &run.outcome), &waits.unwrap_or_default())
+}
+
+/// The line of a run that has ended.
+fn said(name: String, (round, rounds): (u32, u32), (seconds, outcome): (f64, &Outcome), figures: &str) -> String {
+    let measured = format!("{:>7} s{figures}", words::short(seconds));
+    let text = match outcome {
+        Outcome::Done => measured,
+        Outcome::Cut => format!("{measured}  cut at its deadline"),
+        Outcome::Failed(why) => format!("FAILED: {why}"),
+        Outcome::Absent(why) => format!("did not run: {}", why.lines().next().unwrap_or_default()),
+    };
+    format!("  round {round}/{rounds}  {name:<20} {text}").trim_end().to_owned()
 }

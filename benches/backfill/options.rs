@@ -11,7 +11,7 @@ use crate::contestant::Contestant;
 #[command(name = "cargo bench --bench backfill --", max_term_width = 100)]
 pub struct Options {
     /// Rows of the table, one size after another; `none` leaves this part out
-    #[arg(long, value_delimiter = ',', default_value = "1000000", value_parser = size)]
+    #[arg(long, value_delimiter = ',', default_value = "1M", value_parser = size)]
     pub rows: Vec<u64>,
     /// How often each contestant runs, in turns
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=20))]
@@ -29,7 +29,7 @@ pub struct Options {
     #[arg(long, default_value_t = 20, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=600))]
     pub traffic_seconds: u64,
     /// Rows of the table under traffic
-    #[arg(long, default_value_t = 800_000, value_name = "ROWS")]
+    #[arg(long, default_value = "800k", value_name = "ROWS", value_parser = size)]
     pub traffic_rows: u64,
     /// After this a run is cut short, in seconds [default: 300, and 1 more for every 20,000 rows]
     #[arg(long, value_name = "SECONDS")]
@@ -45,12 +45,18 @@ pub struct Options {
     pub bench: bool,
 }
 
-/// `none` is kept as no rows at all.
+/// As 200000, 200k or 5M; `none` is kept as no rows at all.
 fn size(text: &str) -> Result<u64, String> {
     if text == "none" {
         return Ok(0);
     }
-    let rows = text.replace('_', "").parse::<u64>().map_err(|_| "not a number of rows, and not `none`".to_owned())?;
+    let (digits, unit) =
+        match text.strip_suffix('M').map(|n| (n, 1_000_000)).or(text.strip_suffix('k').map(|n| (n, 1_000))) {
+            Some((digits, unit)) => (digits.to_owned(), unit),
+            None => (text.replace('_', ""), 1),
+        };
+    let count = digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit));
+    let rows = count.ok_or("a number of rows such as 200000, 200k or 5M, or `none`")?;
     if rows < ROWS_MIN { Err(format!("at least {ROWS_MIN} rows, or nothing is measured")) } else { Ok(rows) }
 }
 

@@ -7,11 +7,13 @@ use crate::report::{latency, traffic_of};
 use crate::svg::{Anchor, Drawing, Ink};
 use crate::words::{rows as size_name, short, thousands, times};
 
-const LABELS: f64 = 196.0;
+const LABELS: f64 = 190.0;
 const PANEL: f64 = 172.0;
 const GAP: f64 = 18.0;
 /// Right of the longest bar, for its figure.
-const FIGURE: f64 = 52.0;
+const FIGURE: f64 = 54.0;
+/// Where a bar that does not fit is broken, in pixels: what is left of it at the end, and the gap before.
+const BROKEN: (f64, f64) = (10.0, 4.0);
 const TOP: f64 = 104.0;
 const ROW: f64 = 30.0;
 const BAR: f64 = 16.0;
@@ -42,9 +44,11 @@ enum Cell {
 #[derive(Debug)]
 struct Panel {
     title: &'static str,
-    unit: &'static str,
+    unit: String,
     cells: Vec<Cell>,
     scale: Scale,
+    /// A value to compare by, as a faint line.
+    guide: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +66,7 @@ impl Scale {
             Self::Linear(most) => value / most,
             Self::Decades(least, most) => (value / least).log10() / (most / least).log10(),
         };
-        place.clamp(0.01, 1.0)
+        place.max(0.01)
     }
 }
 
@@ -136,30 +140,39 @@ fn panels(sessions: &[Session], size: u64, rows: &[Row]) -> Vec<Panel> {
     };
     let all = |cell: &dyn Fn(&Row) -> Cell| rows.iter().map(cell).collect::<Vec<_>>();
     let mut panels = vec![
-        panel("Speed", "× the big UPDATE; more is better", all(&speed)),
-        panel("WAL", "bytes a row; less is better", all(&wal)),
-        panel("Size afterwards", "× before; less is better", all(&growth)),
+        panel("Speed", "× big UPDATE; more is better", all(&speed), rows, Some(1.0)),
+        panel("WAL", "bytes a row; less is better", all(&wal), rows, None),
+        panel("Size afterwards", "× before; less is better", all(&growth), rows, Some(1.0)),
     ];
-    let waits = all(&wait);
-    if waits.iter().any(|cell| matches!(cell, Cell::Figure { .. })) {
-        let scale = Scale::Decades(1.0, 10_f64.powf(greatest(&waits).log10().ceil().max(1.0)));
-        panels
-            .push(Panel { title: "Writers’ wait, p99", unit: "ms, by decades; less is better", cells: waits, scale });
-    }
+    let alone = latency(&traffic_of(sessions, None), |run| run.writes).map(|spread| spread.p99);
+    panels.extend(waits(all(&wait), alone));
     panels
 }
 
-fn panel(title: &'static str, unit: &'static str, cells: Vec<Cell>) -> Panel {
-    let scale = Scale::Linear(greatest(&cells));
-    Panel { title, unit, cells, scale }
+/// The panel of waits is by decades: they lie between a millisecond and many seconds.
+fn waits(cells: Vec<Cell>, alone: Option<f64>) -> Option<Panel> {
+    let values = || cells.iter().filter_map(value).chain(alone);
+    cells.iter().find_map(value)?;
+    let least = values().fold(f64::MAX, f64::min).log10().floor();
+    let most = values().fold(0.0, f64::max).log10().ceil().max(least + 1.0);
+    let unit = alone.map_or("ms, by decades".to_owned(), |ms| format!("ms, by decades; {} alone", short(ms)));
+    let scale = Scale::Decades(10_f64.powf(least), 10_f64.powf(most));
+    Some(Panel { title: "Writers’ wait, p99", unit, cells, scale, guide: None })
 }
 
-fn greatest(cells: &[Cell]) -> f64 {
-    let values = cells.iter().map(|cell| match cell {
-        Cell::Figure { band, target, .. } => band.max.max(target.unwrap_or(0.0)),
-        Cell::Words(_) => 0.0,
-    });
-    values.fold(f64::MIN_POSITIVE, f64::max)
+/// The scale is for those who do the same: the limit's bar is broken where it does not fit.
+fn panel(title: &'static str, unit: &str, cells: Vec<Cell>, rows: &[Row], guide: Option<f64>) -> Panel {
+    let same = cells.iter().zip(rows).filter(|(_, row)| row.ink != Ink::Limit);
+    let most = same.filter_map(|(cell, _)| value(cell)).fold(f64::MIN_POSITIVE, f64::max);
+    Panel { title, unit: unit.to_owned(), cells, scale: Scale::Linear(most), guide }
+}
+
+/// The greatest value that is drawn.
+fn value(cell: &Cell) -> Option<f64> {
+    match cell {
+        Cell::Figure { band, target, .. } => Some(band.max.max(target.unwrap_or(0.0))),
+        Cell::Words(_) => None,
+    }
 }
 
 fn heading(drawing: &mut Drawing, sessions: &[Session], title: &str) {
@@ -175,14 +188,14 @@ fn heading(drawing: &mut Drawing, sessions: &[Session], title: &str) {
 
 fn draw(drawing: &mut Drawing, left: f64, panel: &Panel, rows: &[Row]) {
     drawing.text((left, TOP - 26.0), Anchor::Start, (13.0, true), Ink::Text, panel.title);
-    drawing.text((left, TOP - 10.0), Anchor::Start, (11.0, false), Ink::Faint, panel.unit);
-    let long = PANEL - FIGURE;
+    drawing.text((left, TOP - 10.0), Anchor::Start, (11.0, false), Ink::Faint, &panel.unit);
     let bottom = TOP + ROW * rows.len() as f64;
     drawing.upright(left, (TOP, bottom), (1.0, 0.6), Ink::Faint);
+    let mut guides: Vec<f64> = panel.guide.into_iter().collect();
     if let Scale::Decades(least, most) = panel.scale {
         let mut mark = least * 10.0;
         while mark <= most {
-            drawing.upright(left + long * panel.scale.place(mark), (TOP, bottom), (1.0, 0.25), Ink::Faint);
+            guides.push(mark);
             mark *= 10.0;
         }
     }
@@ -193,30 +206,47 @@ fn draw(drawing: &mut Drawing, left: f64, panel: &Panel, rows: &[Row]) {
                 drawing.text((left + 6.0, middle + 4.0), Anchor::Start, (11.0, false), Ink::Faint, words);
             }
             Cell::Figure { band, text, target } => {
-                let place = |value| left + long * panel.scale.place(value);
-                drawing.bar((left, middle - BAR / 2.0), (place(band.median) - left, BAR), row.ink);
-                if band.max > band.min {
-                    drawing.level((place(band.min), place(band.max)), middle, (1.5, 0.9), Ink::Text);
-                }
-                let mut end = place(band.max);
-                if let Some(target) = target {
-                    let at = place(*target);
-                    drawing.upright(at, (middle - BAR / 2.0 - 4.0, middle + BAR / 2.0 + 4.0), (2.5, 1.0), Ink::Target);
-                    end = end.max(at);
-                }
+                let end = bar(drawing, (left, middle), panel.scale, (band, *target), row.ink);
                 let ink = if row.ink == Ink::Ours { Ink::Ours } else { Ink::Text };
                 drawing.text((end + 6.0, middle + 4.5), Anchor::Start, (13.0, row.ink == Ink::Ours), ink, text);
             }
         }
     }
+    for guide in guides {
+        drawing.upright(left + (PANEL - FIGURE) * panel.scale.place(guide), (TOP, bottom), (1.0, 0.4), Ink::Faint);
+    }
+}
+
+/// A bar, with its rounds and its target; returns where it ends.
+fn bar(
+    drawing: &mut Drawing,
+    (left, middle): (f64, f64),
+    scale: Scale,
+    (band, target): (&Band, Option<f64>),
+    ink: Ink,
+) -> f64 {
+    let long = PANEL - FIGURE;
+    let place = |value| left + long * scale.place(value);
+    let (top, end) = (middle - BAR / 2.0, left + long);
+    if place(band.median) > end + 0.5 {
+        let (rest, gap) = BROKEN;
+        drawing.bar((left, top), (long - rest - gap, BAR), ink);
+        drawing.bar((end - rest, top), (rest, BAR), ink);
+        return end;
+    }
+    drawing.bar((left, top), (place(band.median) - left, BAR), ink);
+    if band.max > band.min {
+        drawing.level((place(band.min), place(band.max)), middle, (1.5, 0.9), Ink::Text);
+    }
+    let Some(target) = target else { return place(band.max) };
+    drawing.upright(place(target), (top - 4.0, top + BAR + 4.0), (2.5, 1.0), Ink::Target);
+    place(band.max).max(place(target))
 }
 
 fn footing(drawing: &mut Drawing, y: f64, rows: &[Row]) {
     drawing.upright(20.0, (y - 11.0, y + 3.0), (2.5, 1.0), Ink::Target);
     let triggers = rows.iter().any(|row| matches!(row.who, Contestant::Tenantmig { capture: true, .. }));
-    let with = if triggers { " tenantmig with the triggers that keep live writes in step." } else { "" };
-    let line = format!(
-        "what tenantmig is meant to reach.{with} Violet: the limit, a rewrite of the table without live writes."
-    );
+    let with = if triggers { " tenantmig has the triggers on that keep live writes in step." } else { "" };
+    let line = format!("target.{with} CREATE TABLE AS is the limit of a rewrite, and admits no live writes.");
     drawing.text((30.0, y), Anchor::Start, (11.5, false), Ink::Faint, &line);
 }

@@ -36,7 +36,7 @@ pub fn report(sessions: &[Session]) -> String {
 fn circumstances(head: &Head) -> String {
     let settings: Vec<String> = head.settings.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     format!(
-        "- {}: {}, {}; seed {}, {} rounds\n- {}; load before {}\n- {}\n- {}\n\n",
+        "- {}: {}, {}; seed {}, rounds {}\n- {}; load before {}\n- {}\n- {}\n\n",
         head.at,
         head.tool,
         head.server,
@@ -49,8 +49,14 @@ fn circumstances(head: &Head) -> String {
     )
 }
 
-/// The contestants of one size.
+/// The contestants of one size: what the table costs, then what the client sees.
 fn of_size(sessions: &[Session], rows: u64) -> String {
+    let (costs, clients) = (costs(sessions, rows), clients(sessions, rows));
+    let clients = if clients.is_empty() { String::new() } else { format!("{clients}\n") };
+    format!("## {} rows\n\n{costs}\n{clients}", size_name(rows))
+}
+
+fn costs(sessions: &[Session], rows: u64) -> Table {
     let head = [
         "",
         "speed ÷ big",
@@ -59,12 +65,9 @@ fn of_size(sessions: &[Session], rows: u64) -> String {
         "÷ big",
         "WAL B/row",
         "÷ big",
-        "size",
+        "size ÷ before",
         "heap",
         "HOT",
-        "batch ms p50 / p99 / max",
-        "own CPU",
-        "own memory",
     ];
     let mut table = Table::new(head.map(String::from));
     for who in Contestant::ALL {
@@ -89,21 +92,40 @@ fn of_size(sessions: &[Session], rows: u64) -> String {
             own(band::size, times),
             own(band::heap, times),
             own(band::hot, percent),
+        ]);
+    }
+    table
+}
+
+fn clients(sessions: &[Session], rows: u64) -> Table {
+    let head = ["", "batches", "batch ms p50 / p99 / max", "own CPU ÷ server's", "own memory", "whole command"];
+    let mut table = Table::new(head.map(String::from));
+    for who in Contestant::ALL {
+        let all: Vec<&Run> = runs(sessions, who, rows).map(|(_, run)| run).filter(|run| run.tool.is_some()).collect();
+        if all.is_empty() {
+            continue;
+        }
+        let own = |metric, show: fn(f64) -> String| median(band(sessions, who, rows, metric), show);
+        let counts = all.iter().filter_map(|run| run.batches.as_ref()).map(|spread| spread.count as f64);
+        table.row([
+            who.to_string(),
+            median(Band::of(counts.collect()), thousands),
             batches(&all),
             own(band::tool_share, percent),
             own(band::memory, |megabytes| format!("{megabytes:.0} MB")),
+            own(|run| Some(run.wall_seconds), |seconds| format!("{} s", short(seconds))),
         ]);
     }
-    format!("## {} rows\n\n{table}\n", size_name(rows))
+    table
 }
 
 fn median(band: Option<Band>, show: fn(f64) -> String) -> String {
     band.map_or("–".to_owned(), |band| show(band.median))
 }
 
-/// Medians of the rounds, but the worst of all. One statement is no batch.
+/// Medians of the rounds, but the worst of all.
 fn batches(runs: &[&Run]) -> String {
-    let spreads: Vec<&Spread> = runs.iter().filter_map(|run| run.batches.as_ref()).filter(|s| s.count > 1).collect();
+    let spreads: Vec<&Spread> = runs.iter().filter_map(|run| run.batches.as_ref()).collect();
     let middle = |pick: fn(&Spread) -> f64| Band::of(spreads.iter().map(|s| pick(s)).collect()).map(|band| band.median);
     let worst = spreads.iter().map(|s| s.max).fold(0.0, f64::max);
     match (middle(|s| s.p50), middle(|s| s.p99)) {

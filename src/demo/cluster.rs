@@ -265,6 +265,7 @@ mod tests {
         let options = ClusterOptions {
             extra_conf: vec![("tenantmig.sample".to_owned(), r"it's \ here".to_owned())],
             extra_hba: vec!["host all nobody_in all reject".to_owned()],
+            data_checksums: true,
             ..ClusterOptions::default()
         };
         // Started by a thread that ends: the server must not end with it.
@@ -272,6 +273,7 @@ mod tests {
         let port = cluster.port();
         assert_eq!(ask(&cluster, "SHOW tenantmig.sample"), r"it's \ here");
         assert_eq!(ask(&cluster, "SHOW wal_level"), "logical");
+        assert_eq!(ask(&cluster, "SHOW data_checksums"), "on");
         ask(&cluster, "CREATE TABLE kept AS SELECT 1 AS n");
         cluster.kill_9().unwrap();
         assert!(matches!(cluster.kill_9(), Err(ClusterError::NotRunning)));
