@@ -12,6 +12,7 @@ pub mod plan;
 pub mod steps;
 // L2: the machine, pure
 pub mod engine;
+pub mod pace;
 // L3: the database
 pub mod ledger;
 pub mod pg;

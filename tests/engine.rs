@@ -11,7 +11,7 @@ mod rollback;
 use tenantmig::{
     checks::Gate,
     engine::{Event, Failure, Mode, Program, ProgramPhase, Run, lower},
-    plan::{OnFailure, Safety, ServerFacts, parse},
+    plan::{OnFailure, Pacing, Safety, ServerFacts, parse},
     sql::Stmt,
     unit::{Before, Down, Lock, Op, Presence, Probe, Unit, UnitId},
 };
@@ -37,7 +37,14 @@ fn program(on_failure: OnFailure) -> Program {
         ),
         phase("p2", on_failure, vec![unit("d", tx("d"), for_good()), unit("e", alone("MAKE"), for_good())], &[]),
     ];
-    Program { plan: "p".to_owned(), server: ServerFacts::default(), safety: Safety::default(), tenancy: None, phases }
+    Program {
+        plan: "p".to_owned(),
+        server: ServerFacts::default(),
+        safety: Safety::default(),
+        pacing: Pacing::default(),
+        tenancy: None,
+        phases,
+    }
 }
 
 fn phase(id: &str, on_failure: OnFailure, units: Vec<Unit>, gates: &[&str]) -> ProgramPhase {

@@ -8,6 +8,7 @@ mod cycle;
 mod demo;
 mod doctor;
 mod failure;
+mod pace;
 mod plan;
 mod plan_file;
 mod preview;
@@ -16,6 +17,7 @@ mod rollback;
 mod session;
 mod status;
 mod story;
+mod throttle;
 mod unlock;
 mod validate;
 mod verify;
@@ -94,6 +96,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         Command::Apply(args) => apply::run(&context, &args).await,
         Command::Resume(args) => resume::run(&context, &args).await,
         Command::Status(args) => status::run(&context, &args).await,
+        Command::Throttle(args) => throttle::run(&context, &args).await,
         Command::Rollback(args) => rollback::run(&context, &args).await,
         Command::Cycle(args) => cycle::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args).await,

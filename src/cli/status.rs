@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{args, args::Format, failure::CliError, session::Context};
+use super::{args, args::Format, failure::CliError, pace, session::Context};
 use crate::{
     driver::{self, DriveError},
-    engine::{Effect, Event, Outcome, Program, Run},
+    engine::{Effect, Event, InForce, Outcome, Program, Run, in_force},
     exit::Exit,
-    ledger::{self, Holder, Progress, Recorded, RunRecord},
+    ledger::{self, Holder, Pace, Progress, Recorded, RunRecord},
     report::{Tone, quantity},
 };
 
@@ -82,6 +82,11 @@ impl Standing {
         }
     }
 
+    /// Operators' words about the pace that still count.
+    fn words(&self) -> Vec<InForce> {
+        in_force(self.events.iter().map(|recorded| &recorded.event))
+    }
+
     fn exit(&self) -> Exit {
         match self.effect() {
             Effect::Halt(Outcome::Completed) => Exit::Done,
@@ -116,6 +121,10 @@ impl Standing {
             Some(holder) if holder.alive => out.push_str(&format!("lease   {holder}\n")),
             Some(holder) => out.push_str(&format!("lease   free; its last holder is gone: {holder}\n")),
             None => out.push_str("lease   free\n"),
+        }
+        let done = self.effect() == Effect::Halt(Outcome::Completed);
+        for word in pace::words(&self.words()).iter().filter(|_| !done) {
+            out.push_str(&format!("pace    {word}\n"));
         }
         for phase in &record.program.phases {
             out.push_str(&format!("\nphase {}\n", phase.id));
@@ -160,7 +169,17 @@ impl Standing {
             _ => Tone::Faint,
         };
         let notes = if notes.is_empty() { String::new() } else { format!("  ({})", notes.join(", ")) };
-        format!("  {} {}{notes}\n", look.paint(tone, &format!("{:<8}", row.status)), row.title)
+        let head = format!("  {} {}{notes}\n", look.paint(tone, &format!("{:<8}", row.status)), row.title);
+        let pace = self.pace(row).map_or(String::new(), |pace| format!("           {pace}\n"));
+        format!("{head}{pace}")
+    }
+
+    /// How fast a backfill goes, or what it waits for. What a driver wrote that is gone says nothing about now.
+    fn pace(&self, row: &Progress) -> Option<String> {
+        let kept = row.pace.as_ref().filter(|_| row.status == "running" && self.alive())?;
+        // One that another version wrote is left out; JSON has it as it is.
+        let pace: Pace = serde_json::from_value(kept.clone()).ok()?;
+        Some(pace::line(&pace, self.now))
     }
 
     /// Rows a second of a backfill that is under way.
@@ -185,7 +204,7 @@ impl Standing {
             "created_at": self.record.created_at, "created_by": self.record.created_by, "host": self.record.host,
             "state": state.to_lowercase(), "units_done": self.run.units_done(), "units": self.progress,
             "phases": self.record.program.phases.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
-            "lease": holder, "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
+            "lease": holder, "retuned": self.words(), "hold": self.run.tuning().hold.clone().flatten(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
 }
@@ -214,7 +233,10 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::UndoStarted { .. }
             | Event::Undone { .. }
             | Event::GatePassed { .. }
-            | Event::Paused { .. } => {}
+            | Event::Paused { .. }
+            | Event::Throttled { .. }
+            | Event::Unthrottled { .. }
+            | Event::Retuned { .. } => {}
         }
     }
     None

@@ -294,6 +294,9 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
         | Event::GatePassed { .. }
         | Event::RollbackRequested { .. }
         | Event::Paused { .. }
+        | Event::Throttled { .. }
+        | Event::Unthrottled { .. }
+        | Event::Retuned { .. }
         | Event::Resumed => None,
     }
 }

@@ -1,17 +1,18 @@
 //! The one place that tries again: by the class of the fault, a bounded number of times, with a growing, jittered pause.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rand::Rng;
 use tokio_postgres::Client;
 
 use super::{
     error::DriveError,
-    shell::{Shell, millis},
+    shell::{Shell, Tell, millis},
+    stop::Stop,
 };
 use crate::{
     engine::{Blocker, Event, Notice},
-    pg::{self, Bounds, Class, Fault},
+    pg::{self, Bounds, Class, Fault, connect::Connection},
     sql::Stmt,
     unit::{Lock, LockLevel},
 };
@@ -42,7 +43,7 @@ impl Shell {
         }
     }
 
-    /// After a failure: waits when trying again may help and the budget allows it; gives the error back otherwise.
+    /// As [`Patience::try_again`].
     pub async fn try_again(
         &self,
         error: DriveError,
@@ -50,19 +51,12 @@ impl Shell {
         blockers: Vec<Blocker>,
         what: &str,
     ) -> Result<(), DriveError> {
-        let budget = self.safety().lock_retries;
-        if error.class() != Some(Class::Transient) || number > budget {
-            return Err(error);
-        }
-        let pause = pause(number);
-        self.say(Notice::LockWait {
-            statement: format!("{what}: {error}"),
-            attempt: number,
-            attempts: budget + 1,
-            blockers,
-            again_in_ms: millis(pause),
-        });
-        self.stop.sleep(pause).await
+        self.patience().try_again(error, number, blockers, what).await
+    }
+
+    /// The run's budget of retries, for those who work beside the shell.
+    pub(super) fn patience(&self) -> Patience {
+        Patience { retries: self.safety().lock_retries, tell: self.tell.clone(), stop: self.stop.clone() }
     }
 
     /// A lock that everybody would queue behind is not asked for while an old transaction holds the table.
@@ -90,30 +84,72 @@ impl Shell {
         }
     }
 
-    /// Samples, shortly before the lock is given up, who holds it: afterwards nobody can be asked. Where the wait may be
-    /// long (CONCURRENTLY waits for older transactions), it is told while it lasts.
+    /// As [`watch_blockers`], for the session that works.
     pub(super) fn watch_blockers(&self, lock_timeout: Duration) -> (tokio::task::JoinHandle<()>, Sample) {
-        let sample = Sample::default();
-        let (shared, pid, every) = (sample.clone(), self.work.backend_pid, lock_timeout.mul_f64(0.7).min(SAMPLE_EVERY));
-        let long = lock_timeout > SAMPLE_EVERY.saturating_mul(2);
-        let (monitor, tell) = (self.monitor.clone(), self.tell.clone());
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(every).await;
-                match pg::blockers(&monitor.client, pid).await {
-                    Ok(found) if found.is_empty() => {}
-                    Ok(found) => {
-                        if long {
-                            tell(Notice::Waiting { why: in_the_way(&found), again_in_ms: millis(every) });
-                        }
-                        shared.put(found);
-                    }
-                    Err(fault) => return tracing::debug!("who holds the lock cannot be told: {fault}"),
-                }
-            }
-        });
-        (task, sample)
+        watch_blockers(&self.monitor, &self.tell, self.work.backend_pid, lock_timeout)
     }
+}
+
+/// How often something may be tried again.
+#[derive(Clone)]
+pub(super) struct Patience {
+    retries: u32,
+    tell: Tell,
+    stop: Stop,
+}
+
+impl Patience {
+    /// After a failure: waits when trying again may help and the budget allows it; gives the error back otherwise.
+    pub(super) async fn try_again(
+        &self,
+        error: DriveError,
+        number: u32,
+        blockers: Vec<Blocker>,
+        what: &str,
+    ) -> Result<(), DriveError> {
+        if error.class() != Some(Class::Transient) || number > self.retries {
+            return Err(error);
+        }
+        let pause = pause(number);
+        (self.tell)(Notice::LockWait {
+            statement: format!("{what}: {error}"),
+            attempt: number,
+            attempts: self.retries + 1,
+            blockers,
+            again_in_ms: millis(pause),
+        });
+        self.stop.sleep(pause).await
+    }
+}
+
+/// Samples, shortly before the lock is given up, who holds it: afterwards nobody can be asked. Where the wait may be
+/// long (CONCURRENTLY waits for older transactions), it is told while it lasts.
+pub(super) fn watch_blockers(
+    monitor: &Arc<Connection>,
+    tell: &Tell,
+    pid: i32,
+    lock_timeout: Duration,
+) -> (tokio::task::JoinHandle<()>, Sample) {
+    let sample = Sample::default();
+    let (shared, every) = (sample.clone(), lock_timeout.mul_f64(0.7).min(SAMPLE_EVERY));
+    let long = lock_timeout > SAMPLE_EVERY.saturating_mul(2);
+    let (monitor, tell) = (monitor.clone(), tell.clone());
+    let task = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(every).await;
+            match pg::blockers(&monitor.client, pid).await {
+                Ok(found) if found.is_empty() => {}
+                Ok(found) => {
+                    if long {
+                        tell(Notice::Waiting { why: in_the_way(&found), again_in_ms: millis(every) });
+                    }
+                    shared.put(found);
+                }
+                Err(fault) => return tracing::debug!("who holds the lock cannot be told: {fault}"),
+            }
+        }
+    });
+    (task, sample)
 }
 
 /// The first of the sessions that are waited for, in words.
@@ -127,7 +163,7 @@ fn in_the_way(found: &[Blocker]) -> String {
 
 /// What the watcher saw.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sample(std::sync::Arc<std::sync::Mutex<Vec<Blocker>>>);
+pub(super) struct Sample(Arc<std::sync::Mutex<Vec<Blocker>>>);
 
 impl Sample {
     fn put(&self, found: Vec<Blocker>) {

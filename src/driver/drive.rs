@@ -29,13 +29,7 @@ pub async fn drive(shell: &mut Shell, until: Option<usize>) -> Result<Rest, Driv
             return Ok(rest);
         }
         enter(shell, effect, &mut phase);
-        let result = match effect {
-            Effect::Do(unit) => shell.up(unit).await,
-            Effect::Undo(unit) => shell.down(unit).await,
-            Effect::Gate(p, gate) => shell.gate(p, gate).await,
-            Effect::Halt(_) => Ok(()),
-        };
-        match result {
+        match perform(shell, effect).await {
             Ok(()) => losses = 0,
             // Whether the last transaction committed is not known here; the ledger knows.
             Err(DriveError::Server(fault)) if fault.class == Class::Ambiguous && losses < LOSSES_MAX => {
@@ -45,6 +39,19 @@ pub async fn drive(shell: &mut Shell, until: Option<usize>) -> Result<Rest, Driv
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Performs the effect; before it, takes what operators asked for meanwhile, which may have made another effect the next.
+async fn perform(shell: &mut Shell, effect: Effect) -> Result<(), DriveError> {
+    if shell.take_requests().await? && shell.journal.next() != effect {
+        return Ok(());
+    }
+    match effect {
+        Effect::Do(unit) => shell.up(unit).await,
+        Effect::Undo(unit) => shell.down(unit).await,
+        Effect::Gate(p, gate) => shell.gate(p, gate).await,
+        Effect::Halt(_) => Ok(()),
     }
 }
 

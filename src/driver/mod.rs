@@ -10,6 +10,7 @@ mod journal;
 mod open;
 mod perform;
 mod preflight;
+mod retune;
 mod shell;
 mod signal;
 mod stop;

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::unit::{Before, UnitId};
+use crate::{
+    plan::Tuning,
+    unit::{Before, UnitId},
+};
 
 /// One thing that happened. Appended before it is believed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,6 +31,12 @@ pub enum Event {
     RollbackRequested { keep: String },
     /// An operator wants the run to stand still.
     Paused { why: String },
+    /// A backfill waits, because of this signal.
+    Throttled { unit: UnitId, signal: String, why: String },
+    /// It goes on, after so long.
+    Unthrottled { unit: UnitId, waited_ms: u64 },
+    /// An operator changed how fast backfills go: who, from which host, when it was asked (by the server's clock) and what.
+    Retuned { by: String, host: String, asked_at: String, tuning: Tuning },
     /// Go on: from a pause, from being stuck, or forward again after a rollback.
     Resumed,
 }
@@ -80,6 +89,9 @@ impl Event {
             Self::GateFailed { .. } => "gate_failed",
             Self::RollbackRequested { .. } => "rollback_requested",
             Self::Paused { .. } => "paused",
+            Self::Throttled { .. } => "throttled",
+            Self::Unthrottled { .. } => "unthrottled",
+            Self::Retuned { .. } => "retuned",
             Self::Resumed => "resumed",
         }
     }
@@ -92,11 +104,14 @@ impl Event {
             | Self::Failed { unit, .. }
             | Self::UndoStarted { unit }
             | Self::Undone { unit }
+            | Self::Throttled { unit, .. }
+            | Self::Unthrottled { unit, .. }
             | Self::UndoFailed { unit, .. } => Some(unit),
             Self::GatePassed { .. }
             | Self::GateFailed { .. }
             | Self::RollbackRequested { .. }
             | Self::Paused { .. }
+            | Self::Retuned { .. }
             | Self::Resumed => None,
         }
     }

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::{
     Program,
-    run::{Mode, Run, UnitState},
+    run::{Mode, Run},
+    unit_state::UnitState,
 };
 
 /// What the shell is to do next. Numbers count the program's units and phases from 0.

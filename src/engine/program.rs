@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     checks::Gate,
-    plan::{Lowering, OnFailure, Plan, Safety, ServerFacts, Tenancy},
+    plan::{Lowering, OnFailure, Pacing, Plan, Safety, ServerFacts, Tenancy},
     unit::{Unit, UnitId},
 };
 
@@ -16,6 +16,8 @@ pub struct Program {
     pub plan: String,
     pub server: ServerFacts,
     pub safety: Safety,
+    #[serde(default)]
+    pub pacing: Pacing,
     pub tenancy: Option<Tenancy>,
     pub phases: Vec<ProgramPhase>,
 }
@@ -90,7 +92,14 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
         });
         phases.push(ProgramPhase { id: phase.id.clone(), on_failure: phase.on_failure, units, gates });
     }
-    Program { plan: plan.name.clone(), server, safety: plan.safety.clone(), tenancy: plan.tenancy.clone(), phases }
+    Program {
+        plan: plan.name.clone(),
+        server,
+        safety: plan.safety.clone(),
+        pacing: plan.pacing(),
+        tenancy: plan.tenancy.clone(),
+        phases,
+    }
 }
 
 #[cfg(test)]

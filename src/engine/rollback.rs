@@ -89,6 +89,9 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
         | Event::UndoFailed { .. }
         | Event::GatePassed { .. }
         | Event::Paused { .. }
+        | Event::Throttled { .. }
+        | Event::Unthrottled { .. }
+        | Event::Retuned { .. }
         | Event::Resumed => None,
     };
     events.rev().find_map(word).unwrap_or(false)

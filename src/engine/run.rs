@@ -21,6 +21,8 @@
 //! | Unwinding | UndoFailed u | u Undoing | u: UndoFailed; Stuck |
 //! | Unwinding | Resumed | nothing is left to undo | Forward |
 //! | Forward, Unwinding | Paused | | Paused, remembering the mode |
+//! | Forward | Throttled u, Unthrottled u | u Started | nothing |
+//! | any | Retuned | | its words are laid over the earlier ones |
 //! | Paused | Resumed | | the remembered mode |
 //! | Stuck | Resumed | | Unwinding with the same keep: the undo is tried again |
 //!
@@ -30,82 +32,11 @@
 //! between the deed and its outcome leaves the deed behind. Going forward finds out; undoing could only look away.
 //! Nothing was touched where a conflict was found, so what is found when the unit is started again counts.
 
-use super::{Effect, Event, Outcome, Program};
+use super::{Effect, Event, Outcome, Program, unit_state::UnitState};
 use crate::{
-    plan::OnFailure,
-    unit::{Before, Down, Op, UnitId},
+    plan::{OnFailure, Tuning},
+    unit::{Before, Down, UnitId},
 };
-
-/// Where one unit stands. All but Pending carry what was there before.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum UnitState {
-    Pending,
-    Started {
-        before: Before,
-    },
-    Done {
-        before: Before,
-    },
-    Failed {
-        before: Before,
-    },
-    /// `done`: the deed had been completed, so that its undo has something to take back for certain.
-    Undoing {
-        before: Before,
-        done: bool,
-    },
-    UndoFailed {
-        before: Before,
-        done: bool,
-    },
-}
-
-impl UnitState {
-    /// What was there before, once the unit was touched.
-    pub fn before(&self) -> Option<&Before> {
-        match self {
-            Self::Pending => None,
-            Self::Started { before }
-            | Self::Done { before }
-            | Self::Failed { before }
-            | Self::Undoing { before, .. }
-            | Self::UndoFailed { before, .. } => Some(before),
-        }
-    }
-
-    /// Whether the deed was completed and not yet taken back.
-    pub fn is_done(&self) -> bool {
-        match self {
-            Self::Done { .. } => true,
-            Self::Undoing { done, .. } | Self::UndoFailed { done, .. } => *done,
-            Self::Pending | Self::Started { .. } | Self::Failed { .. } => false,
-        }
-    }
-
-    /// Whether the deed may stand in the database, and by us. What was started and not concluded may have happened, unless
-    /// the outcome commits with it.
-    fn may_be_done(&self, up: &Op) -> bool {
-        match self {
-            Self::Done { before } => before.hands_off().is_none(),
-            Self::Started { before } => {
-                before.hands_off().is_none() && matches!(up, Op::Autocommit { .. } | Op::Backfill(_))
-            }
-            Self::Pending | Self::Failed { .. } | Self::Undoing { .. } | Self::UndoFailed { .. } => false,
-        }
-    }
-
-    /// The word in `migration_progress.status`.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Started { .. } => "running",
-            Self::Done { .. } => "done",
-            Self::Failed { .. } => "failed",
-            Self::Undoing { .. } => "undoing",
-            Self::UndoFailed { .. } => "stuck",
-        }
-    }
-}
 
 /// Which way the run goes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -122,6 +53,7 @@ pub struct Run {
     mode: Mode,
     units: Vec<UnitState>,
     gates: Vec<Vec<bool>>,
+    tuning: Tuning,
 }
 
 /// An event that cannot follow: the ledger was changed by hand, or this program is wrong. Never guessed around.
@@ -142,7 +74,7 @@ impl Run {
     pub fn new(program: &Program) -> Self {
         let units = program.units().map(|_| UnitState::Pending).collect();
         let gates = program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
-        Self { mode: Mode::Forward, units, gates }
+        Self { mode: Mode::Forward, units, gates, tuning: Tuning::default() }
     }
 
     /// The state after `events`.
@@ -167,6 +99,11 @@ impl Run {
     /// Whether gate `g` of phase `p` let the run through.
     pub fn gate_passed(&self, p: usize, g: usize) -> bool {
         self.gates[p][g]
+    }
+
+    /// What operators changed of the plan's pacing.
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
     }
 
     /// Whether nothing of the run stands in the database.
@@ -207,6 +144,13 @@ impl Run {
             Event::UndoFailed { unit, .. } => self.undo_failed(program, event, unit),
             Event::Paused { .. } => self.pause(event),
             Event::Resumed => self.resume(program, event),
+            Event::Throttled { unit, .. } | Event::Unthrottled { unit, .. } => {
+                self.under_way(program, event, unit).map(drop)
+            }
+            Event::Retuned { tuning, .. } => {
+                self.tuning.merge(tuning);
+                Ok(())
+            }
         }
     }
 
@@ -228,12 +172,16 @@ impl Run {
         unit: &UnitId,
         state: impl Fn(Before) -> UnitState,
     ) -> Result<usize, Illegal> {
+        let (number, phase, before) = self.under_way(program, event, unit)?;
+        self.units[number] = state(before);
+        Ok(phase)
+    }
+
+    /// The unit that was started and has no outcome yet: its number, its phase and what was there before.
+    fn under_way(&self, program: &Program, event: &Event, unit: &UnitId) -> Result<(usize, usize, Before), Illegal> {
         let (number, phase, _) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
         match (&self.mode, &self.units[number]) {
-            (Mode::Forward, UnitState::Started { before }) => {
-                self.units[number] = state(before.clone());
-                Ok(phase)
-            }
+            (Mode::Forward, UnitState::Started { before }) => Ok((number, phase, before.clone())),
             (mode, state) => Err(out_of_order(
                 event.kind(),
                 format!("`{unit}` is {} while the run is {}", state.word(), mode.word()),

@@ -119,6 +119,9 @@ async fn project(tx: &impl GenericClient, place: &Place, event: &Event) -> Resul
         | Event::GateFailed { .. }
         | Event::RollbackRequested { .. }
         | Event::Paused { .. }
+        | Event::Throttled { .. }
+        | Event::Unthrottled { .. }
+        | Event::Retuned { .. }
         | Event::Resumed => return Ok(()),
     };
     let update = sql!(
@@ -127,5 +130,9 @@ async fn project(tx: &impl GenericClient, place: &Place, event: &Event) -> Resul
         sql::Stmt::raw(change)
     );
     tx.execute_typed(update.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT), (&error, Type::TEXT)]).await?;
+    if matches!(event, Event::Undone { .. }) {
+        let forget = sql!("DELETE FROM {}.backfill_ranges WHERE run_id = $1 AND unit = $2", place.schema);
+        tx.execute_typed(forget.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT)]).await?;
+    }
     Ok(())
 }

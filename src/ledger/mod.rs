@@ -5,7 +5,10 @@ mod error;
 mod holder;
 mod lease;
 mod load;
+mod pace;
 mod progress;
+mod ranges;
+mod requests;
 mod schema;
 
 pub use append::{NewRun, Place, append, create_run};
@@ -15,5 +18,8 @@ pub use lease::{
     Acquired, HEARTBEAT, HEARTBEAT_LOST, LEASE, Purpose, acquire, fence, force_release, heartbeat, holder, release,
 };
 pub use load::{Recorded, RunRecord, events, load, runs};
-pub use progress::{Cursor, Progress, advance, cursor, estimate, progress};
+pub use pace::{Governing, Pace, PaceState};
+pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
+pub use ranges::{Batch, Written, batch, claim, piece, range_now, ranges, written};
+pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
 pub use schema::{exists, install, uninstall, version};

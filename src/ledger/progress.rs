@@ -2,23 +2,28 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tokio_postgres::{GenericClient, types::Type};
+use tokio_postgres::{
+    GenericClient,
+    types::{ToSql, Type},
+};
 
-use super::{append::Place, error::LedgerError};
-use crate::{sql, sql::Ident, unit::UnitId};
+use super::{append::Place, error::LedgerError, pace::Pace};
+use crate::{
+    engine::ranges::Heap,
+    sql,
+    sql::{Ident, Stmt},
+    unit::UnitId,
+};
 
-/// How far a backfill has walked. Kept as JSON, so that `status` and a DBA can read it.
+/// The walk of a backfill that is under way, or was the last one: what its ranges are ranges of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cursor {
-    /// The key columns, as text; `None` walks by block number.
-    pub key: Option<Vec<Ident>>,
-    /// Upper bound, fixed at the start: the greatest key, or the number of blocks. Later rows carry their value already.
-    pub end: Vec<String>,
-    /// Everything up to and including this key (or below this block) is walked.
-    pub walked: Option<Vec<String>>,
-    /// 0 is the main walk; later ones sweep up rows that were locked.
+    /// 0 is the main walk; later ones sweep up rows that were locked or moved.
     pub sweep: u32,
+    /// In the order of the walk, with the upper bounds that were fixed when it began. Later rows carry their value already,
+    /// or a sweep finds them.
+    pub heaps: Vec<Heap>,
 }
 
 /// One row of `migration_progress`.
@@ -37,17 +42,25 @@ pub struct Progress {
     pub updated_at: Option<DateTime<Utc>>,
     pub error: Option<String>,
     pub cursor: Option<serde_json::Value>,
+    /// A [`super::Pace`], while it is a backfill under way.
+    pub pace: Option<serde_json::Value>,
 }
 
-/// The rows of a run in the order of its units.
+/// The rows of a run in the order of its units. A backfill's rows are counted where its batches commit them: in its ranges,
+/// so that workers do not wait for each other on the one row of the unit.
 pub async fn progress(
     client: &impl GenericClient,
     schema: &Ident,
     run: uuid::Uuid,
 ) -> Result<Vec<Progress>, LedgerError> {
     let query = sql!(
-        "SELECT unit, phase, step, title, status, rows_done, rows_estimated, attempts, started_at, finished_at, updated_at, error, cursor
-           FROM {}.migration_progress WHERE run_id = $1 ORDER BY ordinal",
+        "SELECT p.unit, p.phase, p.step, p.title, p.status, greatest(p.rows_done, r.rows), p.rows_estimated, p.attempts,
+                p.started_at, p.finished_at, greatest(p.updated_at, r.at), p.error, p.cursor, p.pace
+           FROM {}.migration_progress p
+           LEFT JOIN (SELECT unit, sum(rows_done)::bigint AS rows, max(updated_at) AS at
+                        FROM {}.backfill_ranges WHERE run_id = $1 GROUP BY unit) r USING (unit)
+          WHERE p.run_id = $1 ORDER BY p.ordinal",
+        schema,
         schema
     );
     let rows = client.query_typed(query.as_str(), &[(&run, Type::UUID)]).await?;
@@ -67,55 +80,55 @@ pub async fn progress(
                 updated_at: row.try_get(10)?,
                 error: row.try_get(11)?,
                 cursor: row.try_get(12)?,
+                pace: row.try_get(13)?,
             })
         })
         .collect()
 }
 
-/// The cursor of a unit and its rows so far; no cursor before its first batch.
-pub async fn cursor(
-    client: &impl GenericClient,
-    place: &Place,
-    unit: &UnitId,
-) -> Result<(Option<Cursor>, u64), LedgerError> {
-    let query =
-        sql!("SELECT cursor, rows_done FROM {}.migration_progress WHERE run_id = $1 AND unit = $2", place.schema);
+/// The walk that a unit began last; `None` before its first.
+pub async fn cursor(client: &impl GenericClient, place: &Place, unit: &UnitId) -> Result<Option<Cursor>, LedgerError> {
+    let query = sql!("SELECT cursor FROM {}.migration_progress WHERE run_id = $1 AND unit = $2", place.schema);
     let row = client.query_typed_one(query.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT)]).await?;
     let json: Option<serde_json::Value> = row.try_get(0)?;
-    let rows: i64 = row.try_get(1)?;
     let damaged = |e: serde_json::Error| LedgerError::Damaged {
         run: place.run.to_string(),
         what: format!("the cursor of {unit}: {e}"),
     };
-    let cursor = json.map(serde_json::from_value).transpose().map_err(damaged)?;
-    Ok((cursor, u64::try_from(rows).unwrap_or(0)))
+    json.map(serde_json::from_value).transpose().map_err(damaged)
 }
 
-/// Moves the cursor in the batch's own transaction, so that rows and progress commit together or not at all.
-pub async fn advance(
+/// Begins a walk, behind the caller's fence and before its first range.
+pub async fn begin_walk(
     tx: &impl GenericClient,
     place: &Place,
     unit: &UnitId,
     cursor: &Cursor,
-    rows: u64,
 ) -> Result<(), LedgerError> {
-    let update = sql!(
-        "UPDATE {}.migration_progress SET cursor = $3, rows_done = rows_done + $4, updated_at = clock_timestamp()
-          WHERE run_id = $1 AND unit = $2",
-        place.schema
-    );
     let json = serde_json::to_value(cursor).map_err(|e| LedgerError::Install(e.to_string()))?;
-    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] =
-        [(&place.run, Type::UUID), (&unit.0, Type::TEXT), (&json, Type::JSONB), (&rows, Type::INT8)];
-    tx.execute_typed(update.as_str(), &params).await?;
-    Ok(())
+    set(tx, place, unit, Stmt::raw("cursor = $3, updated_at = clock_timestamp()"), &json, Type::JSONB).await
+}
+
+/// How fast the unit goes now, for people.
+pub async fn set_pace(tx: &impl GenericClient, place: &Place, unit: &UnitId, pace: &Pace) -> Result<(), LedgerError> {
+    let json = serde_json::to_value(pace).map_err(|e| LedgerError::Install(e.to_string()))?;
+    set(tx, place, unit, Stmt::raw("pace = $3"), &json, Type::JSONB).await
 }
 
 /// Notes how many rows there may be to do.
 pub async fn estimate(tx: &impl GenericClient, place: &Place, unit: &UnitId, rows: i64) -> Result<(), LedgerError> {
-    let update =
-        sql!("UPDATE {}.migration_progress SET rows_estimated = $3 WHERE run_id = $1 AND unit = $2", place.schema);
-    tx.execute_typed(update.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT), (&rows, Type::INT8)]).await?;
+    set(tx, place, unit, Stmt::raw("rows_estimated = $3"), &rows, Type::INT8).await
+}
+
+async fn set(
+    tx: &impl GenericClient,
+    place: &Place,
+    unit: &UnitId,
+    what: Stmt,
+    value: &(dyn ToSql + Sync),
+    ty: Type,
+) -> Result<(), LedgerError> {
+    let update = sql!("UPDATE {}.migration_progress SET {} WHERE run_id = $1 AND unit = $2", place.schema, what);
+    tx.execute_typed(update.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT), (value, ty)]).await?;
     Ok(())
 }

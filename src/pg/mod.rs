@@ -10,7 +10,9 @@ mod preflight;
 mod probe;
 mod role;
 pub mod settings;
+pub mod signals;
 mod transaction;
+pub mod workers;
 
 pub use blockers::{blockers, old_transactions};
 pub use estimate::rows_estimated;

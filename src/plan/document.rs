@@ -10,6 +10,7 @@ use toml::{
 
 use super::{
     section::{self, Table},
+    throttle::Throttle,
     types::{BackfillDefaults, Safety, Tenancy},
     wording::a,
 };
@@ -19,7 +20,8 @@ use crate::diag::{Diag, Diags};
 pub const FORMAT: i64 = 1;
 
 /// The keys of a plan's outermost table.
-pub const KEYS: &[&str] = &["format", "name", "description", "safety", "tenancy", "backfill", "phase", "gate"];
+pub const KEYS: &[&str] =
+    &["format", "name", "description", "safety", "tenancy", "backfill", "throttle", "phase", "gate"];
 
 /// The plain values of a plan; phases and gates are read by `parse`.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub struct Header {
     pub safety: Safety,
     pub tenancy: Option<Tenancy>,
     pub backfill: BackfillDefaults,
+    pub throttle: Throttle,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +68,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let safety = table(doc, "safety", diags, |t| Safety::deserialize(Deserializer::from(t)));
     let tenancy = table(doc, "tenancy", diags, |t| Tenancy::deserialize(Deserializer::from(t)));
     let backfill = table(doc, "backfill", diags, |t| BackfillDefaults::deserialize(Deserializer::from(t)));
+    let throttle = table(doc, "throttle", diags, |t| Throttle::deserialize(Deserializer::from(t)));
     check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
     let top = top?;
     Some(Header {
@@ -73,6 +77,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
         safety: safety.unwrap_or_default(),
         tenancy,
         backfill: backfill.unwrap_or_default(),
+        throttle: throttle.unwrap_or_default(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! A plan: its types, how it is read, what is wrong with it, and its fingerprint. Pure.
 
+mod bytes;
 mod document;
 mod fingerprint;
 mod mend;
@@ -7,12 +8,17 @@ mod order;
 mod parse;
 mod section;
 mod site;
+mod throttle;
+mod tuning;
 mod types;
 mod wording;
 
+pub use bytes::Bytes;
 pub use fingerprint::Fingerprint;
 pub use parse::{ReadFile, parse};
 pub use site::Site;
+pub use throttle::{OnCritical, Pacing, SynchronousCommit, Throttle, Tuning, UserSignal};
+pub use tuning::{HOLD_CHARS_MAX, TARGET_BATCH, WORKERS};
 pub use types::{
     BackfillDefaults, Lowering, Millis, OnFailure, Phase, Plan, PlanGate, PlanStep, Registry, Safety, ServerFacts,
     Tenancy,

@@ -71,6 +71,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
         safety: header.safety,
         tenancy: header.tenancy,
         backfill: header.backfill,
+        throttle: header.throttle,
         phases,
     };
     (Some(plan), diags)

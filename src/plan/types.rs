@@ -7,6 +7,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
+use super::throttle::{Pacing, SynchronousCommit, Throttle};
 use crate::{
     checks::CheckKind,
     sql,
@@ -23,6 +24,7 @@ pub struct Plan {
     pub safety: Safety,
     pub tenancy: Option<Tenancy>,
     pub backfill: BackfillDefaults,
+    pub throttle: Throttle,
     pub phases: Vec<Phase>,
 }
 
@@ -67,13 +69,23 @@ pub enum OnFailure {
 }
 
 /// A length of time, written as `250ms`, `2s` or `5min`; kept as the first of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);
 
 impl Millis {
     /// As the standard library has it.
     pub fn duration(self) -> Duration {
         Duration::from_millis(self.0)
+    }
+}
+
+impl std::str::FromStr for Millis {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let length = humantime::parse_duration(text)
+            .map_err(|_| format!("`{text}` is not a length of time; write it like \"250ms\", \"2s\" or \"5min\""))?;
+        u64::try_from(length.as_millis()).map(Self).map_err(|_| "that is too long".to_owned())
     }
 }
 
@@ -92,10 +104,7 @@ impl<'de> Deserialize<'de> for Millis {
                 f.write_str("a length of time such as \"250ms\", \"2s\" or \"5min\"")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Millis, E> {
-                let length = humantime::parse_duration(text).map_err(|_| {
-                    E::custom(format!("`{text}` is not a length of time; write it like \"250ms\", \"2s\" or \"5min\""))
-                })?;
-                u64::try_from(length.as_millis()).map(Millis).map_err(|_| E::custom("that is too long"))
+                text.parse().map_err(E::custom)
             }
         }
         from.deserialize_str(Length)
@@ -128,6 +137,20 @@ impl Default for Safety {
             index_wait: Millis(10 * 60_000),
             statement_deadline: Millis(6 * 3_600_000),
             on_failure: OnFailure::Rollback,
+        }
+    }
+}
+
+impl Plan {
+    /// How fast its backfills go.
+    pub fn pacing(&self) -> Pacing {
+        Pacing {
+            target_batch: self.backfill.target_batch,
+            workers: self.backfill.workers,
+            throttle: self.throttle.clone(),
+            synchronous_commit: self.backfill.synchronous_commit,
+            vacuum_percent: self.backfill.vacuum_percent,
+            hold: None,
         }
     }
 }
@@ -169,14 +192,29 @@ pub struct Registry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BackfillDefaults {
-    /// Rows of the table that one batch walks over.
+    /// How long a batch should take; its size follows.
+    pub target_batch: Millis,
+    /// The most rows of the table that one batch walks over, however fast it is.
     pub batch_rows: u32,
+    /// Sessions that write at once; left out, it is chosen from the server's cores and load.
+    pub workers: Option<u32>,
     pub on_orphan: OnOrphan,
+    pub synchronous_commit: Option<SynchronousCommit>,
+    /// The table is vacuumed each time so much of it, in percent, was written.
+    pub vacuum_percent: Option<u32>,
 }
 
 impl Default for BackfillDefaults {
     fn default() -> Self {
-        Self { batch_rows: 5_000, on_orphan: OnOrphan::Stop }
+        let Pacing { target_batch, workers, synchronous_commit, vacuum_percent, .. } = Pacing::default();
+        Self {
+            target_batch,
+            batch_rows: 20_000,
+            workers,
+            on_orphan: OnOrphan::Stop,
+            synchronous_commit,
+            vacuum_percent,
+        }
     }
 }
 

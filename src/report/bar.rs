@@ -222,6 +222,54 @@ mod tests {
     }
 
     #[test]
+    fn a_throttled_backfill_shows_at_its_foot_what_it_waits_for() {
+        let waits = |columns, notices, later_ms, look| {
+            let all: Vec<_> = script::backfill().into_iter().skip(9).collect();
+            let told = [all, script::throttled().into_iter().take(notices).collect()].concat();
+            screen(columns, told, later_ms, look).0.contents()
+        };
+        insta::assert_snapshot!(waits(100, 1, 500, UNICODE), @r"
+        … waits for replica lag: replica app_replica is 12.3 s behind (limit 10 s)
+        ⠙ fill app.trades.tenant_id from app.users  25 s
+          [██████████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░] 25.0 %  500,000 of about 2,000,000 rows
+          waiting: replica app_replica is 12.3 s behind (limit 10 s)
+        ");
+        insta::assert_snapshot!(waits(100, 9, 0, UNICODE), @r"
+        … waits for replica lag: replica app_replica is 12.3 s behind (limit 10 s)
+        ⠙ fill app.trades.tenant_id from app.users  41 s
+          [██████████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░] 25.0 %  500,000 of about 2,000,000 rows
+          waiting: replica app_replica is 11.5 s behind (limit 10 s), looking again in 2 s
+        ");
+        insta::assert_snapshot!(waits(80, 99, 0, UNICODE), @r"
+        … waits for replica lag: replica app_replica is 12.3 s behind (limit 10 s)
+        → goes on after a wait of 24 s
+        → dba on host2 changed the pace: target batch 20ms, 3 workers, replica lag up to
+          64.0 MiB
+        … dba on host2 holds the backfills: the nightly report runs
+        … waits for an operator: the nightly report runs
+        ⠙ fill app.trades.tenant_id from app.users  53 s
+          [████████░░░░░░░░░░░░░░░░░░░░░░░░░░░] 25.5 %  510,000 of about 2,000,000 rows
+          waiting: the nightly report runs, looking again in 2 s
+        ");
+        insta::assert_snapshot!(waits(40, 99, 0, Look::ascii()), @r"
+        ~ waits for replica lag: replica
+          app_replica is 12.3 s behind (limit 10
+          s)
+        > goes on after a wait of 24 s
+        > dba on host2 changed the pace: target
+          batch 20ms, 3 workers, replica lag up
+          to 64.0 MiB
+        ~ dba on host2 holds the backfills: the
+          nightly report runs
+        ~ waits for an operator: the nightly
+          report runs
+        \ fill app.trades.tenant_id fr...  53 s
+          [###-----------] 25.5 %  510,000 rows
+          waiting: the nightly report runs, ...
+        ");
+    }
+
+    #[test]
     fn a_failure_goes_up_the_screen_and_nothing_stays_at_its_foot() {
         let (term, mut bar) = screen(60, script::rollback().into_iter().skip(2).take(11).collect(), 0, UNICODE);
         bar.finish();
@@ -258,7 +306,7 @@ mod tests {
         for columns in [1, 10, 23, 40, 41, 59, 60, 80, 100, 237] {
             for look in [Look::ascii(), UNICODE, Look { color: true, unicode: true }] {
                 let mut story = Story::default();
-                for (at, notice) in [script::backfill(), script::rollback()].concat() {
+                for (at, notice) in [script::backfill(), script::throttled(), script::rollback()].concat() {
                     story.hear(at, &notice);
                     for line in live(&story, at, columns, look) {
                         let width = measure_text_width(&line);

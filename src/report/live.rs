@@ -11,6 +11,7 @@ use super::{
     Look,
     look::Tone,
     quantity,
+    speed::Speed,
     story::{Story, Wait, Walk},
     words,
 };
@@ -37,7 +38,8 @@ pub(super) fn live(story: &Story, now: DateTime<Utc>, width: usize, look: Look) 
     let width = width.max(WIDTH_MIN) - 1;
     let mut lines = vec![head(story, now, width, look)];
     if let Some(walk) = story.current().and_then(|task| task.walk.as_ref()) {
-        lines.push(walked(walk, width, look));
+        let still = story.wait.as_ref().is_some_and(|wait| wait.throttled);
+        lines.push(walked(walk, still, width, look));
     }
     if let Some(wait) = &story.wait {
         lines.push(look.paint(Tone::Caution, &fit(&format!("  {}", waiting(wait, now)), width, look)));
@@ -74,11 +76,13 @@ fn head(story: &Story, now: DateTime<Utc>, width: usize, look: Look) -> String {
     if took.is_empty() { text } else { format!("{text}  {}", look.paint(Tone::Faint, &took)) }
 }
 
-/// The bar, the share, the rows, the rate and the time left; the narrower, the fewer of them.
-fn walked(walk: &Walk, width: usize, look: Look) -> String {
+/// The bar, the share, the rows, the rate and the time left; the narrower, the fewer of them. While it stands still there is
+/// no rate, and how long that lasts nobody knows.
+fn walked(walk: &Walk, still: bool, width: usize, look: Look) -> String {
     let percent = quantity::percent(walk.percent);
-    let rate = walk.speed.rows_per_second().map(quantity::rows_per_second);
-    let left = walk.speed.remaining().map(|left| format!("{} left", quantity::seconds(whole_ms(left))));
+    let speed = (!still).then_some(&walk.speed);
+    let rate = speed.and_then(Speed::rows_per_second).map(quantity::rows_per_second);
+    let left = speed.and_then(Speed::remaining).map(|left| format!("{} left", quantity::seconds(whole_ms(left))));
     let (rows, short_rows) = (words::rows_of(walk), quantity::rows(walk.rows_done));
     // What is said, and whether the bar is to stand beside it: a shorter text is preferred to no bar, and rows to a bar.
     let choices = [

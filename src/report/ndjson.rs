@@ -44,7 +44,7 @@ mod tests {
     fn every_kind_has_its_stable_shape() {
         let sink = Sink::new();
         let mut ndjson = Ndjson::new(Box::new(sink.clone()));
-        let all = [script::backfill(), script::rollback()].concat();
+        let all = [script::backfill(), script::throttled(), script::rollback()].concat();
         for (at, notice) in &all {
             ndjson.tell(*at, notice);
         }
@@ -70,7 +70,10 @@ mod tests {
         {"v":1,"at":"2026-03-01T03:00:00.020Z","kind":"succeeded","rows":null,"unit":"schema/users/column"}
         {"v":1,"at":"2026-03-01T03:00:02.020Z","kind":"lock_wait","again_in_ms":1500,"attempt":2,"attempts":20,"blockers":[{"application":"psql","pid":4711,"query":"UPDATE app.trades\n   SET note = '\u001b[2J' WHERE id = 17 AND tenant_id = '0190' AND symbol = 'BTC-USD'","state":"idle in transaction","transaction_age_ms":250000,"user":"app_rw"}],"statement":"add column tenant_id to app.trades: canceling statement due to lock timeout"}
         {"v":1,"at":"2026-03-01T03:00:06.250Z","kind":"batch","millis":250,"rows":5000,"rows_done":5000,"rows_estimated":2000000,"unit":"schema/fill/fill","walked_percent":0.25}
-        {"v":1,"at":"2026-03-01T03:00:40.000Z","kind":"waiting","again_in_ms":2000,"why":"a replica is 12 s behind"}
+        {"v":1,"at":"2026-03-01T03:00:31.000Z","kind":"throttled","signal":"replica lag","unit":"schema/fill/fill","why":"replica app_replica is 12.3 s behind (limit 10 s)"}
+        {"v":1,"at":"2026-03-01T03:00:33.000Z","kind":"waiting","again_in_ms":2000,"why":"replica app_replica is 12.2 s behind (limit 10 s)"}
+        {"v":1,"at":"2026-03-01T03:00:55.000Z","kind":"unthrottled","unit":"schema/fill/fill","waited_ms":24000}
+        {"v":1,"at":"2026-03-01T03:00:56.000Z","kind":"retuned","asked_at":"2026-03-01T03:00:55Z","by":"dba","from":"host2","tuning":{"max_replica_lag_bytes":"67108864B","target_batch":"20ms","workers":3}}
         {"v":1,"at":"2026-03-01T03:04:16.000Z","kind":"gate","phase":"schema","title":"no NULL is left in app.trades.tenant_id"}
         {"v":1,"at":"2026-03-01T03:04:17.000Z","kind":"gate_passed","gate":"nulls/trades","phase":"schema"}
         {"v":1,"at":"2026-03-01T03:04:30.000Z","kind":"failed","failure":{"advice":"remove the duplicates, then apply again","message":"could not create unique index \"trades_ref\":\nKey (ref)=(A-1) is duplicated.","sqlstate":"23505","statement":"CREATE UNIQUE INDEX CONCURRENTLY trades_ref ON app.trades (tenant_id, ref)"},"unit":"indexes/trades/index"}

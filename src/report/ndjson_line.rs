@@ -17,6 +17,9 @@
 //! | `batch` | `unit`, `rows`, `rows_done`, `rows_estimated` (0: unknown), `walked_percent`, `millis` |
 //! | `lock_wait` | `statement`, `attempt`, `attempts`, `blockers` (each `pid`, `user`, `application`, `state`, `transaction_age_ms`, `query`), `again_in_ms` |
 //! | `waiting` | `why`, `again_in_ms` |
+//! | `throttled` | `unit`, `signal`, `why` |
+//! | `unthrottled` | `unit`, `waited_ms` |
+//! | `retuned` | `by`, `from` (a host), `asked_at` (RFC 3339, UTC, by the server's clock), `tuning`: what was changed, of `target_batch`, `max_replica_lag` (`"20ms"`), `max_replica_lag_bytes`, `max_wal_rate` (`"67108864B"`), `workers`, `max_active_sessions` (numbers), `hold` (the reason; null: goes on) |
 //! | `rollback_requested` | `keep`: a phase, or `start` |
 //! | `paused` | `why` |
 //! | `resumed` | |
@@ -90,6 +93,11 @@ fn event_shape(event: &Event) -> Value {
             json!({ "phase": phase, "gate": gate, "findings": findings })
         }
         Event::RollbackRequested { keep } => json!({ "keep": keep }),
+        Event::Throttled { unit, signal, why } => json!({ "unit": unit, "signal": signal, "why": why }),
+        Event::Unthrottled { unit, waited_ms } => json!({ "unit": unit, "waited_ms": waited_ms }),
+        Event::Retuned { by, host, asked_at, tuning } => {
+            json!({ "by": by, "from": host, "asked_at": asked_at, "tuning": tuning })
+        }
         Event::Paused { why } => json!({ "why": why }),
         Event::Resumed => json!({}),
     }

@@ -12,7 +12,7 @@ use super::{
     story::Story,
     words::{self, Stay, Words},
 };
-use crate::engine::Notice;
+use crate::engine::{Event, Notice};
 
 /// The least distance between two lines of progress, or two about waiting.
 const PROGRESS_S: i64 = 10;
@@ -95,6 +95,10 @@ impl Reporter for Plain {
     fn tell(&mut self, at: DateTime<Utc>, notice: &Notice) {
         self.story.hear(at, notice);
         self.write_long_begun(at);
+        if matches!(notice, Notice::Event(Event::Throttled { .. })) {
+            // It says what is waited for; the next line that does is due a while later.
+            self.waiting = at;
+        }
         let Some(words) = words::words(&self.story, at, notice).filter(|words| self.is_due(at, words.stay)) else {
             return;
         };
@@ -164,6 +168,22 @@ mod tests {
         2026-03-01T03:00:06Z   fill app.trades.tenant_id from app.users
         2026-03-01T03:00:16Z   fill app.trades.tenant_id from app.users: 10.0 %, 200,000 of about 2,000,000 rows, 20,000 rows/s, about 1 min 30 s left
         2026-03-01T03:00:26Z   fill app.trades.tenant_id from app.users: 20.0 %, 400,000 of about 2,000,000 rows, 20,000 rows/s, about 1 min 20 s left
+        ");
+    }
+
+    #[test]
+    fn a_throttled_backfill_says_why_it_waits_and_who_changed_its_pace() {
+        let text = told([script::backfill(), script::throttled()].concat(), Look::ascii());
+        let rest = text.split_inclusive('\n').skip_while(|line| !line.contains("waits")).collect::<String>();
+        insta::assert_snapshot!(rest, @r"
+        2026-03-01T03:00:31Z ~ waits for replica lag: replica app_replica is 12.3 s behind (limit 10 s)
+        2026-03-01T03:00:41Z ~ waiting: replica app_replica is 11.8 s behind (limit 10 s), looking again in 2.0 s
+        2026-03-01T03:00:51Z ~ waiting: replica app_replica is 11.3 s behind (limit 10 s), looking again in 2.0 s
+        2026-03-01T03:00:55Z > goes on after a wait of 24 s
+        2026-03-01T03:00:55Z   fill app.trades.tenant_id from app.users: 25.2 %, 505,000 of about 2,000,000 rows, 4,000 rows/s, about 6 min 14 s left
+        2026-03-01T03:00:56Z > dba on host2 changed the pace: target batch 20ms, 3 workers, replica lag up to 64.0 MiB
+        2026-03-01T03:00:58Z ~ dba on host2 holds the backfills: the nightly report runs
+        2026-03-01T03:00:58Z ~ waits for an operator: the nightly report runs
         ");
     }
 

@@ -1,5 +1,7 @@
 //! A run as the driver would tell it, for the tests of every reporter.
 
+#![allow(clippy::unwrap_used)]
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
@@ -88,6 +90,32 @@ pub(super) fn backfill() -> Vec<(DateTime<Utc>, Notice)> {
     all.extend(
         (1..=100u32).map(|n| (at(6_000 + i64::from(n) * 250), batch(u64::from(n) * 5_000, f64::from(n) * 0.25))),
     );
+    all
+}
+
+fn event(kept: &str) -> Notice {
+    Notice::Event(serde_json::from_str(kept).unwrap())
+}
+
+/// Goes on from [`backfill`]: a replica lags for 24 seconds, operators change the pace, and one of them holds it.
+pub(super) fn throttled() -> Vec<(DateTime<Utc>, Notice)> {
+    let lag = |tenths: u32| format!("replica app_replica is {}.{} s behind (limit 10 s)", tenths / 10, tenths % 10);
+    let waits =
+        |signal: &str, why: String| Event::Throttled { unit: id("schema/fill/fill"), signal: signal.into(), why };
+    let mut all = vec![(at(31_000), Notice::Event(waits("replica lag", lag(123))))];
+    all.extend(
+        (1..=12u32)
+            .map(|n| (at(31_000 + i64::from(n) * 2_000), Notice::Waiting { why: lag(123 - n), again_in_ms: 2_000 })),
+    );
+    all.extend([
+        (at(55_000), Notice::Event(Event::Unthrottled { unit: id("schema/fill/fill"), waited_ms: 24_000 })),
+        (at(55_250), batch(505_000, 25.25)),
+        (at(56_000), event(r#"{"retuned": {"by": "dba", "host": "host2", "asked_at": "2026-03-01T03:00:55Z", "tuning": {"target_batch": "20ms", "workers": 3, "max_replica_lag_bytes": "67108864B"}}}"#)),
+        (at(56_250), batch(510_000, 25.5)),
+        (at(58_000), event(r#"{"retuned": {"by": "dba", "host": "host2", "asked_at": "2026-03-01T03:00:57Z", "tuning": {"hold": "the nightly report\nruns"}}}"#)),
+        (at(58_000), Notice::Event(waits("an operator", "the nightly report runs".into()))),
+        (at(59_000), Notice::Waiting { why: "the nightly report runs".into(), again_in_ms: 2_000 }),
+    ]);
     all
 }
 

@@ -72,6 +72,8 @@ pub(super) struct Wait {
     pub attempt: Option<(u32, u32)>,
     pub blockers: Vec<Blocker>,
     pub until: DateTime<Utc>,
+    /// A backfill is throttled: nothing moves until that is over.
+    pub throttled: bool,
 }
 
 /// How far a backfill came.
@@ -174,6 +176,7 @@ impl Story {
                 self.turn(at);
                 (self.requested, self.cause) = (Some(keep.clone()), None);
             }
+            Event::Throttled { .. } | Event::Unthrottled { .. } | Event::Retuned { .. } => {}
             Event::Paused { why } => self.paused = Some(why.clone()),
             Event::Resumed => {
                 self.turn(at);
@@ -219,11 +222,18 @@ fn wait_of(at: DateTime<Utc>, notice: &Notice, before: Option<Wait>) -> Option<W
             attempt: Some((*attempt, *attempts)),
             blockers: blockers.clone(),
             until: after(at, *again_in_ms),
+            throttled: false,
         }),
         Notice::Waiting { why, again_in_ms } => {
-            Some(Wait { why: why.clone(), attempt: None, blockers: Vec::new(), until: after(at, *again_in_ms) })
+            let throttled = before.is_some_and(|before| before.throttled);
+            let until = after(at, *again_in_ms);
+            Some(Wait { why: why.clone(), attempt: None, blockers: Vec::new(), until, throttled })
         }
-        Notice::Note { .. } => before,
+        // The event opens the wait, whatever is told of it meanwhile.
+        Notice::Event(Event::Throttled { why, .. }) => {
+            Some(Wait { why: why.clone(), attempt: None, blockers: Vec::new(), until: at, throttled: true })
+        }
+        Notice::Note { .. } | Notice::Event(Event::Retuned { .. }) => before,
         Notice::Opened { .. }
         | Notice::Phase { .. }
         | Notice::Unit { .. }

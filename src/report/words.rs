@@ -136,8 +136,28 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
             Words::lasting(Mark::Begin, format!("rollback requested: {}", all_after(keep)))
         }
         Event::Paused { why } => Words::lasting(Mark::Wait, format!("paused: {why}")),
+        Event::Throttled { signal, why, .. } => Words::lasting(Mark::Wait, format!("waits for {signal}: {why}")),
+        Event::Unthrottled { waited_ms, .. } => {
+            let waited = i64::try_from(*waited_ms).unwrap_or(i64::MAX);
+            Words::lasting(Mark::Begin, format!("goes on after a wait of {}", quantity::millis(waited)))
+        }
+        Event::Retuned { by, host, tuning, .. } => {
+            retuned(&format!("{by} on {host}"), &tuning.without_hold().to_string(), tuning.hold.as_ref())
+        }
         Event::Resumed => Words::lasting(Mark::Begin, "goes on"),
     })
+}
+
+/// Who changed the pace, and to what; whether the backfills are to stand still, and why.
+fn retuned(who: &str, pace: &str, hold: Option<&Option<String>>) -> Words {
+    let changed = (!pace.is_empty()).then(|| format!("changed the pace: {pace}"));
+    let (mark, held) = match hold {
+        Some(Some(why)) => (Mark::Wait, Some(format!("holds the backfills: {why}"))),
+        Some(None) => (Mark::Begin, Some("lets the backfills go on".to_owned())),
+        None => (Mark::Begin, None),
+    };
+    let said: Vec<String> = changed.into_iter().chain(held).collect();
+    Words::lasting(mark, format!("{who} {}", said.join("; and ")))
 }
 
 fn closed(story: &Story, at: DateTime<Utc>, outcome: Outcome) -> Words {

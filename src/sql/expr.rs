@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::lex::split;
 
 /// One SQL expression, as the plan writes it. It is one expression: quotes and parentheses close, no semicolon ends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Expr(String);
 
 /// A type name, as SQL writes it: `uuid`, `numeric(12, 2)`, `app.mood[]`.

@@ -267,7 +267,10 @@ pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: b
         | Event::Undone { .. }
         | Event::UndoFailed { .. }
         | Event::GatePassed { .. }
-        | Event::GateFailed { .. } => false,
+        | Event::GateFailed { .. }
+        | Event::Throttled { .. }
+        | Event::Unthrottled { .. }
+        | Event::Retuned { .. } => false,
     };
     demand(state, VERDICT, as_said);
 }

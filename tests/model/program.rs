@@ -3,7 +3,7 @@
 use tenantmig::{
     checks::Gate,
     engine::{Program, ProgramPhase},
-    plan::{OnFailure, Safety, ServerFacts},
+    plan::{OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt},
     unit::{BackfillSpec, BackfillValue, Down, Lock, OnOrphan, Op, Probe, Unit, UnitId},
 };
@@ -105,6 +105,7 @@ fn case(name: &'static str, phases: Vec<PhaseOf>) -> Case {
         plan: name.to_owned(),
         server: ServerFacts::default(),
         safety: Safety::default(),
+        pacing: Pacing::default(),
         tenancy: None,
         phases,
     };

@@ -18,11 +18,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("plan", &["checks", "diag", "sql", "steps", "unit"]),
     // L2
     ("engine", &["checks", "plan", "sql", "unit"]),
+    ("pace", &["engine", "plan"]),
     // L3
-    ("pg", &["engine", "sql", "steps", "unit"]),
-    ("ledger", &["engine", "pg", "sql", "unit"]),
+    ("pg", &["engine", "pace", "plan", "sql", "steps", "unit"]),
+    ("ledger", &["engine", "pg", "plan", "sql", "unit"]),
     // L4: the reporters know the engine's events and nothing of where they come from
-    ("driver", &["checks", "diag", "engine", "ledger", "pg", "plan", "sql", "steps", "unit"]),
+    ("driver", &["checks", "diag", "engine", "ledger", "pace", "pg", "plan", "sql", "steps", "unit"]),
     ("report", &["engine", "unit"]),
     // L5
     ("exit", &[]),
@@ -50,7 +51,7 @@ const USERS: &[(&str, &[&str])] = &[
     ("anyhow", &["src/driver/", "src/cli/", "src/demo/"]),
 ];
 
-const PURE: &[&str] = &["diag", "sql", "unit", "checks", "steps", "plan", "engine"];
+const PURE: &[&str] = &["diag", "sql", "unit", "checks", "steps", "plan", "engine", "pace"];
 
 /// Time, chance, files and output come in as arguments and go out as values.
 const IMPURE: &[&str] = &[

@@ -224,6 +224,9 @@ fn measure(name: &'static str, goal: Goal, done: bool, events: &[Recorded], took
             | Event::GateFailed { .. }
             | Event::RollbackRequested { .. }
             | Event::Paused { .. }
+            | Event::Throttled { .. }
+            | Event::Unthrottled { .. }
+            | Event::Retuned { .. }
             | Event::Resumed => {}
         }
     }
@@ -244,6 +247,9 @@ fn adopted(program: &Program, event: &Event) -> Option<String> {
         | Event::GateFailed { .. }
         | Event::RollbackRequested { .. }
         | Event::Paused { .. }
+        | Event::Throttled { .. }
+        | Event::Unthrottled { .. }
+        | Event::Retuned { .. }
         | Event::Resumed => None,
     }
 }

@@ -119,6 +119,12 @@ impl Connection {
         self.lost.borrow().clone()
     }
 
+    /// Whether the server runs on this machine, as far as its address tells.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        ["/", "localhost:", "127.", "[::1]:"].iter().any(|start| self.at.starts_with(start))
+    }
+
     /// Asks the server to cancel the running statement, over TLS where the session is. `Ok` means that the request was
     /// delivered, not that something was cancelled.
     ///

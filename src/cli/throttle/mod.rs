@@ -1,0 +1,6 @@
+//! `throttle`: shows the pace of a run's backfills, and asks for another one while they run.
+
+mod command;
+mod settings;
+
+pub use command::run;

@@ -1,0 +1,158 @@
+//! Fills a column in batches: rows and progress commit together, fenced; sweeps for what was locked or moved; a proof at the end.
+
+mod control;
+mod crew;
+mod pieces;
+mod worker;
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use self::{
+    control::End,
+    crew::{Manner, Start},
+};
+use super::{error::DriveError, shell::Shell};
+use crate::{
+    engine::{Event, Notice, ranges::Walk},
+    ledger::{self, Cursor},
+    pg::{Class, Fault, batch::Batches, rows_estimated},
+    unit::{BackfillSpec, OnOrphan, Unit},
+};
+
+/// Walks over the table after the main one. Rows that are still due then are written faster than they are filled.
+const SWEEPS_MAX: u32 = 10;
+/// Sweeps that pass by locked rows; later ones wait for each.
+const SWEEPS_SKIPPING: u32 = 3;
+/// Between two sweeps, for whoever holds the rows.
+const SWEEP_PAUSE: Duration = Duration::from_millis(500);
+
+impl Shell {
+    /// Goes from wherever the ledger says the walk stands to the proof that nothing is left.
+    pub async fn backfill(&mut self, unit: &Unit, spec: &BackfillSpec) -> Result<(), DriveError> {
+        let batches = Batches::new(&self.work.client, spec, self.work.server_version_num).await?;
+        let estimated = self.estimate(unit, spec).await?;
+        let mut start = self.go_on(unit, &batches, estimated).await?;
+        let mut due = 0;
+        for sweep in 0..=SWEEPS_MAX {
+            if start.is_none() {
+                start = self.begin_walk(unit, &batches, estimated).await?;
+            }
+            if let Some(start) = start.take() {
+                let manner = match (start.walk.sweep(), sweep) {
+                    (0, 0) => Manner::Striped,
+                    (_, 0..=SWEEPS_SKIPPING) => Manner::Skipping,
+                    (_, _) => Manner::RowByRow,
+                };
+                match self.walk(unit, spec, &batches, manner, start).await? {
+                    End::Done => {}
+                    End::Paused => return Ok(()),
+                }
+            }
+            due = self.conclude(unit, spec, &batches).await?;
+            if due == 0 {
+                return Ok(());
+            }
+            if sweep < SWEEPS_MAX {
+                self.say(Notice::Note { text: format!("{due} rows were locked, moved or new: sweep {}", sweep + 1) });
+                self.stop.sleep(SWEEP_PAUSE).await?;
+            }
+        }
+        let message = format!("{due} rows of {} are still due after {SWEEPS_MAX} sweeps", spec.table);
+        let mut fault = Fault::new(Class::Fatal, message);
+        fault.hint = Some(
+            "the application goes on writing NULL: give the column a default or a trigger first; or a trigger of the table turns the update away".to_owned(),
+        );
+        Err(fault.into())
+    }
+
+    /// The walk that is under way, by the ledger; `None` when there is none, or when its heaps are no longer what they were.
+    async fn go_on(&self, unit: &Unit, batches: &Batches, estimated: u64) -> Result<Option<Start>, DriveError> {
+        let (client, place) = (&self.work.client, &self.journal.place);
+        let Some(cursor) = ledger::cursor(client, place, &unit.id).await? else { return Ok(None) };
+        let ranges: Vec<_> = ledger::ranges(client, place, &unit.id).await?;
+        let ranges: Vec<_> = ranges.into_iter().filter(|range| range.sweep == cursor.sweep).collect();
+        let (heaps, fill) = batches.heaps(client).await?;
+        let there = |name: &str| heaps.iter().any(|heap| heap.name == name);
+        if !cursor.heaps.iter().all(|heap| there(&heap.name)) {
+            return Ok(None);
+        }
+        let blocks_all = cursor.heaps.iter().map(|heap| heap.end).sum();
+        let blocks = ranges.iter().filter(|r| r.stripes_done == r.stripes).map(|r| r.hi - r.lo).sum();
+        let walk = Walk::new(cursor.sweep, cursor.heaps, ranges).map_err(|gap| {
+            DriveError::Ledger(ledger::LedgerError::Damaged { run: place.run.to_string(), what: gap.to_string() })
+        })?;
+        if walk.is_done() {
+            return Ok(None);
+        }
+        let rows = ledger::written(client, &place.schema, place.run, &unit.id).await?.rows;
+        Ok(Some(Start { walk, fill, rows, rows_estimated: estimated, blocks, blocks_all }))
+    }
+
+    /// Fixes the upper bounds of the next walk and records them; `None` for an empty table.
+    async fn begin_walk(&self, unit: &Unit, batches: &Batches, estimated: u64) -> Result<Option<Start>, DriveError> {
+        let place = &self.journal.place;
+        let (cursor, fill, rows) = self
+            .fenced(self.bounds(), async |client: &Client| {
+                let last = ledger::cursor(client, place, &unit.id).await?;
+                let sweep = last.map_or(0, |last| last.sweep + 1);
+                let (heaps, fill) = batches.heaps(client).await?;
+                let cursor = Cursor { sweep, heaps };
+                ledger::begin_walk(client, place, &unit.id, &cursor).await?;
+                Ok((cursor, fill, ledger::written(client, &place.schema, place.run, &unit.id).await?.rows))
+            })
+            .await?;
+        if cursor.heaps.is_empty() {
+            return Ok(None);
+        }
+        let blocks_all = cursor.heaps.iter().map(|heap| heap.end).sum();
+        let walk = Walk::new(cursor.sweep, cursor.heaps, Vec::new())
+            .map_err(|gap| Fault::new(Class::Fatal, gap.to_string()))?;
+        Ok(Some(Start { walk, fill, rows, rows_estimated: estimated, blocks: 0, blocks_all }))
+    }
+
+    async fn estimate(&self, unit: &Unit, spec: &BackfillSpec) -> Result<u64, DriveError> {
+        let place = &self.journal.place;
+        self.fenced(self.bounds(), async |client: &Client| {
+            let rows = rows_estimated(client, std::slice::from_ref(&spec.table)).await?;
+            let kept = i64::try_from(rows).unwrap_or(i64::MAX);
+            ledger::estimate(client, place, &unit.id, kept).await?;
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// The closing proof; the outcome commits with it. Gives the number of rows that are still due.
+    async fn conclude(&mut self, unit: &Unit, spec: &BackfillSpec, batches: &Batches) -> Result<i64, DriveError> {
+        let place = self.journal.place.clone();
+        let (proof, written) = self
+            .fenced(self.bounds(), async |client: &Client| {
+                let proof = batches.prove(client).await?;
+                Ok((proof, ledger::written(client, &place.schema, place.run, &unit.id).await?))
+            })
+            .await?;
+        if proof.due > 0 {
+            return Ok(proof.due);
+        }
+        match spec.on_orphan {
+            OnOrphan::Stop if proof.orphans > 0 => {
+                let example = proof.example.map_or(String::new(), |row| format!("; e.g. {row}"));
+                let message =
+                    format!("{} rows of {} have no value for {}{example}", proof.orphans, spec.table, spec.column);
+                let mut fault = Fault::new(Class::Fatal, message);
+                fault.hint =
+                    Some("give these rows a parent, or set on_orphan = \"skip\" and decide at the gate".to_owned());
+                return Err(fault.into());
+            }
+            OnOrphan::Skip if proof.orphans > 0 => {
+                self.say(Notice::Note {
+                    text: format!("{} rows of {} have no value and stay NULL", proof.orphans, spec.table),
+                });
+            }
+            OnOrphan::Stop | OnOrphan::Skip => {}
+        }
+        self.record(Event::Succeeded { unit: unit.id.clone(), rows: Some(written.rows) }).await?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,225 @@
+//! One worker: claims a range, writes it batch by batch, claims the next.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::crew::{Crew, Manner, ROW_LOCK_WAIT};
+use crate::{
+    driver::{attempt::watch_blockers, error::DriveError, shell::cancellable},
+    engine::{Blocker, Notice, ranges::Range},
+    ledger::{self, Batch, Written},
+    pace::stripes::Change,
+    pg::{
+        Class, Fault,
+        batch::{Part, Work},
+        connect::Connection,
+    },
+};
+
+/// A lost session is opened again so often in a row before the whole backfill is begun again from the ledger.
+const LOSSES_MAX: u32 = 3;
+/// Between two tries to open a session again; a server that restarts takes longer than all of them.
+const REOPEN_PAUSE: Duration = Duration::from_millis(300);
+
+/// Works until nothing is to be had. What it has committed stays, whatever becomes of it or of others.
+pub(super) async fn work(crew: Arc<Crew>, number: u32) -> Result<(), DriveError> {
+    let mut worker = Worker { session: crew.session().await?, crew, number, target: None };
+    while worker.crew.leave(number).await? {
+        let Some(mut range) = worker.crew.claim(&worker.session).await? else { return Ok(()) };
+        let result = worker.range(&mut range).await;
+        worker.crew.give_back(range).await;
+        if !result? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+pub(super) struct Worker {
+    pub session: Connection,
+    pub crew: Arc<Crew>,
+    number: u32,
+    /// The target that the session's deadline was set for.
+    target: Option<Duration>,
+}
+
+impl Worker {
+    /// Writes what is left of a range. `false`: it was told to end before the range did.
+    async fn range(&mut self, range: &mut Range) -> Result<bool, DriveError> {
+        let (mut written, mut took, mut batches) = (Written::default(), Duration::ZERO, 0);
+        while range.stripes_done < range.stripes {
+            if !self.crew.leave(self.number).await? {
+                return Ok(false);
+            }
+            self.keep_to_target().await?;
+            let begun = Instant::now();
+            let batch = match self.crew.means.manner {
+                Manner::RowByRow => self.row_by_row(range).await?,
+                Manner::Striped | Manner::Skipping => self.batch(range).await?,
+            };
+            (took, batches) = (took + begun.elapsed(), batches + 1);
+            (written.rows, written.hot) = (written.rows + batch.rows, written.hot + batch.hot);
+            self.crew.told(batch, begun.elapsed());
+        }
+        if let Some(change) = self.crew.finished(range, took / batches.max(1), written) {
+            self.tell_change(change).await;
+        }
+        Ok(true)
+    }
+
+    /// An operator may have changed the target, which the deadline follows.
+    async fn keep_to_target(&mut self) -> Result<(), DriveError> {
+        let target = self.crew.means.orders.borrow().target_batch;
+        if self.target.replace(target).is_some_and(|known| known != target) {
+            self.crew.bound(&self.session, false).await?;
+        }
+        Ok(())
+    }
+
+    /// The range's next batch. A row that somebody has locked makes it begin again, passing such rows by.
+    async fn batch(&mut self, range: &mut Range) -> Result<Written, DriveError> {
+        let (mut number, mut losses) = (0, 0);
+        loop {
+            let work = self.crew.means.batches.work(range, &Part::Stripe);
+            let (watch, sampled) = self.watch(ROW_LOCK_WAIT);
+            let done = self.send(range, &work, true).await;
+            watch.abort();
+            match done {
+                Ok(Batch::Done(written)) => {
+                    range.stripes_done += 1;
+                    return Ok(written);
+                }
+                Ok(Batch::Elsewhere) => return self.reload(range).await,
+                Err(error) => match what_now(&error, range.skipping) {
+                    Course::PassBy => range.skipping = true,
+                    Course::InPieces => {
+                        self.crew.timed_out();
+                        return self.in_pieces(range, &error).await;
+                    }
+                    Course::Reopen if losses < LOSSES_MAX => {
+                        losses += 1;
+                        self.reopen(error).await?;
+                    }
+                    Course::Reopen | Course::TryAgain => {
+                        number += 1;
+                        self.try_again(error, number, sampled.take()).await?;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Sends one batch, or with `whole = false` a piece of it.
+    pub(super) async fn send(&self, range: &Range, work: &Work, whole: bool) -> Result<Batch, DriveError> {
+        let means = &self.crew.means;
+        let sent = async {
+            let client = &self.session.client;
+            let done = match whole {
+                true => ledger::batch(client, &means.place, &means.unit, range, work).await,
+                false => ledger::piece(client, &means.place, &means.unit, range, work).await,
+            };
+            done.map_err(DriveError::from)
+        };
+        cancellable(&self.session, &means.stop, sent).await
+    }
+
+    pub(super) async fn try_again(
+        &self,
+        error: DriveError,
+        number: u32,
+        blockers: Vec<Blocker>,
+    ) -> Result<(), DriveError> {
+        self.crew.means.patience.try_again(error, number, blockers, "the backfill").await
+    }
+
+    pub(super) fn watch(
+        &self,
+        lock_timeout: Duration,
+    ) -> (tokio::task::JoinHandle<()>, crate::driver::attempt::Sample) {
+        let means = &self.crew.means;
+        watch_blockers(&means.monitor, &means.tell, self.session.backend_pid, lock_timeout)
+    }
+
+    /// The batch was committed and its answer was lost: the ledger knows how far the range is.
+    pub(super) async fn reload(&self, range: &mut Range) -> Result<Written, DriveError> {
+        let means = &self.crew.means;
+        let now = ledger::range_now(&self.session.client, &means.place, &means.unit, range).await?;
+        match now.filter(|now| now.stripes_done > range.stripes_done) {
+            Some(now) => {
+                *range = now;
+                Ok(Written::default())
+            }
+            None => Err(DriveError::Ledger(ledger::LedgerError::Damaged {
+                run: means.place.run.to_string(),
+                what: format!("range {} of {} is gone or went back", range.number, means.unit),
+            })),
+        }
+    }
+
+    async fn reopen(&mut self, error: DriveError) -> Result<(), DriveError> {
+        self.crew.means.stop.sleep(REOPEN_PAUSE).await?;
+        (self.session, self.target) = match self.crew.session().await {
+            Ok(session) => (session, None),
+            Err(again) => {
+                tracing::debug!("no new session for batches: {again}");
+                return Err(error);
+            }
+        };
+        let text = format!("worker {} lost its session ({error}) and goes on with a new one", self.number + 1);
+        (self.crew.means.tell)(Notice::Note { text });
+        Ok(())
+    }
+
+    async fn tell_change(&self, change: Change) {
+        let text = match change {
+            Change::GaveUp { hot_percent } => {
+                let why = match self.crew.means.batches.growth(&self.session.client).await {
+                    Ok(growth) if !growth.causes.is_empty() => growth.causes.join("; "),
+                    Ok(_) => "no cause is to be seen".to_owned(),
+                    Err(fault) => fault.to_string(),
+                };
+                format!(
+                    "only {hot_percent} % of the new versions fit into their pages ({why}): plain ranges from here on"
+                )
+            }
+            Change::TookUp { hot_percent } => {
+                format!("{hot_percent} % of the new versions fit into their pages again: stripes from here on")
+            }
+        };
+        (self.crew.means.tell)(Notice::Note { text });
+    }
+}
+
+/// What follows a batch's failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// Somebody has a row: once more, without the locked ones.
+    PassBy,
+    /// One of its rows cannot be written, or not in time.
+    InPieces,
+    /// The session is gone.
+    Reopen,
+    /// By its class, as everything else.
+    TryAgain,
+}
+
+/// SQLSTATE classes of errors that one row causes: data, integrity, a trigger's own, WITH CHECK OPTION.
+const OF_A_ROW: [&str; 4] = ["22", "23", "P0", "44"];
+
+/// What follows a failure, by its class.
+pub(super) fn what_now(error: &DriveError, skipping: bool) -> Course {
+    let DriveError::Server(fault) = error else { return Course::TryAgain };
+    let of_a_row = |fault: &Fault| {
+        let state = fault.sqlstate.as_deref().and_then(|state| state.get(..2));
+        state.is_some_and(|state| OF_A_ROW.contains(&state))
+    };
+    match fault.class {
+        Class::Transient if !skipping => Course::PassBy,
+        Class::Cancelled => Course::InPieces,
+        Class::Ambiguous => Course::Reopen,
+        Class::Fatal if of_a_row(fault) => Course::InPieces,
+        Class::Transient | Class::Privilege | Class::Resources | Class::Fatal => Course::TryAgain,
+    }
+}

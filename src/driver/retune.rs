@@ -1,0 +1,49 @@
+//! Takes what operators ask through the ledger: each request becomes an event of the run.
+
+use tokio_postgres::Client;
+
+use super::{
+    error::DriveError,
+    shell::{LEDGER_BOUNDS, Shell},
+};
+use crate::{
+    engine::{Event, Notice},
+    ledger::{self, Request, Wish},
+};
+
+impl Shell {
+    /// Makes an event of every open request, and tells whether there was one. Without any it costs one look at an index of
+    /// open requests. The number of requests that are taken at once is bounded by the ledger.
+    pub async fn take_requests(&mut self) -> Result<bool, DriveError> {
+        let place = &self.journal.place;
+        let open = ledger::open_requests(&self.work.client, &place.schema, place.run).await?;
+        let mut changed = false;
+        for request in open {
+            changed |= self.take(request).await?;
+        }
+        Ok(changed)
+    }
+
+    /// The event and the answer commit together, so that a request is neither lost nor taken twice.
+    async fn take(&mut self, request: Request) -> Result<bool, DriveError> {
+        let place = self.journal.place.clone();
+        let Request { id, asked_at, actor, host, wish } = request;
+        let event = match wish {
+            Ok(Wish::Retune(tuning)) => Event::Retuned { by: actor, host, asked_at, tuning },
+            // Anybody with the privilege may have written the row: that must not stop the run.
+            Err(why) => {
+                self.fenced(LEDGER_BOUNDS, async |client: &Client| Ok(ledger::refuse(client, &place, id, &why).await?))
+                    .await?;
+                self.say(Notice::Note { text: format!("request {id} by {actor} on {host} is passed over: {why}") });
+                return Ok(false);
+            }
+        };
+        let number = self.journal.last() + 1;
+        self.record_with(LEDGER_BOUNDS, async |client: &Client| {
+            ledger::taken(client, &place, id, number).await?;
+            Ok(((), event))
+        })
+        .await?;
+        Ok(true)
+    }
+}
