@@ -9,6 +9,7 @@ use crate::contestant::Contestant;
 use crate::deed::{Deed, Kit, act, prepare};
 use crate::figures::{Outcome, Run, Size, Spread};
 use crate::ground::{Copy, Ground};
+use crate::process::machine_cpu_seconds;
 use crate::session::Session;
 
 /// A session that has ended hands its counts on before it goes, through a collector before 15; longer it does not take.
@@ -28,7 +29,9 @@ fn measured(contestant: Contestant, round: u32, copy: &Copy<'_>, kit: &Kit, dead
     let observer = copy.server.session("postgres")?;
     let before = size(&copy.session()?, "trades")?;
     let (wal, cpu) = (wal_bytes(&observer)?, copy.server.cpu_seconds());
+    let (machine, began) = (machine_cpu_seconds(), Instant::now());
     let deed = act(contestant, copy, kit, deadline)?;
+    let (machine_after, elapsed) = (machine_cpu_seconds(), began.elapsed().as_secs_f64());
     if deed.outcome == Outcome::Cut {
         copy.quiet()?;
     }
@@ -40,6 +43,9 @@ fn measured(contestant: Contestant, round: u32, copy: &Copy<'_>, kit: &Kit, dead
     let table = if contestant == Contestant::Ctas && deed.outcome == Outcome::Done { "trades_new" } else { "trades" };
     let (updates, hot_updates) = counts(copy)?;
     let (outcome, rows_done) = proven(&session, table, &deed)?;
+    let server_cpu_seconds = cpu_after.zip(cpu).map(|(after, before)| after - before);
+    let busy = machine_after.zip(machine).map(|(after, before)| after - before);
+    let ours = server_cpu_seconds.unwrap_or(0.0) + deed.tool.map_or(0.0, |tool| tool.cpu_seconds);
     Ok(Run {
         contestant,
         rows: copy.rows,
@@ -47,13 +53,15 @@ fn measured(contestant: Contestant, round: u32, copy: &Copy<'_>, kit: &Kit, dead
         rows_done,
         seconds: deed.seconds.unwrap_or(deed.wall_seconds),
         wall_seconds: deed.wall_seconds,
-        server_cpu_seconds: cpu_after.zip(cpu).map(|(after, before)| after - before),
+        server_cpu_seconds,
+        others_cores: busy.filter(|_| elapsed > 0.0).map(|busy| ((busy - ours) / elapsed).max(0.0)),
         wal_bytes: wal_after - wal,
         before,
         after: size(&session, table)?,
         updates,
         hot_updates,
         tool: deed.tool,
+        throttled_seconds: deed.throttled_seconds,
         batches: Spread::of(deed.batches_ms),
         checkpoint_seconds,
         outcome,

@@ -20,8 +20,6 @@ pub struct Kit {
     pub home: TempDir,
     /// Alembic's program, or why there is none.
     pub alembic: Result<PathBuf, String>,
-    /// Whether this build's plans have `workers`.
-    pub workers: bool,
 }
 
 /// What a contestant did.
@@ -33,6 +31,8 @@ pub struct Deed {
     pub wall_seconds: f64,
     pub batches_ms: Vec<f64>,
     pub tool: Option<Usage>,
+    /// How long it waited because the server had enough to do; `None` of those who do not look.
+    pub throttled_seconds: Option<f64>,
 }
 
 impl Deed {
@@ -43,13 +43,16 @@ impl Deed {
             Some(status) if status.success() => Outcome::Done,
             Some(_) => Outcome::Failed(ended.complaint()),
         };
-        Self { outcome, seconds: None, wall_seconds: ended.seconds, batches_ms: Vec::new(), tool: ended.usage }
+        Self { wall_seconds: ended.seconds, tool: ended.usage, ..Self::new(outcome) }
     }
 
     /// Of somebody who could not begin.
     pub fn absent(why: String) -> Self {
-        let outcome = Outcome::Absent(why);
-        Self { outcome, seconds: None, wall_seconds: 0.0, batches_ms: Vec::new(), tool: None }
+        Self::new(Outcome::Absent(why))
+    }
+
+    fn new(outcome: Outcome) -> Self {
+        Self { outcome, seconds: None, wall_seconds: 0.0, batches_ms: Vec::new(), tool: None, throttled_seconds: None }
     }
 }
 
@@ -86,5 +89,5 @@ fn statements(text: &str, copy: &Copy<'_>, deadline: Duration) -> Result<Deed> {
         Err(error) if timed_out(&error) => Outcome::Cut,
         Err(error) => Outcome::Failed(format!("{error:#}")),
     };
-    Ok(Deed { outcome, seconds: None, wall_seconds, batches_ms: Vec::new(), tool: None })
+    Ok(Deed { wall_seconds, ..Deed::new(outcome) })
 }

@@ -25,8 +25,6 @@ pub struct Head {
     pub rounds: u32,
     /// Name and value, as the server told them.
     pub settings: Vec<(String, String)>,
-    /// What a reader has to know, for example who could not take part.
-    pub remarks: Vec<String>,
 }
 
 /// How a run ended.
@@ -55,6 +53,8 @@ pub struct Run {
     pub wall_seconds: f64,
     /// User and system time of every process of the server.
     pub server_cpu_seconds: Option<f64>,
+    /// How many cores others on this machine, its kernel among them, kept busy meanwhile.
+    pub others_cores: Option<f64>,
     pub wal_bytes: u64,
     pub before: Size,
     pub after: Size,
@@ -62,6 +62,8 @@ pub struct Run {
     pub hot_updates: u64,
     pub tool: Option<Usage>,
     pub batches: Option<Spread>,
+    /// How long it waited because the server had enough to do; `None` of those who do not look.
+    pub throttled_seconds: Option<f64>,
     /// How long the checkpoint took that wrote out what the run had left dirty.
     pub checkpoint_seconds: f64,
 }

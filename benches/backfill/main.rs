@@ -92,11 +92,8 @@ fn read(path: &Path) -> Result<Session> {
 /// All that was asked for. The raw figures are kept after every run, so that a benchmark that is stopped has not been for nothing.
 fn measure(options: &Options, out: &Path) -> Result<Session> {
     let server = Server::start(options.bindir.clone())?;
-    let mut head = server.head(options)?;
+    let head = server.head(options)?;
     let kit = kit(options)?;
-    if !kit.workers {
-        head.remarks.push("this build of tenantmig has no `workers` in its plans: it ran without".to_owned());
-    }
     println!("{}, {}; {}; load {}", head.tool, head.server, head.machine, head.load);
     println!("data on {}; seed {}, rounds {}", head.disk, head.seed, head.rounds);
     let mut session = Session { head, runs: Vec::new(), traffic: Vec::new() };
@@ -142,8 +139,7 @@ fn kit(options: &Options) -> Result<Kit> {
     } else {
         Err("not asked for".to_owned())
     };
-    let workers = tenantmig::knows_workers(home.path())?;
-    Ok(Kit { home, alembic, workers })
+    Ok(Kit { home, alembic })
 }
 
 fn line(run: &Run, rounds: u32) -> String {

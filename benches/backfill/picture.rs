@@ -153,7 +153,7 @@ fn panels(sessions: &[Session], size: u64, rows: &[Row]) -> Vec<Panel> {
 fn waits(cells: Vec<Cell>, alone: Option<f64>) -> Option<Panel> {
     let values = || cells.iter().filter_map(value).chain(alone);
     cells.iter().find_map(value)?;
-    let least = values().fold(f64::MAX, f64::min).log10().floor();
+    let least = values().fold(1.0, f64::min).log10().floor();
     let most = values().fold(0.0, f64::max).log10().ceil().max(least + 1.0);
     let unit = alone.map_or("ms, by decades".to_owned(), |ms| format!("ms, by decades; {} alone", short(ms)));
     let scale = Scale::Decades(10_f64.powf(least), 10_f64.powf(most));
@@ -178,10 +178,11 @@ fn value(cell: &Cell) -> Option<f64> {
 fn heading(drawing: &mut Drawing, sessions: &[Session], title: &str) {
     drawing.text((14.0, 26.0), Anchor::Start, (17.0, true), Ink::Text, title);
     if let Some(head) = sessions.first().map(|session| &session.head) {
-        let version = head.server.split(['(', ')']).nth(1).unwrap_or(&head.server);
+        // As in `postgres (PostgreSQL) 15.8 (Debian …)`.
+        let version = head.server.split(") ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
         let cores = head.machine.split(" (").next().unwrap_or_default();
-        let line =
-            format!("{version}, {cores}; tenant_id of each row from its parent; {} rounds in turns", head.rounds);
+        let rounds = if head.rounds == 1 { "1 round".to_owned() } else { format!("{} rounds in turns", head.rounds) };
+        let line = format!("tenant_id of each row from its user; PostgreSQL {version}, {cores}, {rounds}");
         drawing.text((14.0, 46.0), Anchor::Start, (12.0, false), Ink::Faint, &line);
     }
 }
@@ -199,6 +200,9 @@ fn draw(drawing: &mut Drawing, left: f64, panel: &Panel, rows: &[Row]) {
             mark *= 10.0;
         }
     }
+    for guide in guides {
+        drawing.upright(left + (PANEL - FIGURE) * panel.scale.place(guide), (TOP, bottom), (1.0, 0.4), Ink::Faint);
+    }
     for (at, (cell, row)) in panel.cells.iter().zip(rows).enumerate() {
         let middle = TOP + ROW * at as f64 + ROW / 2.0;
         match cell {
@@ -208,12 +212,9 @@ fn draw(drawing: &mut Drawing, left: f64, panel: &Panel, rows: &[Row]) {
             Cell::Figure { band, text, target } => {
                 let end = bar(drawing, (left, middle), panel.scale, (band, *target), row.ink);
                 let ink = if row.ink == Ink::Ours { Ink::Ours } else { Ink::Text };
-                drawing.text((end + 6.0, middle + 4.5), Anchor::Start, (13.0, row.ink == Ink::Ours), ink, text);
+                drawing.text((end + 8.0, middle + 4.5), Anchor::Start, (13.0, row.ink == Ink::Ours), ink, text);
             }
         }
-    }
-    for guide in guides {
-        drawing.upright(left + (PANEL - FIGURE) * panel.scale.place(guide), (TOP, bottom), (1.0, 0.4), Ink::Faint);
     }
 }
 

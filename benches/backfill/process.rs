@@ -55,6 +55,16 @@ pub fn family_cpu_seconds(parent: u32) -> Option<f64> {
     Some(seconds(ticks + own.own_ticks + own.reaped_ticks))
 }
 
+/// Processor time of everything on the machine, in seconds since it started.
+pub fn machine_cpu_seconds() -> Option<f64> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let fields = text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().map(|field| field.parse::<u64>().ok());
+    let ticks = fields.collect::<Option<Vec<u64>>>()?;
+    // user nice system idle iowait irq softirq steal; what guests use is in user already.
+    let busy = [0, 1, 2, 5, 6, 7].iter().filter_map(|at| ticks.get(*at)).sum();
+    Some(seconds(busy))
+}
+
 fn seconds(ticks: u64) -> f64 {
     ticks as f64 / TICKS_A_SECOND
 }

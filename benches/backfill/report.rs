@@ -53,7 +53,16 @@ fn circumstances(head: &Head) -> String {
 fn of_size(sessions: &[Session], rows: u64) -> String {
     let (costs, clients) = (costs(sessions, rows), clients(sessions, rows));
     let clients = if clients.is_empty() { String::new() } else { format!("{clients}\n") };
-    format!("## {} rows\n\n{costs}\n{clients}", size_name(rows))
+    format!("## {} rows\n\n{costs}\n{clients}{}", size_name(rows), others(sessions, rows))
+}
+
+/// A machine that is busy with something else measures that too.
+fn others(sessions: &[Session], rows: u64) -> String {
+    let all = sessions.iter().flat_map(|session| &session.runs).filter(|run| run.rows == rows);
+    let band = Band::of(all.filter_map(|run| run.others_cores).collect());
+    band.map_or(String::new(), |band| {
+        format!("Cores kept busy by others on this machine and by its kernel, meanwhile: {}.\n\n", band.show(short))
+    })
 }
 
 fn costs(sessions: &[Session], rows: u64) -> Table {
@@ -98,7 +107,8 @@ fn costs(sessions: &[Session], rows: u64) -> Table {
 }
 
 fn clients(sessions: &[Session], rows: u64) -> Table {
-    let head = ["", "batches", "batch ms p50 / p99 / max", "own CPU ÷ server's", "own memory", "whole command"];
+    let head =
+        ["", "batches", "batch ms p50 / p99 / max", "own CPU ÷ server's", "own memory", "throttled", "whole command"];
     let mut table = Table::new(head.map(String::from));
     for who in Contestant::ALL {
         let all: Vec<&Run> = runs(sessions, who, rows).map(|(_, run)| run).filter(|run| run.tool.is_some()).collect();
@@ -113,6 +123,7 @@ fn clients(sessions: &[Session], rows: u64) -> Table {
             batches(&all),
             own(band::tool_share, percent),
             own(band::memory, |megabytes| format!("{megabytes:.0} MB")),
+            own(|run| run.throttled_seconds, |seconds| format!("{} s", short(seconds))),
             own(|run| Some(run.wall_seconds), |seconds| format!("{} s", short(seconds))),
         ]);
     }
@@ -225,7 +236,7 @@ fn traffic(sessions: &[Session]) -> String {
 }
 
 fn remarks(sessions: &[Session]) -> String {
-    let mut lines: Vec<String> = sessions.iter().flat_map(|s| s.head.remarks.clone()).collect();
+    let mut lines: Vec<String> = Vec::new();
     for (run, what) in sessions.iter().flat_map(|s| {
         let speed = s.runs.iter().map(|r| (&r.outcome, format!("{} at {} rows", r.contestant, size_name(r.rows))));
         let who = |r: &TrafficRun| r.contestant.map_or("nobody".to_owned(), |c| c.to_string());

@@ -104,7 +104,6 @@ impl Server {
             seed: options.seed,
             rounds: options.rounds,
             settings,
-            remarks: Vec::new(),
         })
     }
 }

@@ -1,7 +1,6 @@
 //! This program, as a user calls it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,48 +12,29 @@ use crate::ground::Copy;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tenantmig");
 
-/// The line of the plan that an older build does not know.
-const WORKERS: &str = "workers = {workers}\n";
-
-/// Only reads a file.
-const VALIDATE: Duration = Duration::from_secs(30);
-
-/// Whether plans have `workers`.
-pub fn knows_workers(home: &Path) -> Result<bool> {
-    let plan = write_plan(home, 1, true)?;
-    Ok(run(command(PROGRAM, home).arg("validate").arg(plan), VALIDATE)?.succeeded())
-}
-
-fn write_plan(home: &Path, workers: u8, known: bool) -> Result<PathBuf> {
-    let template = include_str!("plan.toml");
-    let line = if known { WORKERS.replace("{workers}", &workers.to_string()) } else { String::new() };
-    let path = home.join("plan.toml");
-    fs::write(&path, template.replace(WORKERS, &line)).context("write the plan")?;
-    Ok(path)
-}
-
 pub fn act(workers: u8, copy: &Copy<'_>, kit: &Kit, deadline: Duration) -> Result<Deed> {
-    if workers > 1 && !kit.workers {
-        return Ok(Deed::absent("this build has no `workers` in its plans".to_owned()));
-    }
-    let plan = write_plan(kit.home.path(), workers, kit.workers)?;
+    let plan = kit.home.path().join("plan.toml");
+    let text = include_str!("plan.toml").replace("{workers}", &workers.to_string());
+    fs::write(&plan, text).context("write the plan")?;
     let mut apply = command(PROGRAM, kit.home.path());
     apply.args(["--format", "ndjson", "--yes", "-d"]).arg(copy.url()).arg("apply").arg(plan);
     let ended = run(&mut apply, deadline)?;
-    let deed = Deed { batches_ms: batches(&ended.stdout), ..Deed::of(&ended) };
+    let batches_ms = numbers(&ended.stdout, "batch", "millis");
+    let throttled_seconds = Some(numbers(&ended.stdout, "unthrottled", "waited_ms").iter().sum::<f64>() / 1_000.0);
+    let deed = Deed { batches_ms, throttled_seconds, ..Deed::of(&ended) };
     match deed.outcome {
         Outcome::Done => Ok(Deed { seconds: Some(seconds(copy)?), ..deed }),
         Outcome::Cut | Outcome::Failed(_) | Outcome::Absent(_) => Ok(deed),
     }
 }
 
-/// How long its batches took, as it tells them.
-fn batches(lines: &str) -> Vec<f64> {
-    let batch = |line: &str| {
+/// One field of all lines of a kind, of what it tells with `--format ndjson`.
+fn numbers(lines: &str, kind: &str, field: &str) -> Vec<f64> {
+    let number = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        if line.get("kind")? == "batch" { line.get("millis")?.as_f64() } else { None }
+        if line.get("kind")? == kind { line.get(field)?.as_f64() } else { None }
     };
-    lines.lines().filter_map(batch).collect()
+    lines.lines().filter_map(number).collect()
 }
 
 /// The backfill alone, by the ledger: without the column, the gates and the ledger's own tables.
