@@ -23,18 +23,29 @@ const LOSSES_MAX: u32 = 3;
 /// Between two tries to open a session again; a server that restarts takes longer than all of them.
 const REOPEN_PAUSE: Duration = Duration::from_millis(300);
 
+/// Ranges that a worker writes in turn, a stripe of each. A stripe can go into the room of the one before it only once no
+/// snapshot sees the old versions any more, and the other workers' statements, or the application's, that began before its
+/// commit do. While the worker is at its other ranges they come to their end. (2M rows, two workers with one range each: size
+/// 1.57, 66 % HOT; two each: 1.34 to 1.44; three each: 1.27 to 1.28, as one worker.)
+const RANGES: usize = 3;
+
 /// Works until nothing is to be had. What it has committed stays, whatever becomes of it or of others.
 pub(super) async fn work(crew: Arc<Crew>, number: u32) -> Result<(), DriveError> {
     let mut worker = Worker { session: crew.session().await?, crew, number, target: None };
-    while worker.crew.leave(number).await? {
-        let Some(mut range) = worker.crew.claim(&worker.session).await? else { return Ok(()) };
-        let result = worker.range(&mut range).await;
-        worker.crew.give_back(range).await;
-        if !result? {
-            return Ok(());
-        }
+    let mut held = Vec::new();
+    let result = worker.run(&mut held).await;
+    for left in held {
+        worker.crew.give_back(left.range).await;
     }
-    Ok(())
+    result
+}
+
+/// A range and what was done of it by this worker.
+struct Held {
+    range: Range,
+    written: Written,
+    took: Duration,
+    batches: u32,
 }
 
 pub(super) struct Worker {
@@ -46,27 +57,43 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Writes what is left of a range. `false`: it was told to end before the range did.
-    async fn range(&mut self, range: &mut Range) -> Result<bool, DriveError> {
-        let (mut written, mut took, mut batches) = (Written::default(), Duration::ZERO, 0);
-        while range.stripes_done < range.stripes {
-            if !self.crew.leave(self.number).await? {
-                return Ok(false);
+    async fn run(&mut self, held: &mut Vec<Held>) -> Result<(), DriveError> {
+        loop {
+            while held.len() < RANGES && self.crew.leave(self.number).await? {
+                let Some(range) = self.crew.claim(&self.session).await? else { break };
+                held.push(Held { range, written: Written::default(), took: Duration::ZERO, batches: 0 });
             }
-            self.keep_to_target().await?;
-            let begun = Instant::now();
-            let batch = match self.crew.means.manner {
-                Manner::RowByRow => self.row_by_row(range).await?,
-                Manner::Striped | Manner::Skipping => self.batch(range).await?,
-            };
-            (took, batches) = (took + begun.elapsed(), batches + 1);
-            (written.rows, written.hot) = (written.rows + batch.rows, written.hot + batch.hot);
-            self.crew.told(batch, begun.elapsed());
+            if held.is_empty() {
+                return Ok(());
+            }
+            for at in held.iter_mut() {
+                if !self.crew.leave(self.number).await? {
+                    return Ok(());
+                }
+                self.one_batch(at).await?;
+            }
+            for done in held.extract_if(.., |at| at.range.stripes_done >= at.range.stripes) {
+                let change = self.crew.finished(&done.range, done.took / done.batches.max(1), done.written);
+                if let Some(change) = change {
+                    self.tell_change(change).await;
+                }
+                self.crew.give_back(done.range).await;
+            }
         }
-        if let Some(change) = self.crew.finished(range, took / batches.max(1), written) {
-            self.tell_change(change).await;
-        }
-        Ok(true)
+    }
+
+    /// The next batch of a range.
+    async fn one_batch(&mut self, at: &mut Held) -> Result<(), DriveError> {
+        self.keep_to_target().await?;
+        let begun = Instant::now();
+        let batch = match self.crew.means.manner {
+            Manner::RowByRow => self.row_by_row(&mut at.range).await?,
+            Manner::Striped | Manner::Skipping => self.batch(&mut at.range).await?,
+        };
+        (at.took, at.batches) = (at.took + begun.elapsed(), at.batches + 1);
+        (at.written.rows, at.written.hot) = (at.written.rows + batch.rows, at.written.hot + batch.hot);
+        self.crew.told(batch, begun.elapsed());
+        Ok(())
     }
 
     /// An operator may have changed the target, which the deadline follows.
