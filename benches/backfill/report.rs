@@ -246,9 +246,7 @@ fn remarks(sessions: &[Session]) -> String {
     }) {
         lines.extend(match run {
             Outcome::Done => None,
-            Outcome::Cut => {
-                Some(format!("{what}: cut at its deadline; its figures are of the rows until then, and it gets slower"))
-            }
+            Outcome::Cut => Some(format!("{what}: cut at its deadline; its figures are of the rows until then")),
             Outcome::Failed(why) => Some(format!("{what}: failed: {why}")),
             Outcome::Absent(why) => Some(format!("{what}: did not run: {why}")),
         });

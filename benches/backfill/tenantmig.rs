@@ -20,7 +20,9 @@ pub fn act(workers: u8, copy: &Copy<'_>, kit: &Kit, deadline: Duration) -> Resul
     apply.args(["--format", "ndjson", "--yes", "-d"]).arg(copy.url()).arg("apply").arg(plan);
     let ended = run(&mut apply, deadline)?;
     let batches_ms = numbers(&ended.stdout, "batch", "millis");
-    let throttled_seconds = Some(numbers(&ended.stdout, "unthrottled", "waited_ms").iter().sum::<f64>() / 1_000.0);
+    // Not `sum`, which makes -0 of nothing.
+    let waited_ms = numbers(&ended.stdout, "unthrottled", "waited_ms").into_iter().fold(0.0, |sum, ms| sum + ms);
+    let throttled_seconds = Some(waited_ms / 1_000.0);
     let deed = Deed { batches_ms, throttled_seconds, ..Deed::of(&ended) };
     match deed.outcome {
         Outcome::Done => Ok(Deed { seconds: Some(seconds(copy)?), ..deed }),
