@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use tenantmig::{
-    ledger::{self, LedgerError},
+    ledger::{self, LedgerError, known_version},
     pg::fingerprint::{CatalogPrint, catalog, diff},
     sql::Ident,
 };
@@ -89,7 +89,7 @@ async fn four_installs_at_once_are_one() {
     for result in [a, b, c, d] {
         result.unwrap();
     }
-    assert_eq!(db.one::<i64>("SELECT count(*) FROM tenantmig.refinery_schema_history"), 1);
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM tenantmig.refinery_schema_history"), i64::from(known_version()));
     assert_eq!(db.one::<i64>("SELECT count(*) FROM tenantmig.lease"), 1);
 }
 
@@ -99,7 +99,7 @@ async fn a_newer_ledger_is_left_alone() {
     install(&db, &NAMES[0]).await.unwrap();
     db.sql("INSERT INTO tenantmig.refinery_schema_history (version, name, applied_on, checksum) VALUES (99, 'later', 'now', '1')");
     let error = install(&db, &NAMES[0]).await.unwrap_err();
-    assert!(matches!(error, LedgerError::Newer { found: 99, known: 1 }), "{error}");
+    assert!(matches!(error, LedgerError::Newer { found: 99, known } if known == known_version()), "{error}");
     let tool = Tool::new(&db);
     let path = tool.file("plan.toml", PLAN);
     let _ =
