@@ -67,15 +67,16 @@ pub fn prepare(contestant: Contestant, copy: &Copy<'_>) -> Result<()> {
     session.run("CHECKPOINT")
 }
 
-/// Fills the column, or stops at the deadline.
-pub fn act(contestant: Contestant, copy: &Copy<'_>, kit: &Kit, deadline: Duration) -> Result<Deed> {
-    match contestant {
+/// Fills the column, or stops at the deadline. What goes wrong is the contestant's failure, not the benchmark's end.
+pub fn act(contestant: Contestant, copy: &Copy<'_>, kit: &Kit, deadline: Duration) -> Deed {
+    let result = match contestant {
         Contestant::Big => statements(include_str!("sql/big.sql"), copy, deadline),
         Contestant::Ctas => statements(include_str!("sql/ctas.sql"), copy, deadline),
         Contestant::Psql => psql::act(copy, kit, deadline),
         Contestant::Alembic => alembic::act(copy, kit, deadline),
         Contestant::Tenantmig { workers, .. } => tenantmig::act(workers, copy, kit, deadline),
-    }
+    };
+    result.unwrap_or_else(|error| Deed::new(Outcome::Failed(format!("{error:#}"))))
 }
 
 /// Statements in a session of the benchmark's own, all in one transaction.

@@ -76,7 +76,6 @@ fn measured(order: Order, copy: &Copy<'_>, kit: &Kit) -> Result<TrafficRun> {
         over.store(true, Ordering::Release);
         (deed, window, legs.map(|leg| leg.join()))
     });
-    let deed = deed.transpose()?;
     let mut errors = 0;
     for leg in legs {
         errors += leg.map_err(|_| anyhow::anyhow!("a thread that ran pgbench panicked"))??;
