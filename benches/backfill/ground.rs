@@ -43,6 +43,8 @@ impl<'a> Ground<'a> {
         session.run("VACUUM (ANALYZE) trades")?;
         session.run("VACUUM (ANALYZE) users")?;
         session.run("VACUUM (ANALYZE) tenants")?;
+        // What the load has written is free to be used again.
+        session.run("CHECKPOINT")?;
         session.run(&format!(
             "SELECT pg_logical_emit_message(false, 'benchmark', repeat('x', {WAL_MESSAGE_BYTES})) FROM generate_series(1, {})",
             rows * WAL_BYTES_A_ROW / WAL_MESSAGE_BYTES + 1

@@ -56,12 +56,18 @@ fn of_size(sessions: &[Session], rows: u64) -> String {
     format!("## {} rows\n\n{costs}\n{clients}{}", size_name(rows), others(sessions, rows))
 }
 
+/// The kernel itself, which writes out what the server has left dirty, takes less.
+const OTHERS_CORES_MAX: f64 = 0.5;
+
 /// A machine that is busy with something else measures that too.
 fn others(sessions: &[Session], rows: u64) -> String {
     let all = sessions.iter().flat_map(|session| &session.runs).filter(|run| run.rows == rows);
     let band = Band::of(all.filter_map(|run| run.others_cores).collect());
     band.map_or(String::new(), |band| {
-        format!("Cores kept busy by others on this machine and by its kernel, meanwhile: {}.\n\n", band.show(short))
+        let warning =
+            if band.max > OTHERS_CORES_MAX { " **Others were at work: do not keep these figures.**" } else { "" };
+        let cores = band.show(short);
+        format!("Cores kept busy by others on this machine and by its kernel, meanwhile: {cores}.{warning}\n\n")
     })
 }
 
