@@ -8,9 +8,12 @@ use super::{
 };
 use crate::plan::Throttle;
 
-/// A replica that has nothing more than this left to replay is idle though the server names no lag: after a rest the lag stays
-/// NULL until the second answer, which may take wal_receiver_status_interval (10 s). Two pages of WAL: a batch writes more.
+/// A replica that has nothing more than this left to replay is idle though the server names no lag: after a rest it stays NULL
+/// until the second answer, which may take wal_receiver_status_interval (10 s). Two pages of WAL: a batch writes more.
 const IDLE_BYTES_MAX: u64 = 16 * 1024;
+/// Where no lag is named, and the replica had replayed everything at a look less than this ago, it is only about to: each time
+/// that it has caught up the lag is NULL until more is replayed. Two looks.
+const FRESH_MS_MAX: u64 = 1_000;
 /// A walreceiver confirms within milliseconds what it received; one that has something to confirm and has not answered for so
 /// long is stopped or cut off, and what the server shows of it is old.
 const SILENT_MS_MIN: u64 = 5_000;
@@ -166,19 +169,16 @@ fn lag_limit(times: Limits, amounts: Limits) -> String {
 }
 
 fn lag(replica: &Replica, times: Limits, amounts: Limits) -> Vec<Judged> {
-    let Replica { name, replay_ms, receipt_ms, bytes: behind, silent_ms } = replica;
+    let Replica { name, replay_ms, behind_ms, receipt_ms, bytes: behind, silent_ms } = replica;
     let mut out = Vec::new();
     let mut lacking = None;
     if times.is_set() {
-        // NULL is idle only where there is nothing to replay.
-        let idle = behind.is_some_and(|behind| behind <= IDLE_BYTES_MAX);
-        match replay_ms.or(idle.then_some(0)) {
-            Some(ms) => {
-                let ms = ms.max(*receipt_ms);
-                let what = format!("replica {name} is {} behind", time(ms));
-                out.extend(times.judge(Signal::ReplicaLag, ms, what, time));
-            }
-            None => lacking = Some(format!("the server does not say how long replica {name} is behind")),
+        // What the server says freezes with a walreceiver that hangs, and what it has not received is not replayed either.
+        let ms = replay_ms.unwrap_or(0).max(*receipt_ms);
+        out.extend(times.judge(Signal::ReplicaLag, ms, format!("replica {name} is {} behind", time(ms)), time));
+        let idle = behind.is_some_and(|behind| behind <= IDLE_BYTES_MAX) || *behind_ms < FRESH_MS_MAX;
+        if replay_ms.is_none() && !idle {
+            lacking = Some(format!("the server does not say how long replica {name} is behind"));
         }
     }
     if amounts.is_set() {

@@ -50,6 +50,9 @@ pub struct Replica {
     pub name: String,
     /// The server's `replay_lag`. None: the server cannot tell, or nothing is left to replay.
     pub replay_ms: Option<u64>,
+    /// For how long there has been WAL that the replica is not known to have replayed. More than its lag where it is idle: how
+    /// far it replayed it says with its next answer, which then may take wal_receiver_status_interval (10 s).
+    pub behind_ms: u64,
     /// For how long there has been WAL that the replica did not confirm to have received. The server's own figures freeze
     /// together with a walreceiver that hangs; this one, measured from here, does not.
     pub receipt_ms: u64,

@@ -9,6 +9,7 @@ use toml::{
 };
 
 use super::{
+    limits,
     section::{self, Table},
     throttle::Throttle,
     types::{BackfillDefaults, Safety, Tenancy},
@@ -70,6 +71,13 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let backfill = table(doc, "backfill", diags, |t| BackfillDefaults::deserialize(Deserializer::from(t)));
     let throttle = table(doc, "throttle", diags, |t| Throttle::deserialize(Deserializer::from(t)));
     check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
+    let place = |table: &str, key: &str| value_of(doc, table, key);
+    if let Some(backfill) = &backfill {
+        limits::check_backfill(backfill, &place, diags);
+    }
+    if let Some(throttle) = &throttle {
+        limits::check_throttle(throttle, &place, diags);
+    }
     let top = top?;
     Some(Header {
         name: top.name,
@@ -119,11 +127,14 @@ fn check_top(top: &Top, doc: &DeTable<'_>, diags: &mut Diags) {
     }
 }
 
+/// The place of a plain value of a table; empty where the plan does not say it.
+fn value_of(doc: &DeTable<'_>, table: &str, key: &str) -> Range<usize> {
+    let value = doc.get(table).and_then(|t| t.get_ref().as_table()).and_then(|t| t.get(key));
+    value.map_or(0..0, Spanned::span)
+}
+
 fn check_sections(doc: &DeTable<'_>, safety: Option<&Safety>, tenancy: Option<&Tenancy>, diags: &mut Diags) {
-    let place = |table: &str, key: &str| {
-        let value = doc.get(table).and_then(|t| t.get_ref().as_table()).and_then(|t| t.get(key));
-        value.map_or(0..0, Spanned::span)
-    };
+    let place = |table: &str, key: &str| value_of(doc, table, key);
     if let Some(safety) = safety {
         let bounds = [
             ("lock_timeout", safety.lock_timeout),

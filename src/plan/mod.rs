@@ -3,6 +3,7 @@
 mod bytes;
 mod document;
 mod fingerprint;
+mod limits;
 mod mend;
 mod order;
 mod parse;

@@ -17,7 +17,8 @@ pub struct Throttle {
     /// The same in bytes of WAL: a stopped walreceiver shows an old time, but the bytes grow.
     pub max_replica_lag_bytes: Option<Bytes>,
     pub critical_replica_lag: Option<Millis>,
-    /// How many replicas must be connected; left out, as many as are when the backfill begins.
+    /// How many replicas must be connected; left out, as many as are when the backfill begins; 0: replicas are
+    /// not looked at.
     pub replicas: Option<u32>,
     /// WAL that the whole server may write in a second.
     pub max_wal_rate: Option<Bytes>,

@@ -10,6 +10,7 @@ use tenantmig::{
 use tokio_postgres::Client;
 
 use crate::harness::{Db, Tool, database, repo_path};
+use crate::scene::{EXPAND, MARK, Scene, plan};
 
 static NAMES: LazyLock<Vec<Ident>> =
     LazyLock::new(|| ["tenantmig", "My Ledger\"s"].map(|name| Ident::new(name).unwrap()).into());
@@ -104,6 +105,29 @@ async fn a_newer_ledger_is_left_alone() {
     let path = tool.file("plan.toml", PLAN);
     let _ =
         tool.args(["apply".as_ref(), path.as_os_str()]).args(["--yes"]).run().expect_code(4).stderr_has("version 99");
+}
+
+#[test]
+fn an_older_ledger_is_brought_up_to_date_by_whoever_goes_on() {
+    let scene = Scene::new("ledger_older", 50);
+    let _ = scene.applying(&plan("", &[EXPAND, MARK])).args(["--to", "expand"]).run().expect_code(0);
+    let age = || {
+        let twin = std::fs::read_to_string(repo_path("rollback/V2__ranges.sql")).unwrap();
+        scene
+            .db
+            .sql(&format!("SET search_path = tenantmig; {twin} DELETE FROM refinery_schema_history WHERE version = 2"));
+    };
+    age();
+    for words in ["status", "throttle", "throttle --workers 2", "verify"] {
+        let out = scene.run(words).expect_code(4).stderr_has("the ledger has version 1");
+        let _ = out.stderr_has("resume and rollback bring it up to date");
+    }
+    let _ = scene.run("resume").expect_code(0);
+    scene.stands("completed");
+    scene.verified();
+    age();
+    let _ = scene.run("rollback --to start --yes").expect_code(0);
+    scene.stands("rolled back");
 }
 
 const PLAN: &str = r#"

@@ -27,5 +27,7 @@ mod locks;
 mod pooler;
 mod resume;
 mod scene;
+mod signals;
 mod stuck;
 mod terminal;
+mod throttle;

@@ -62,10 +62,12 @@ impl Worker {
                     return Err(self.unwritable(range, row, error).await);
                 }
                 number += 1;
-                let transient = error.class() == Some(Class::Transient);
                 match self.try_again(error, number, sampled.take()).await {
                     // Somebody keeps this row for long: the others first, and then it is the next sweep's.
-                    Err(error) if transient && error.class() == Some(Class::Transient) => break,
+                    Err(DriveError::Server(fault)) if fault.class == Class::Transient => {
+                        self.crew.kept_from(fault);
+                        break;
+                    }
                     again => again?,
                 }
             }

@@ -36,7 +36,7 @@ use super::Fault;
 use crate::{
     pace::{Observation, Signal},
     plan::{Pacing, Throttle},
-    sql::{Ident, Literal, QName},
+    sql::{Literal, QName},
 };
 
 /// What needs pg_monitor, or pg_read_all_stats of which it is a member; others' rows have NULLs there without it.
@@ -60,20 +60,19 @@ pub struct Signals {
 impl Signals {
     /// Counts the replicas as they are now and finds out what this role may not see. `table` is the one that is filled.
     pub async fn new(client: &Client, table: &QName, throttle: &Throttle) -> Result<Self, Fault> {
-        let query = "SELECT current_setting('server_version_num')::integer, current_user::text,
+        let query = "SELECT current_setting('server_version_num')::integer, quote_ident(current_user),
                 pg_has_role('pg_read_all_stats', 'USAGE'),
                 has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE'),
                 current_setting('archive_mode') IN ('on', 'always'),
                 (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint, (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint";
         let row = client.query_typed_one(query, &[]).await?;
         let (sees, lists): (bool, bool) = (row.try_get(2)?, row.try_get(3)?);
-        let user: String = row.try_get(1)?;
         let mut out = Self {
             table: Literal::new(table.to_string()),
             version_num: row.try_get(0)?,
             left_out: BTreeSet::new(),
             blind: Vec::new(),
-            role: Ident::parse(&user).map_or(user, |role| role.to_string()),
+            role: row.try_get(1)?,
             wal: WalHistory::default(),
             replication: Replication::count(client, sees).await?,
             archive: Archive::new(row.try_get(4)?),

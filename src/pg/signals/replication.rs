@@ -23,6 +23,7 @@ pub(super) const QUERY: &str = "SELECT coalesce(json_agg(json_build_object('pid'
                      THEN concat_ws(' at ', 'walreceiver', host(r.client_addr)) ELSE r.application_name END,
         'replay_ms', (extract(epoch FROM r.replay_lag) * 1000)::bigint,
         'bytes', greatest(pg_current_wal_lsn() - r.replay_lsn, 0)::bigint,
+        'replayed', (r.replay_lsn - '0/0'::pg_lsn)::bigint,
         'received', (r.flush_lsn - '0/0'::pg_lsn)::bigint, 'answer', r.reply_time::text)), '[]')
    FROM pg_stat_replication r JOIN s USING (pid) WHERE s.datid IS NULL";
 
@@ -32,7 +33,8 @@ struct Sender {
     name: String,
     replay_ms: Option<u64>,
     bytes: Option<u64>,
-    /// The position up to which it has confirmed to have the WAL on disk.
+    /// The positions up to which it said to have replayed the WAL, and to have the WAL on disk.
+    replayed: Option<i64>,
     received: Option<i64>,
     /// When it said so, by its own clock: good for telling answers apart, not for their age.
     answer: Option<String>,
@@ -89,7 +91,8 @@ impl Replication {
     }
 
     fn replica(&mut self, sender: &Sender, wal: &WalHistory, now: Instant) -> Replica {
-        let unconfirmed = sender.received.map_or(Duration::ZERO, |received| wal.beyond(received, now));
+        let beyond = |position: Option<i64>| position.map_or(Duration::ZERO, |position| wal.beyond(position, now));
+        let unconfirmed = beyond(sender.received);
         let last = self.answers.entry(sender.pid).or_insert_with(|| (sender.answer.clone(), now));
         if last.0 != sender.answer {
             *last = (sender.answer.clone(), now);
@@ -100,6 +103,7 @@ impl Replication {
         Replica {
             name: sender.name.clone(),
             replay_ms: sender.replay_ms,
+            behind_ms: ms(beyond(sender.replayed)),
             receipt_ms: ms(unconfirmed),
             bytes: sender.bytes,
             silent_ms: ms(silent),

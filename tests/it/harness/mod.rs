@@ -3,12 +3,14 @@
 
 mod database;
 mod output;
+mod replica;
 mod running;
 mod server;
 mod tool;
 
 pub use database::{Db, database, pg_dump_fits};
 pub use output::Output;
+pub use replica::Replica;
 pub use running::{Running, Signal};
 pub use server::{block_on, cluster};
 pub use tool::{Tool, repo_path};
