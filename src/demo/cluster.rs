@@ -51,6 +51,8 @@ pub struct ClusterOptions {
     pub extra_conf: Vec<(String, String)>,
     /// Lines put before initdb's in pg_hba.conf, for example `host all app all scram-sha-256`.
     pub extra_hba: Vec<String>,
+    /// Pages carry checksums, which costs WAL for hint bits; `false` leaves it to initdb, which makes them from 18 on.
+    pub data_checksums: bool,
 }
 
 /// The ways in which a server can be asked to stop.
@@ -89,7 +91,7 @@ impl Cluster {
         };
         let user = ServerUser::choose()?;
         let home = ClusterHome::create(user)?;
-        let data = data_template::data_directory(&home, &binaries, user)?;
+        let data = data_template::data_directory(&home, &binaries, user, options.data_checksums)?;
         let log = home.path("server.log");
         configure(&data, &options)?;
         let mut cluster = Self { server: None, binaries, user, data, log, port: 0, _home: home };
@@ -263,6 +265,7 @@ mod tests {
         let options = ClusterOptions {
             extra_conf: vec![("tenantmig.sample".to_owned(), r"it's \ here".to_owned())],
             extra_hba: vec!["host all nobody_in all reject".to_owned()],
+            data_checksums: true,
             ..ClusterOptions::default()
         };
         // Started by a thread that ends: the server must not end with it.
@@ -270,6 +273,7 @@ mod tests {
         let port = cluster.port();
         assert_eq!(ask(&cluster, "SHOW tenantmig.sample"), r"it's \ here");
         assert_eq!(ask(&cluster, "SHOW wal_level"), "logical");
+        assert_eq!(ask(&cluster, "SHOW data_checksums"), "on");
         ask(&cluster, "CREATE TABLE kept AS SELECT 1 AS n");
         cluster.kill_9().unwrap();
         assert!(matches!(cluster.kill_9(), Err(ClusterError::NotRunning)));

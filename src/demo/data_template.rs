@@ -15,6 +15,9 @@ use super::server_user::ServerUser;
 /// C sorts by bytes and is the one locale that every system has.
 const INITDB: &[&str] = &["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C"];
 
+/// What `ClusterOptions::data_checksums` adds to them.
+const INITDB_CHECKSUMS: &str = "--data-checksums";
+
 /// As much of a failed program's output as an error shows, in bytes, from its end.
 const OUTPUT_BYTES_MAX: usize = 2_000;
 
@@ -23,10 +26,13 @@ pub(super) fn data_directory(
     home: &ClusterHome,
     binaries: &ServerBinaries,
     user: ServerUser,
+    checksums: bool,
 ) -> Result<PathBuf, ClusterError> {
-    let template = template_path(home, binaries, user);
+    let mut initdb = INITDB.to_vec();
+    initdb.extend(checksums.then_some(INITDB_CHECKSUMS));
+    let template = template_path(home, binaries, user, &initdb);
     if !is_usable(&template, user) {
-        make_template(&template, home, binaries, user)?;
+        make_template(&template, home, binaries, user, &initdb)?;
     }
     let data = home.path("data");
     run(user.command(Path::new("cp")).arg("-Rp").arg(&template).arg(&data), "cp")?;
@@ -34,8 +40,8 @@ pub(super) fn data_directory(
 }
 
 /// Keyed by everything that shapes the files: the account, the exact server build and initdb's options.
-fn template_path(home: &ClusterHome, binaries: &ServerBinaries, user: ServerUser) -> PathBuf {
-    let key = format!("{}\0{}\0{INITDB:?}\0{}", binaries.bindir().display(), binaries.version(), user.uid());
+fn template_path(home: &ClusterHome, binaries: &ServerBinaries, user: ServerUser, initdb: &[&str]) -> PathBuf {
+    let key = format!("{}\0{}\0{initdb:?}\0{}", binaries.bindir().display(), binaries.version(), user.uid());
     let digest = Sha256::digest(key.as_bytes());
     let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     home.base().join(format!("template-{}-{short}", binaries.major()))
@@ -54,10 +60,11 @@ fn make_template(
     home: &ClusterHome,
     binaries: &ServerBinaries,
     user: ServerUser,
+    options: &[&str],
 ) -> Result<(), ClusterError> {
     let draft = home.path("template");
     let initdb = binaries.program("initdb");
-    run(user.command(&initdb).args(INITDB).arg("-D").arg(&draft), "initdb")?;
+    run(user.command(&initdb).args(options).arg("-D").arg(&draft), "initdb")?;
     if std::fs::rename(&draft, template).is_ok() || is_usable(template, user) {
         // When another process was first, its template is as good, and ours goes with the folder.
         return Ok(());
