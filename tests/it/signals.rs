@@ -9,7 +9,7 @@ use tenantmig::plan::{Bytes, Millis, Pacing, Throttle, UserSignal};
 use tenantmig::sql::{Expr, QName};
 use tokio_postgres::{Client, NoTls};
 
-use crate::harness::{Replica, cluster, database};
+use crate::harness::{Replica, Tool, cluster, database};
 
 /// How often the driver looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -507,4 +507,18 @@ async fn a_query_of_the_users_is_a_signal() {
     watch.pacing.throttle = limited("-1");
     watch.until_going().await;
     assert_eq!(watch.client.query_one("SHOW statement_timeout", &[]).await.unwrap().get::<_, String>(0), "0");
+}
+
+#[test]
+fn doctor_tells_what_a_backfill_could_not_wait_for() {
+    let db = database("doctor");
+    let plain = db.role("plain", "LOGIN");
+    db.sql(&format!("GRANT CREATE, TEMP ON DATABASE {} TO {plain}", db.name()));
+    let doctor = || Tool::new(&db).url(&db.url_as(&plain)).args(["doctor"]).run().expect_code(0);
+    let told = format!(
+        "cannot wait for replica lag, active sessions, transaction age, dead rows, archive backlog: GRANT pg_monitor TO {plain}"
+    );
+    doctor().stdout_has(&told);
+    db.sql(&format!("GRANT pg_monitor TO {plain}"));
+    doctor().nowhere_has("pg_monitor");
 }
