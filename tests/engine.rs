@@ -5,6 +5,8 @@
 
 #[path = "engine/ledger.rs"]
 mod ledger;
+#[path = "engine/pace.rs"]
+mod pace;
 #[path = "engine/rollback.rs"]
 mod rollback;
 

@@ -93,7 +93,10 @@ impl From<LedgerError> for CliError {
             LedgerError::Server(fault) => return Self::from(fault.clone()),
             LedgerError::Install(what) if what.contains("42501") => Exit::Privilege,
             LedgerError::Install(_) => Exit::Failed,
-            LedgerError::Missing | LedgerError::Newer { .. } | LedgerError::Damaged { .. } => Exit::Refused,
+            LedgerError::Missing
+            | LedgerError::Newer { .. }
+            | LedgerError::Older { .. }
+            | LedgerError::Damaged { .. } => Exit::Refused,
             LedgerError::Held(_) | LedgerError::Fenced { .. } => Exit::Temporary,
         };
         Self { exit, code: None, message: error.to_string(), advice: error.advice() }

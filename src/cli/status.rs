@@ -8,7 +8,7 @@ use crate::{
     driver::{self, DriveError},
     engine::{Effect, Event, InForce, Outcome, Program, Run, in_force},
     exit::Exit,
-    ledger::{self, Holder, Pace, Progress, Recorded, RunRecord},
+    ledger::{self, Holder, Pace, PaceState, Progress, Recorded, RunRecord},
     report::{Tone, quantity},
 };
 
@@ -39,6 +39,7 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
         context.console.print(&text)?;
         return Ok(Exit::Done);
     }
+    ledger::require(client, &schema).await?;
     let record = driver::current(client, &schema, args.run).await?;
     let events = ledger::events(client, &schema, record.id).await?;
     let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
@@ -75,11 +76,19 @@ impl Standing {
                 ("stopped half-way", "tenantmig resume, or tenantmig rollback --to PHASE")
             }
             Effect::Undo(_) if rested => ("stopped while rolling back", "tenantmig resume"),
+            Effect::Do(_) | Effect::Gate(..) if self.hold().is_some() => {
+                ("running", "backfills are held; to let them go on: tenantmig throttle --release")
+            }
             Effect::Do(_) | Effect::Gate(..) => {
                 ("running", "wait; it works. To stop it: Ctrl-C or SIGTERM to its process")
             }
             Effect::Undo(_) => ("rolling back", "wait; it works"),
         }
+    }
+
+    /// An operator's reason for which backfills stand still.
+    fn hold(&self) -> Option<&str> {
+        self.run.tuning().hold.as_ref()?.as_deref()
     }
 
     /// Operators' words about the pace that still count.
@@ -152,7 +161,10 @@ impl Standing {
                 None => quantity::rows(done),
             });
         }
-        if let Some(rate) = self.rate(row) {
+        let pace = self.pace(row);
+        // How long a wait lasts nobody knows.
+        let moves = pace.as_ref().is_none_or(|pace| pace.state == PaceState::Going);
+        if let Some(rate) = self.rate(row).filter(|_| moves) {
             notes.push(quantity::rows_per_second(rate));
             if let Some(left) = row.rows_estimated.map(|n| n - row.rows_done).filter(|n| *n > 0 && rate > 0.0) {
                 let seconds = f64::from(u32::try_from(left).unwrap_or(u32::MAX)) / rate;
@@ -170,16 +182,15 @@ impl Standing {
         };
         let notes = if notes.is_empty() { String::new() } else { format!("  ({})", notes.join(", ")) };
         let head = format!("  {} {}{notes}\n", look.paint(tone, &format!("{:<8}", row.status)), row.title);
-        let pace = self.pace(row).map_or(String::new(), |pace| format!("           {pace}\n"));
+        let pace = pace.map_or(String::new(), |pace| format!("           {}\n", pace::line(&pace, self.now)));
         format!("{head}{pace}")
     }
 
     /// How fast a backfill goes, or what it waits for. What a driver wrote that is gone says nothing about now.
-    fn pace(&self, row: &Progress) -> Option<String> {
+    fn pace(&self, row: &Progress) -> Option<Pace> {
         let kept = row.pace.as_ref().filter(|_| row.status == "running" && self.alive())?;
         // One that another version wrote is left out; JSON has it as it is.
-        let pace: Pace = serde_json::from_value(kept.clone()).ok()?;
-        Some(pace::line(&pace, self.now))
+        serde_json::from_value(kept.clone()).ok()
     }
 
     /// Rows a second of a backfill that is under way.
@@ -204,7 +215,7 @@ impl Standing {
             "created_at": self.record.created_at, "created_by": self.record.created_by, "host": self.record.host,
             "state": state.to_lowercase(), "units_done": self.run.units_done(), "units": self.progress,
             "phases": self.record.program.phases.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
-            "lease": holder, "retuned": self.words(), "hold": self.run.tuning().hold.clone().flatten(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
+            "lease": holder, "retuned": self.words(), "hold": self.hold(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
 }

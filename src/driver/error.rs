@@ -41,6 +41,7 @@ impl From<LedgerError> for DriveError {
             other @ (LedgerError::Missing
             | LedgerError::Install(_)
             | LedgerError::Newer { .. }
+            | LedgerError::Older { .. }
             | LedgerError::Damaged { .. }
             | LedgerError::Held(_)
             | LedgerError::Fenced { .. }) => Self::Ledger(other),

@@ -80,9 +80,11 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
 
 /// Opens a run that is in the ledger, by the ledger alone: the newest, or the one named.
 pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
-    let (work, monitor) = sessions(&access.settings, &Safety::default()).await?;
+    let (mut work, monitor) = sessions(&access.settings, &Safety::default()).await?;
     refuse_pooler(&work)?;
     let record = current(&work.client, &access.schema, run).await?;
+    // An earlier version may have begun the run.
+    install(access, &mut work).await?;
     let lease = Lease::take(&access.settings, &access.schema, &access.host, purpose, &access.stop).await?;
     let place = place(access, &lease, record.id);
     let journal = async {

@@ -21,7 +21,7 @@ use crate::{
 pub type Tell = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// The ledger's own statements are short; this is the longest any of them may wait or run.
-pub(super) const LEDGER_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(60) };
+const LEDGER_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(60) };
 /// After a cancel the server needs a moment to end the statement; then the session is given up.
 const CANCEL_WAIT: Duration = Duration::from_secs(5);
 /// How long a lost server is tried for before the run is left for `resume`. A restart takes less; beyond this the lease,

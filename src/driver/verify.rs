@@ -37,6 +37,7 @@ pub async fn verify(
     run: Option<uuid::Uuid>,
 ) -> Result<Vec<Verified>, DriveError> {
     let client = &connection.client;
+    ledger::require(client, schema).await?;
     let record = find(client, schema, run).await?;
     let events = ledger::events(client, schema, record.id).await?;
     let state = Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?;

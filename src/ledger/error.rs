@@ -14,6 +14,8 @@ pub enum LedgerError {
     Install(String),
     #[error("the ledger has version {found}, newer than the {known} that this program knows")]
     Newer { found: i32, known: i32 },
+    #[error("the ledger has version {found}; this program works with version {known}")]
+    Older { found: i32, known: i32 },
     #[error("the ledger of run {run} is damaged: {what}")]
     Damaged { run: String, what: String },
     #[error("another tenantmig holds the lease: {0}")]
@@ -30,6 +32,9 @@ impl LedgerError {
             Self::Missing => Some("tenantmig apply PLAN".to_owned()),
             Self::Install(_) => None,
             Self::Newer { .. } => Some("use the tenantmig that last wrote it, or a newer one".to_owned()),
+            Self::Older { .. } => {
+                Some("apply, resume and rollback bring it up to date by themselves; until then use the tenantmig that wrote it".to_owned())
+            }
             Self::Damaged { .. } => Some("nothing was changed; restore the ledger's tables from a backup".to_owned()),
             Self::Held(_) => Some(
                 "wait, or look with: tenantmig status; if that process is gone for good: tenantmig unlock --force RUN"

@@ -41,6 +41,17 @@ pub async fn version(client: &Client, schema: &Ident) -> Result<Option<i32>, Led
     Ok(client.query_typed_one(query.as_str(), &[]).await?.try_get(0)?)
 }
 
+/// Refuses a ledger of another version, for a command that only looks: its tables would not be those that are asked.
+pub async fn require(client: &Client, schema: &Ident) -> Result<(), LedgerError> {
+    let known = known_version();
+    match version(client, schema).await? {
+        None => Err(LedgerError::Missing),
+        Some(found) if found > known => Err(LedgerError::Newer { found, known }),
+        Some(found) if found < known => Err(LedgerError::Older { found, known }),
+        Some(_) => Ok(()),
+    }
+}
+
 /// The newest version that this program knows.
 pub fn known_version() -> i32 {
     TWINS.iter().map(|(version, _)| *version).max().unwrap_or(0)

@@ -9,6 +9,7 @@ const COMMANDS: &[&str] = &[
     "apply",
     "resume",
     "status",
+    "throttle",
     "rollback",
     "cycle",
     "verify",
@@ -90,9 +91,14 @@ fn without_a_ledger_commands_say_so() {
     let scene = Scene::new("no_ledger", 10);
     let _ = scene.run("status").expect_code(0).stdout_has("no plan was applied");
     assert_eq!(scene.run("status --json").expect_code(0).json()["v"], 1);
-    for words in
-        ["resume", "rollback --to start --yes", "verify", "unlock --force 01a1fccc-197e-767e-8fc7-c6f03897750f --yes"]
-    {
+    for words in [
+        "resume",
+        "throttle",
+        "throttle --workers 2",
+        "rollback --to start --yes",
+        "verify",
+        "unlock --force 01a1fccc-197e-767e-8fc7-c6f03897750f --yes",
+    ] {
         let _ =
             scene.run(words).expect_code(4).stderr_has("no plan was applied here").stderr_has("tenantmig apply PLAN");
     }

@@ -82,7 +82,7 @@ fn locked_rows_are_passed_by_and_filled_when_they_are_free() {
     scene.db.sql("ALTER TABLE app.users ADD COLUMN tenant_id uuid");
     let holder = scene.holding("SELECT FROM app.users WHERE id IN (5, 555) FOR UPDATE");
     let mut run = scene.applying(&plan("", &[EXPAND])).spawn();
-    run.wait_stderr("2 rows were locked or new: sweep 1");
+    run.wait_stderr("2 rows were locked, moved or new: sweep 1");
     assert_eq!(scene.db.one::<i64>("SELECT count(*) FROM app.users WHERE tenant_id IS NULL"), 2);
     drop(holder);
     let _ = run.wait().expect_code(0);

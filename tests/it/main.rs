@@ -30,3 +30,4 @@ mod scene;
 mod signals;
 mod stuck;
 mod terminal;
+mod throttle;

@@ -51,6 +51,7 @@ async fn grants(client: &Client, schema: &Ident) -> Result<String, CliError> {
 }
 
 async fn act(context: &Context, args: &args::Throttle, client: &Client, schema: &Ident) -> Result<Exit, CliError> {
+    ledger::require(client, schema).await?;
     let record = driver::current(client, schema, args.run).await?;
     let events = ledger::events(client, schema, record.id).await?;
     let tuning = args.tuning();

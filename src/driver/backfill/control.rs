@@ -45,9 +45,10 @@ const PACE_EVERY: Duration = Duration::from_secs(2);
 const EVENT_AFTER: Duration = Duration::from_secs(1);
 
 /// How a walk ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    Done,
+    /// Every range is committed. `kept`: why a row was left to another sweep.
+    Done { kept: Option<Fault> },
     /// A critical limit was passed, and the run is paused.
     Paused,
 }
@@ -110,7 +111,7 @@ impl Shell {
         }
         match control.stopped {
             Some(why) => self.critical(why).await,
-            None => Ok(End::Done),
+            None => Ok(End::Done { kept: control.crew.kept() }),
         }
     }
 

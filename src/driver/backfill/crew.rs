@@ -29,6 +29,7 @@ use crate::{
         stripes::{Change, Stripes},
     },
     pg::{
+        Fault,
         batch::{Batches, Fill},
         connect::{Connection, SessionSpec, connect},
         settings::Settings,
@@ -110,6 +111,8 @@ pub(super) struct Crew {
     walk: AsyncMutex<Option<Walk>>,
     size: Mutex<(Sizing, Stripes)>,
     rows_a_block: f64,
+    /// Why a row was left to the next sweep.
+    kept: Mutex<Option<Fault>>,
     rows: AtomicU64,
     rows_estimated: u64,
     blocks: AtomicU64,
@@ -137,6 +140,7 @@ impl Crew {
             walk: AsyncMutex::new(Some(start.walk)),
             size: Mutex::new(size),
             rows_a_block: start.fill.rows_a_block.unwrap_or(ROWS_A_BLOCK).max(1.0),
+            kept: Mutex::new(None),
             rows: AtomicU64::new(start.rows),
             rows_estimated: start.rows_estimated,
             blocks: AtomicU64::new(start.blocks),
@@ -267,6 +271,16 @@ impl Crew {
     /// A batch ran into its deadline.
     pub(super) fn timed_out(&self) {
         self.size.lock().unwrap_or_else(PoisonError::into_inner).0.timed_out();
+    }
+
+    /// A row was not had, for all the patience there is, and is left.
+    pub(super) fn kept_from(&self, fault: Fault) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+
+    /// Why a row was left, if one was.
+    pub(super) fn kept(&self) -> Option<Fault> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `batches of 50 ms in 10 stripes of 512 blocks`, for people.

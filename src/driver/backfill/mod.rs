@@ -34,7 +34,7 @@ impl Shell {
         let batches = Batches::new(&self.work.client, spec, self.work.server_version_num).await?;
         let estimated = self.estimate(unit, spec).await?;
         let mut start = self.go_on(unit, &batches, estimated).await?;
-        let mut due = 0;
+        let (mut due, mut kept) = (0, None);
         for sweep in 0..=SWEEPS_MAX {
             if start.is_none() {
                 start = self.begin_walk(unit, &batches, estimated).await?;
@@ -46,7 +46,7 @@ impl Shell {
                     (_, _) => Manner::RowByRow,
                 };
                 match self.walk(unit, spec, &batches, manner, start).await? {
-                    End::Done => {}
+                    End::Done { kept: why } => kept = why,
                     End::Paused => return Ok(()),
                 }
             }
@@ -59,21 +59,37 @@ impl Shell {
                 self.stop.sleep(SWEEP_PAUSE).await?;
             }
         }
-        let message = format!("{due} rows of {} are still due after {SWEEPS_MAX} sweeps", spec.table);
-        let mut fault = Fault::new(Class::Fatal, message);
-        fault.hint = Some(
-            "the application goes on writing NULL: give the column a default or a trigger first; or a trigger of the table turns the update away".to_owned(),
-        );
-        Err(fault.into())
+        Err(left_over(spec, due, kept).into())
+    }
+
+    /// Runs `work` in a fenced transaction, again and again while its locks are not had.
+    async fn patiently<T>(&self, work: impl AsyncFn(&Client) -> Result<T, DriveError>) -> Result<T, DriveError> {
+        let mut number = 0;
+        loop {
+            number += 1;
+            let (watch, sampled) = self.watch_blockers(self.bounds().lock);
+            let done = self.fenced(self.bounds(), async |client: &Client| work(client).await).await;
+            watch.abort();
+            match done {
+                Ok(value) => return Ok(value),
+                Err(error) => self.try_again(error, number, sampled.take(), "the backfill").await?,
+            }
+        }
     }
 
     /// The walk that is under way, by the ledger; `None` when there is none, or when its heaps are no longer what they were.
     async fn go_on(&self, unit: &Unit, batches: &Batches, estimated: u64) -> Result<Option<Start>, DriveError> {
-        let (client, place) = (&self.work.client, &self.journal.place);
-        let Some(cursor) = ledger::cursor(client, place, &unit.id).await? else { return Ok(None) };
-        let ranges: Vec<_> = ledger::ranges(client, place, &unit.id).await?;
+        let place = &self.journal.place;
+        let (cursor, ranges, (heaps, fill), written) = self
+            .patiently(async |client: &Client| {
+                let cursor = ledger::cursor(client, place, &unit.id).await?;
+                let ranges = ledger::ranges(client, place, &unit.id).await?;
+                let written = ledger::written(client, &place.schema, place.run, &unit.id).await?;
+                Ok((cursor, ranges, batches.heaps(client).await?, written))
+            })
+            .await?;
+        let Some(cursor) = cursor else { return Ok(None) };
         let ranges: Vec<_> = ranges.into_iter().filter(|range| range.sweep == cursor.sweep).collect();
-        let (heaps, fill) = batches.heaps(client).await?;
         let there = |name: &str| heaps.iter().any(|heap| heap.name == name);
         if !cursor.heaps.iter().all(|heap| there(&heap.name)) {
             return Ok(None);
@@ -86,15 +102,14 @@ impl Shell {
         if walk.is_done() {
             return Ok(None);
         }
-        let rows = ledger::written(client, &place.schema, place.run, &unit.id).await?.rows;
-        Ok(Some(Start { walk, fill, rows, rows_estimated: estimated, blocks, blocks_all }))
+        Ok(Some(Start { walk, fill, rows: written.rows, rows_estimated: estimated, blocks, blocks_all }))
     }
 
     /// Fixes the upper bounds of the next walk and records them; `None` for an empty table.
     async fn begin_walk(&self, unit: &Unit, batches: &Batches, estimated: u64) -> Result<Option<Start>, DriveError> {
         let place = &self.journal.place;
         let (cursor, fill, rows) = self
-            .fenced(self.bounds(), async |client: &Client| {
+            .patiently(async |client: &Client| {
                 let last = ledger::cursor(client, place, &unit.id).await?;
                 let sweep = last.map_or(0, |last| last.sweep + 1);
                 let (heaps, fill) = batches.heaps(client).await?;
@@ -114,7 +129,7 @@ impl Shell {
 
     async fn estimate(&self, unit: &Unit, spec: &BackfillSpec) -> Result<u64, DriveError> {
         let place = &self.journal.place;
-        self.fenced(self.bounds(), async |client: &Client| {
+        self.patiently(async |client: &Client| {
             let rows = rows_estimated(client, std::slice::from_ref(&spec.table)).await?;
             let kept = i64::try_from(rows).unwrap_or(i64::MAX);
             ledger::estimate(client, place, &unit.id, kept).await?;
@@ -127,7 +142,7 @@ impl Shell {
     async fn conclude(&mut self, unit: &Unit, spec: &BackfillSpec, batches: &Batches) -> Result<i64, DriveError> {
         let place = self.journal.place.clone();
         let (proof, written) = self
-            .fenced(self.bounds(), async |client: &Client| {
+            .patiently(async |client: &Client| {
                 let proof = batches.prove(client).await?;
                 Ok((proof, ledger::written(client, &place.schema, place.run, &unit.id).await?))
             })
@@ -154,5 +169,20 @@ impl Shell {
         }
         self.record(Event::Succeeded { unit: unit.id.clone(), rows: Some(written.rows) }).await?;
         Ok(0)
+    }
+}
+
+/// Why rows are left after all sweeps.
+fn left_over(spec: &BackfillSpec, due: i64, kept: Option<Fault>) -> Fault {
+    let message = format!("{due} rows of {} are still due after {SWEEPS_MAX} sweeps", spec.table);
+    match kept {
+        Some(fault) => Fault { message: format!("{message}: {}", fault.message), ..fault },
+        None => {
+            let mut fault = Fault::new(Class::Fatal, message);
+            fault.hint = Some(
+                "the application goes on writing NULL: give the column a default or a trigger first; or a trigger of the table turns the update away".to_owned(),
+            );
+            fault
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! A batch that cannot be done as one, split down to the row; and rows one by one.
 
-use std::time::Instant;
-
 use super::{
     crew::ROW_LOCK_WAIT,
     worker::{Course, Worker, what_now},
@@ -51,7 +49,6 @@ impl Worker {
             loop {
                 self.crew.means.stop.check()?;
                 let (watch, sampled) = self.watch(ROW_LOCK_WAIT);
-                let begun = Instant::now();
                 let done = self.piece(range, &row).await;
                 watch.abort();
                 let error = match done {
@@ -64,9 +61,15 @@ impl Worker {
                 if what_now(&error, true) == Course::InPieces {
                     return Err(self.unwritable(range, row, error).await);
                 }
-                tracing::debug!("a row was not had within {:?}: {error}", begun.elapsed());
                 number += 1;
-                self.try_again(error, number, sampled.take()).await?;
+                match self.try_again(error, number, sampled.take()).await {
+                    // Somebody keeps this row for long: the others first, and then it is the next sweep's.
+                    Err(DriveError::Server(fault)) if fault.class == Class::Transient => {
+                        self.crew.kept_from(fault);
+                        break;
+                    }
+                    again => again?,
+                }
             }
         }
         add(&mut written, self.close(range).await?);
