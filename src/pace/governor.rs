@@ -321,6 +321,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn it_neither_flaps_nor_starves_nor_stops_for_nothing(script in script()) {
             let (mut governor, pacing) = (Governor::new(), pacing());
