@@ -17,7 +17,8 @@ pub(super) fn check_backfill(backfill: &BackfillDefaults, place: Place<'_>, diag
         diags.push(Diag::error("TM0103", place("backfill", key), what).help(help));
     };
     if !TARGET_BATCH.contains(&backfill.target_batch) {
-        let what = format!("`target_batch` is from {} to {}", Shown(*TARGET_BATCH.start()), Shown(*TARGET_BATCH.end()));
+        let (Millis(least), Millis(most)) = (TARGET_BATCH.start(), TARGET_BATCH.end());
+        let what = format!("`target_batch` is from {least}ms to {}s", most / 1_000);
         refuse("target_batch", what, "a writer that meets a batch waits for its end; 50ms is a good value");
     }
     if backfill.workers.is_some_and(|workers| !WORKERS.contains(&workers)) {
