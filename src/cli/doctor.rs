@@ -3,7 +3,13 @@
 use serde_json::json;
 
 use super::{args::Format, failure::CliError, session::Context};
-use crate::{exit::Exit, ledger, pg::connect::Connection, report::Mark, sql::Ident};
+use crate::{
+    exit::Exit,
+    ledger,
+    pg::{connect::Connection, signals},
+    report::Mark,
+    sql::Ident,
+};
 
 /// What doctor looked at, and how it stands.
 struct Finding {
@@ -88,8 +94,11 @@ async fn examine(session: &Connection, schema: &Ident) -> Result<Vec<Finding>, C
         out.push(note("a superuser sees every row whatever the policies say: rehearse with tenantmig cycle, which takes a plain role".to_owned()));
     }
     if !monitor && !superuser {
+        let signals: Vec<String> = signals::hidden_without_pg_monitor().map(|signal| signal.to_string()).collect();
         out.push(note(format!(
-            "without pg_monitor the statements of other roles' sessions stay hidden: GRANT pg_monitor TO {user}"
+            "without pg_monitor the statements of other roles' sessions stay hidden, and backfills cannot wait for {}: \
+             GRANT pg_monitor TO {user}",
+            signals.join(", ")
         )));
     }
     match check {

@@ -171,3 +171,205 @@ fn sentence(cause: &Judged) -> String {
 fn as_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        pace::{Named, Seen},
+        plan::{Bytes, Millis, Throttle},
+    };
+
+    const MAX: u64 = 10_000;
+    const CRITICAL: u64 = 50_000;
+    const WAIT: u64 = 30_000;
+
+    /// The signal of a query has both limits, and no rules of its own.
+    fn pacing() -> Pacing {
+        let throttle = Throttle { max_wait: Millis(WAIT), ..Throttle::default() };
+        Pacing {
+            throttle: Throttle {
+                query: Some(crate::plan::UserSignal {
+                    sql: crate::sql::Expr::parse("1").unwrap(),
+                    max: i64::try_from(MAX).unwrap(),
+                    critical: Some(i64::try_from(CRITICAL).unwrap()),
+                }),
+                ..throttle
+            },
+            ..Pacing::default()
+        }
+    }
+
+    fn seen(value: Option<u64>) -> Observation {
+        let query = value.map_or_else(
+            || Seen::Unknown("nobody answers".to_owned()),
+            |value| Seen::Known(f64::from(u32::try_from(value).unwrap())),
+        );
+        Observation { query, ..Observation::default() }
+    }
+
+    fn word(pace: &Pace) -> &'static str {
+        match pace {
+            Pace::Go => "go",
+            Pace::Sleep { .. } => "sleep",
+            Pace::Stop { .. } => "stop",
+        }
+    }
+
+    /// The milliseconds, what is seen then (None: unknown), and the pace that follows.
+    #[track_caller]
+    fn check(steps: &[(u64, Option<u64>, &str)]) {
+        let (mut governor, pacing) = (Governor::new(), pacing());
+        for (ms, value, expect) in steps {
+            let decision = governor.decide(Duration::from_millis(*ms), &seen(*value), &pacing);
+            assert_eq!(word(&decision.pace), *expect, "at {ms}: {decision:?}");
+            assert_eq!(governor.sleeping_since().is_none(), *expect == "go", "at {ms}");
+        }
+    }
+
+    #[test]
+    fn it_sleeps_beyond_the_limit_and_goes_on_when_it_is_calm() {
+        check(&[(0, Some(MAX), "go"), (500, Some(MAX + 1), "sleep"), (1_000, Some(7_000), "sleep")]);
+        // Calm from 1000 on; a single peak makes it begin again.
+        check(&[(500, Some(20_000), "sleep"), (1_000, Some(7_000), "sleep"), (2_000, Some(7_999), "go")]);
+        check(&[
+            (500, Some(20_000), "sleep"),
+            (1_000, Some(7_000), "sleep"),
+            (1_500, Some(9_000), "sleep"),
+            (2_000, Some(7_000), "sleep"),
+            (2_500, Some(7_000), "sleep"),
+            (3_000, Some(7_000), "go"),
+        ]);
+        // Not calm, but within the limit for ten seconds.
+        check(&[(0, Some(20_000), "sleep"), (500, Some(9_500), "sleep"), (10_400, Some(9_500), "sleep")]);
+        check(&[(0, Some(20_000), "sleep"), (500, Some(9_500), "sleep"), (10_500, Some(9_500), "go")]);
+    }
+
+    #[test]
+    fn what_is_unknown_is_waited_for() {
+        check(&[(0, None, "sleep"), (500, Some(1), "sleep"), (1_500, Some(1), "go")]);
+        // Known a moment ago.
+        check(&[(0, Some(1), "go"), (500, None, "go"), (999, None, "go"), (1_000, None, "sleep")]);
+    }
+
+    #[test]
+    fn it_stops_beyond_a_critical_limit_and_when_it_waited_for_too_long() {
+        check(&[(0, Some(1), "go"), (500, Some(CRITICAL), "sleep"), (1_000, Some(CRITICAL + 1), "stop")]);
+        check(&[(0, Some(20_000), "sleep"), (WAIT, Some(20_000), "sleep"), (WAIT + 1, Some(20_000), "stop")]);
+        check(&[(0, None, "sleep"), (WAIT + 1, None, "stop")]);
+        let (mut governor, pacing) = (Governor::new(), pacing());
+        governor.decide(Duration::ZERO, &seen(Some(20_000)), &pacing);
+        let why = "waited for 30 s without a break: the plan's query gives 20000 (limit 10000)".to_owned();
+        let decision = governor.decide(Duration::from_millis(WAIT + 1), &seen(Some(20_000)), &pacing);
+        assert_eq!(decision.pace, Pace::Stop { signal: Signal::Query, why: why.replace("30 s", "30.1 s") });
+    }
+
+    #[test]
+    fn a_hold_is_obeyed_at_once_and_ends_at_once() {
+        let (mut governor, mut pacing) = (Governor::new(), pacing());
+        pacing.hold = Some("lunch".to_owned());
+        let why = "an operator holds the backfills: lunch".to_owned();
+        let held = Pace::Sleep { signal: Signal::Hold, why, look_again_ms: LOOK_MS };
+        assert_eq!(governor.decide(Duration::ZERO, &seen(Some(CRITICAL + 1)), &pacing).pace, held);
+        assert_eq!(governor.decide(Duration::from_millis(500), &seen(Some(1)), &pacing).pace, held);
+        assert_eq!(governor.decide(Duration::from_millis(1_500), &seen(Some(1)), &pacing).pace, held);
+        pacing.hold = None;
+        assert_eq!(governor.decide(Duration::from_millis(1_501), &seen(Some(1)), &pacing).pace, Pace::Go);
+    }
+
+    #[test]
+    fn the_governing_signal_is_the_one_that_is_nearest_or_the_one_that_is_waited_for() {
+        let (mut governor, mut pacing) = (Governor::new(), pacing());
+        pacing.throttle.max_slot_retained = Some(Bytes(1_000));
+        let retained = |value| Seen::Known(Named { name: "s".to_owned(), value });
+        let mut governing = |ms: u64, value: u64, slot: u64| {
+            let seen = Observation { slot_retained: retained(slot), ..seen(Some(value)) };
+            let reading = governor.decide(Duration::from_millis(ms), &seen, &pacing).governing.unwrap();
+            (reading.signal, reading.percent)
+        };
+        assert_eq!(governing(0, 4_000, 500), (Signal::SlotRetained, 50));
+        assert_eq!(governing(500, 10_001, 1_500), (Signal::SlotRetained, 150));
+        assert_eq!(governing(1_000, 30_000, 1_500), (Signal::Query, 300));
+        assert_eq!(governing(1_500, 5_000, 900), (Signal::SlotRetained, 90));
+        // The limit is taken away, and with it what holds the backfill up.
+        pacing.throttle.max_slot_retained = None;
+        let decision = governor.decide(Duration::from_millis(2_500), &seen(Some(5_000)), &pacing);
+        assert_eq!((decision.pace, decision.governing.unwrap().percent), (Pace::Go, 50));
+    }
+
+    /// Looks at uneven intervals, and what each sees.
+    fn script() -> impl Strategy<Value = Vec<(u64, Option<u64>)>> {
+        let value = prop_oneof![
+            3 => (0..MAX * 8 / 10).prop_map(Some),
+            2 => (MAX * 8 / 10..=MAX).prop_map(Some),
+            2 => (MAX + 1..=CRITICAL).prop_map(Some),
+            1 => Just(None),
+        ];
+        // A value stays for a few looks, so that there are calm times.
+        let stretch = (value, prop::collection::vec(100..900_u64, 1..25));
+        prop::collection::vec(stretch, 1..20).prop_map(|stretches| {
+            let each = |(value, steps): (Option<u64>, Vec<u64>)| steps.into_iter().map(move |step| (step, value));
+            stretches.into_iter().flat_map(each).collect()
+        })
+    }
+
+    fn ago(history: &[(u64, Option<u64>)], now: u64, ms: u64) -> impl Iterator<Item = Option<u64>> {
+        history.iter().rev().take_while(move |(at, _)| now - at < ms).map(|(_, value)| *value)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn it_neither_flaps_nor_starves_nor_stops_for_nothing(script in script()) {
+            let (mut governor, pacing) = (Governor::new(), pacing());
+            let (mut now, mut asleep, mut history) = (0, None, Vec::new());
+            for (step, value) in script {
+                now += step;
+                history.push((now, value));
+                let decision = governor.decide(Duration::from_millis(now), &seen(value), &pacing);
+                let beyond = |value: Option<u64>| value.is_some_and(|value| value > MAX);
+                match &decision.pace {
+                    Pace::Go => {
+                        asleep = None;
+                        prop_assert!(!ago(&history, now, 1_000).any(beyond), "gone within a second of a peak");
+                        prop_assert!(ago(&history, now, 1_000).any(|value| value.is_some()), "gone blindly");
+                    }
+                    Pace::Sleep { look_again_ms, .. } => {
+                        let since = *asleep.get_or_insert(now);
+                        prop_assert!(now - since <= WAIT && (1..=LOOK_MS).contains(look_again_ms));
+                        // Ten seconds within the limit are enough, and so is one that is calm, and a look at either end.
+                        let within = |value: Option<u64>| value.is_some_and(|value| value <= MAX);
+                        let calm = |value: Option<u64>| value.is_some_and(|value| value < MAX * 8 / 10);
+                        prop_assert!(now < 12_000 || !ago(&history, now, 12_000).all(within), "starved");
+                        prop_assert!(now < 3_000 || !ago(&history, now, 3_000).all(calm), "starved though calm");
+                    }
+                    Pace::Stop { .. } => {
+                        prop_assert!(now - asleep.unwrap_or(now) > WAIT, "stopped after {asleep:?}");
+                        return Ok(());
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_worse_is_never_treated_better(
+            script in script(), low in 0..CRITICAL * 2, more in 0..CRITICAL, step in 1..2_000_u64,
+        ) {
+            let (mut governor, pacing, mut now) = (Governor::new(), pacing(), 0);
+            for (step, value) in script {
+                now += step;
+                governor.decide(Duration::from_millis(now), &seen(value), &pacing);
+            }
+            let after = |value: u64| {
+                let decision = governor.clone().decide(Duration::from_millis(now + step), &seen(Some(value)), &pacing);
+                ["go", "sleep", "stop"].into_iter().position(|pace| pace == word(&decision.pace))
+            };
+            prop_assert!(after(low) <= after(low + more));
+            prop_assert_eq!(after(CRITICAL + 1 + more), Some(2));
+        }
+    }
+}

@@ -3,20 +3,11 @@
 use super::{
     amount::{bytes, count, time},
     decision::Reading,
-    observation::{Connected, Named, Observation, Replica, Seen},
+    observation::{Named, Observation, Seen},
+    replicas,
     signal::Signal,
 };
 use crate::plan::Throttle;
-
-/// A replica that has nothing more than this left to replay is idle though the server names no lag: after a rest it stays NULL
-/// until the second answer, which may take wal_receiver_status_interval (10 s). Two pages of WAL: a batch writes more.
-const IDLE_BYTES_MAX: u64 = 16 * 1024;
-/// Where no lag is named, and the replica had replayed everything at a look less than this ago, it is only about to: each time
-/// that it has caught up the lag is NULL until more is replayed. Two looks.
-const FRESH_MS_MAX: u64 = 1_000;
-/// A walreceiver confirms within milliseconds what it received; one that has something to confirm and has not answered for so
-/// long is stopped or cut off, and what the server shows of it is old.
-const SILENT_MS_MIN: u64 = 5_000;
 
 /// How a signal stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,22 +45,28 @@ impl Judged {
 
 /// Where to wait and where to stop. With a critical limit alone it is measured against that.
 #[derive(Clone, Copy)]
-struct Limits {
-    max: Option<u64>,
-    critical: Option<u64>,
+pub(super) struct Limits {
+    pub max: Option<u64>,
+    pub critical: Option<u64>,
 }
 
 impl Limits {
-    fn max(max: Option<u64>) -> Self {
+    pub(super) fn max(max: Option<u64>) -> Self {
         Self { max, critical: None }
     }
 
-    fn is_set(self) -> bool {
+    pub(super) fn is_set(self) -> bool {
         self.max.is_some() || self.critical.is_some()
     }
 
     /// None where there is no limit.
-    fn judge(self, signal: Signal, value: u64, what: String, show: impl Fn(u64) -> String) -> Option<Judged> {
+    pub(super) fn judge(
+        self,
+        signal: Signal,
+        value: u64,
+        what: String,
+        show: impl Fn(u64) -> String,
+    ) -> Option<Judged> {
         let limit = self.max.or(self.critical)?;
         let beyond = |limit: Option<u64>| limit.is_some_and(|limit| value > limit);
         let (standing, bound) = if beyond(self.critical) {
@@ -85,13 +82,13 @@ impl Limits {
 }
 
 /// Above 100 exactly where `value` is above `limit`.
-fn percent(value: u64, limit: u64) -> u32 {
+pub(super) fn percent(value: u64, limit: u64) -> u32 {
     let (value, limit) = (u128::from(value) * 100, u128::from(limit.max(1)));
     let percent = if value > limit * 100 { value.div_ceil(limit) } else { value / limit };
     u32::try_from(percent).unwrap_or(u32::MAX)
 }
 
-fn unknown(signal: Signal, why: &str, limit: String) -> Judged {
+pub(super) fn unknown(signal: Signal, why: &str, limit: String) -> Judged {
     let reading = Reading { signal, measured: "unknown".to_owned(), limit: limit.clone(), percent: 100 };
     Judged { reading, standing: Standing::Unknown, what: format!("{signal} is unknown: {why}"), bound: limit }
 }
@@ -99,7 +96,9 @@ fn unknown(signal: Signal, why: &str, limit: String) -> Judged {
 /// At most one for each signal, the worst.
 pub(super) fn judge(seen: &Observation, throttle: &Throttle) -> Vec<Judged> {
     let mut out: Vec<Judged> = Vec::new();
-    for next in replicas(seen, throttle).into_iter().chain(writing(seen, throttle)).chain(sessions(seen, throttle)) {
+    for next in
+        replicas::judge(seen, throttle).into_iter().chain(writing(seen, throttle)).chain(sessions(seen, throttle))
+    {
         match out.iter_mut().find(|judged| judged.reading.signal == next.reading.signal) {
             Some(worst) if worst.rank() < next.rank() => *worst = next,
             Some(_) => {}
@@ -125,76 +124,6 @@ fn plain<T>(
             limits.judge(signal, value, what, show)
         }
     }
-}
-
-fn replicas(seen: &Observation, throttle: &Throttle) -> Vec<Judged> {
-    let mut out = Vec::new();
-    match &seen.replicas {
-        Seen::Unseen => {}
-        Seen::Unknown(why) => out.push(unknown(Signal::Replicas, why, "all".to_owned())),
-        Seen::Known(number) => out.push(connected(*number)),
-    }
-    let time_limits =
-        Limits { max: throttle.max_replica_lag.map(|ms| ms.0), critical: throttle.critical_replica_lag.map(|ms| ms.0) };
-    let byte_limits = Limits::max(throttle.max_replica_lag_bytes.map(|bytes| bytes.0));
-    if !time_limits.is_set() && !byte_limits.is_set() {
-        return out;
-    }
-    match &seen.replica_lag {
-        Seen::Unseen => {}
-        Seen::Unknown(why) => out.push(unknown(Signal::ReplicaLag, why, lag_limit(time_limits, byte_limits))),
-        Seen::Known(all) => out.extend(all.iter().flat_map(|replica| lag(replica, time_limits, byte_limits))),
-    }
-    out
-}
-
-fn connected(number: Connected) -> Judged {
-    let Connected { expected, connected } = number;
-    let missing = expected.saturating_sub(connected);
-    // With all of them there it is as far from its limit as can be; the first that is missing is beyond.
-    let percent = if missing == 0 { 0 } else { 100 + percent(missing.into(), expected.into()) };
-    let standing = if missing == 0 { Standing::Within } else { Standing::Beyond };
-    let reading =
-        Reading { signal: Signal::Replicas, measured: connected.to_string(), limit: expected.to_string(), percent };
-    let verb = if connected == 1 { "is" } else { "are" };
-    let what = format!("{} {verb} connected", count(connected.into(), "replica"));
-    Judged { reading, standing, what, bound: format!("expected {expected}") }
-}
-
-fn lag_limit(times: Limits, amounts: Limits) -> String {
-    match (times.max.or(times.critical), amounts.max) {
-        (Some(ms), _) => time(ms),
-        (None, amount) => bytes(amount.unwrap_or_default()),
-    }
-}
-
-fn lag(replica: &Replica, times: Limits, amounts: Limits) -> Vec<Judged> {
-    let Replica { name, replay_ms, behind_ms, receipt_ms, bytes: behind, silent_ms } = replica;
-    let mut out = Vec::new();
-    let mut lacking = None;
-    if times.is_set() {
-        // What the server says freezes with a walreceiver that hangs, and what it has not received is not replayed either.
-        let ms = replay_ms.unwrap_or(0).max(*receipt_ms);
-        out.extend(times.judge(Signal::ReplicaLag, ms, format!("replica {name} is {} behind", time(ms)), time));
-        let idle = behind.is_some_and(|behind| behind <= IDLE_BYTES_MAX) || *behind_ms < FRESH_MS_MAX;
-        if replay_ms.is_none() && !idle {
-            lacking = Some(format!("the server does not say how long replica {name} is behind"));
-        }
-    }
-    if amounts.is_set() {
-        match behind {
-            Some(behind) => {
-                let what = format!("replica {name} is {} of WAL behind", bytes(*behind));
-                out.extend(amounts.judge(Signal::ReplicaLag, *behind, what, bytes));
-            }
-            None => lacking = Some(format!("replica {name} has not said how far it is")),
-        }
-    }
-    if *silent_ms >= SILENT_MS_MIN {
-        lacking = Some(format!("replica {name} has not answered for {}", time(*silent_ms)));
-    }
-    out.extend(lacking.map(|why| unknown(Signal::ReplicaLag, &why, lag_limit(times, amounts))));
-    out
 }
 
 /// What has to do with the WAL and the disk.

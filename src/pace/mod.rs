@@ -5,6 +5,7 @@ mod decision;
 mod governor;
 mod judge;
 mod observation;
+mod replicas;
 mod signal;
 pub mod sizing;
 pub mod stripes;

@@ -79,9 +79,9 @@ impl Signals {
             checkpoints: Checkpoints::default(),
         };
         out.wal.push(Instant::now(), row.try_get(5)?, row.try_get(6)?);
-        let hidden = HIDDEN.into_iter().filter(|_| !sees);
-        let unlisted = [Signal::ArchiveBacklog].into_iter().filter(|_| !lists);
-        out.left_out = hidden.chain(unlisted).filter(|signal| out.wants(*signal, throttle)).collect();
+        let hidden = |signal: &Signal| if *signal == Signal::ArchiveBacklog { !lists } else { !sees };
+        let left_out = hidden_without_pg_monitor().filter(hidden).filter(|signal| out.wants(*signal, throttle));
+        out.left_out = left_out.collect();
         out.blind = out.left_out.iter().map(|signal| look::hidden(*signal, &out.role)).collect();
         Ok(out)
     }
@@ -153,9 +153,7 @@ impl Signals {
     }
 }
 
-/// What of the signals a role can see of this server; for `doctor`, which knows no table.
-pub async fn hides_from_role(client: &Client) -> Result<bool, Fault> {
-    let query = "SELECT NOT pg_has_role('pg_read_all_stats', 'USAGE')
-        OR NOT has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE')";
-    Ok(client.query_typed_one(query, &[]).await?.try_get(0)?)
+/// What a role without pg_monitor does not see; for `doctor`, which knows no plan.
+pub fn hidden_without_pg_monitor() -> impl Iterator<Item = Signal> {
+    HIDDEN.into_iter().chain([Signal::ArchiveBacklog])
 }
