@@ -6,7 +6,7 @@ use crate::{
     engine::{Program, Run},
     exit::Exit,
     ledger,
-    pg::{connect::Connection, signals},
+    pg::{connect::Connection, signals::Signals},
     plan::ServerFacts,
     unit::Op,
 };
@@ -39,13 +39,7 @@ pub async fn look_ahead(
         }
         return Err(error);
     }
-    if program.units().any(|(_, unit)| matches!(unit.up, Op::Backfill(_)))
-        && signals::hides_from_role(&session.client).await.map_err(DriveError::from)?
-    {
-        context.console.note(
-            "note: this role cannot see all that a backfill waits for (replica lag, archive, sessions); what it cannot see it does not wait for. To let it: GRANT pg_monitor TO it",
-        );
-    }
+    tell_blind(context, program, session).await?;
     let hidden = driver::hidden(&session.client, program).await?;
     if !hidden.is_empty() {
         let message = format!(
@@ -57,6 +51,21 @@ pub async fn look_ahead(
             message,
             "connect as a role with BYPASSRLS (-U or --role), or take FORCE off these tables first",
         ));
+    }
+    Ok(())
+}
+
+/// Says before the start what backfills cannot wait for, since this role cannot see it.
+async fn tell_blind(context: &Context, program: &Program, session: &Connection) -> Result<(), CliError> {
+    let first = program.units().find_map(|(_, unit)| match &unit.up {
+        Op::Backfill(spec) => Some(spec),
+        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) => None,
+    });
+    if let Some(spec) = first {
+        let signals = Signals::new(&session.client, &spec.table, &program.pacing.throttle).await;
+        for blind in signals.map_err(DriveError::from)?.blind() {
+            context.console.note(&format!("note: {blind}"));
+        }
     }
     Ok(())
 }
