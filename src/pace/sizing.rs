@@ -41,7 +41,7 @@ impl Sizing {
         self.blocks.clamp(1.0, bounds.blocks_max.clamp(1, BLOCKS_MAX) as f64) as u64
     }
 
-    /// The batches of a range of so many blocks took so long each, in the middle.
+    /// The longest batch of a range of so many blocks took so long.
     pub fn took(&mut self, blocks: u64, batch_ms: f64, bounds: Bounds) {
         let factor = (bounds.target_ms / batch_ms.max(0.1)).clamp(SHRINKAGE_MAX, GROWTH_MAX);
         // What was measured is that range; ranges claimed meanwhile by others do not count twice.

@@ -260,7 +260,7 @@ impl Crew {
         sizing::Bounds { target_ms, blocks_max: (rows / self.rows_a_block).max(1.0) as u64 }
     }
 
-    /// A range is finished: what its batches took in the middle, and what they wrote.
+    /// A range is finished: how long its longest batch took, and what all of them wrote.
     pub(super) fn finished(&self, range: &Range, batch: Duration, written: Written) -> Option<Change> {
         self.blocks.fetch_add(range.hi - range.lo, Ordering::Relaxed);
         let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);

@@ -27,7 +27,7 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(300);
 /// snapshot sees the old versions any more, and the other workers' statements, or the application's, that began before its
 /// commit do. While the worker is at its other ranges they come to their end. (2M rows, two workers with one range each: size
 /// 1.57, 66 % HOT; two each: 1.34 to 1.44; three each: 1.27 to 1.28, as one worker.)
-const RANGES: usize = 3;
+const RANGES: u32 = 4;
 
 /// Works until nothing is to be had. What it has committed stays, whatever becomes of it or of others.
 pub(super) async fn work(crew: Arc<Crew>, number: u32) -> Result<(), DriveError> {
@@ -44,8 +44,16 @@ pub(super) async fn work(crew: Arc<Crew>, number: u32) -> Result<(), DriveError>
 struct Held {
     range: Range,
     written: Written,
-    took: Duration,
-    batches: u32,
+    /// Its longest batch: that is what a writer may have to wait for. The first one of a range is several times as long as
+    /// the others, since it writes the pages' images to the WAL and has no room in them.
+    longest: Duration,
+}
+
+/// Whether a further range may be begun: the youngest one in hand is far enough that at most one first batch, which is long,
+/// falls into each turn.
+fn has_room(held: &[Held]) -> bool {
+    let under_way = |at: &Held| at.range.stripes_done >= at.range.stripes.div_ceil(RANGES);
+    held.len() < RANGES as usize && held.iter().all(under_way)
 }
 
 pub(super) struct Worker {
@@ -59,9 +67,11 @@ pub(super) struct Worker {
 impl Worker {
     async fn run(&mut self, held: &mut Vec<Held>) -> Result<(), DriveError> {
         loop {
-            while held.len() < RANGES && self.crew.leave(self.number).await? {
-                let Some(range) = self.crew.claim(&self.session).await? else { break };
-                held.push(Held { range, written: Written::default(), took: Duration::ZERO, batches: 0 });
+            if has_room(held)
+                && self.crew.leave(self.number).await?
+                && let Some(range) = self.crew.claim(&self.session).await?
+            {
+                held.push(Held { range, written: Written::default(), longest: Duration::ZERO });
             }
             if held.is_empty() {
                 return Ok(());
@@ -73,7 +83,7 @@ impl Worker {
                 self.one_batch(at).await?;
             }
             for done in held.extract_if(.., |at| at.range.stripes_done >= at.range.stripes) {
-                let change = self.crew.finished(&done.range, done.took / done.batches.max(1), done.written);
+                let change = self.crew.finished(&done.range, done.longest, done.written);
                 if let Some(change) = change {
                     self.tell_change(change).await;
                 }
@@ -90,7 +100,7 @@ impl Worker {
             Manner::RowByRow => self.row_by_row(&mut at.range).await?,
             Manner::Striped | Manner::Skipping => self.batch(&mut at.range).await?,
         };
-        (at.took, at.batches) = (at.took + begun.elapsed(), at.batches + 1);
+        at.longest = at.longest.max(begun.elapsed());
         (at.written.rows, at.written.hot) = (at.written.rows + batch.rows, at.written.hot + batch.hot);
         self.crew.told(batch, begun.elapsed());
         Ok(())
