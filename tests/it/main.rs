@@ -30,5 +30,6 @@ mod resume;
 mod scene;
 mod signals;
 mod stuck;
+mod tables;
 mod terminal;
 mod throttle;
