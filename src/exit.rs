@@ -26,7 +26,7 @@ pub enum Exit {
     PlanInvalid = 65,
     /// The database cannot be reached.
     Unreachable = 69,
-    /// Try again later: the lease is held, locks were not had, the server is full.
+    /// Try again later: the lease is held, locks were not had, the server is full, lag or load too long.
     Temporary = 75,
     /// A privilege is missing.
     Privilege = 77,

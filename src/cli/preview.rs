@@ -6,8 +6,9 @@ use crate::{
     engine::{Program, Run},
     exit::Exit,
     ledger,
-    pg::connect::Connection,
+    pg::{connect::Connection, signals},
     plan::ServerFacts,
+    unit::Op,
 };
 
 /// What lowering must know of the server.
@@ -37,6 +38,13 @@ pub async fn look_ahead(
             error.advice = Some(format!("connect as the owner, or have its role granted, then: {again}"));
         }
         return Err(error);
+    }
+    if program.units().any(|(_, unit)| matches!(unit.up, Op::Backfill(_)))
+        && signals::hides_from_role(&session.client).await.map_err(DriveError::from)?
+    {
+        context.console.note(
+            "note: this role cannot see all that a backfill waits for (replica lag, archive, sessions); what it cannot see it does not wait for. To let it: GRANT pg_monitor TO it",
+        );
     }
     let hidden = driver::hidden(&session.client, program).await?;
     if !hidden.is_empty() {

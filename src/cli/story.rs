@@ -109,6 +109,14 @@ struct Why {
     advice: Option<String>,
 }
 
+/// Why a run was paused that nothing failed in: a limit of its throttle.
+fn waited_too_long(events: &[Recorded]) -> Option<String> {
+    match events.last().map(|recorded| &recorded.event) {
+        Some(Event::Paused { why }) => Some(why.clone()),
+        Some(_) | None => None,
+    }
+}
+
 /// Rows that batches wrote.
 fn written(events: &[Recorded]) -> u64 {
     events.iter().map(|r| if let Event::Succeeded { rows: Some(rows), .. } = &r.event { *rows } else { 0 }).sum()
@@ -175,6 +183,13 @@ impl End {
                     Some("mend the cause, then: tenantmig resume (the SQL that is left: tenantmig rollback --to start --dry-run --sql)".to_owned()),
                 )
             }
+            (Rest::At(Outcome::Paused), _) if waited_too_long(events).is_some() => (
+                Exit::Temporary,
+                "paused",
+                format!("paused: {}", waited_too_long(events).unwrap_or_default()),
+                Vec::new(),
+                Some("when it is over: tenantmig resume; other limits: tenantmig throttle --help; or undo: tenantmig rollback --to PHASE".to_owned()),
+            ),
             (Rest::At(Outcome::Paused), _) => (
                 Exit::Failed,
                 "paused",

@@ -4,14 +4,10 @@ use std::{fmt::Display, ops::Range};
 
 use super::{
     throttle::Throttle,
+    tuning::{TARGET_BATCH, WORKERS},
     types::{BackfillDefaults, Millis},
 };
 use crate::diag::{Diag, Diags};
-
-/// Longer batches would make writers wait longer than most applications' own timeouts.
-const BATCH_MS_MAX: u64 = 10_000;
-/// Each worker is a session of the server, which shares its processors with the application.
-const WORKERS_MAX: u32 = 64;
 
 /// The place of a key's value in its table; empty where the plan does not say it.
 pub(super) type Place<'a> = &'a dyn Fn(&str, &str) -> Range<usize>;
@@ -20,13 +16,13 @@ pub(super) fn check_backfill(backfill: &BackfillDefaults, place: Place<'_>, diag
     let mut refuse = |key: &str, what: String, help: &str| {
         diags.push(Diag::error("TM0103", place("backfill", key), what).help(help));
     };
-    let Millis(batch) = backfill.target_batch;
-    if !(1..=BATCH_MS_MAX).contains(&batch) {
-        let what = format!("`target_batch` is from 1ms to {}s", BATCH_MS_MAX / 1_000);
+    if !TARGET_BATCH.contains(&backfill.target_batch) {
+        let (Millis(least), Millis(most)) = (TARGET_BATCH.start(), TARGET_BATCH.end());
+        let what = format!("`target_batch` is from {least}ms to {}s", most / 1_000);
         refuse("target_batch", what, "a writer that meets a batch waits for its end; 50ms is a good value");
     }
-    if backfill.workers.is_some_and(|workers| !(1..=WORKERS_MAX).contains(&workers)) {
-        let what = format!("`workers` is from 1 to {WORKERS_MAX}");
+    if backfill.workers.is_some_and(|workers| !WORKERS.contains(&workers)) {
+        let what = format!("`workers` is from {} to {}", WORKERS.start(), WORKERS.end());
         refuse("workers", what, "leave it out to have it chosen from the server's cores and load");
     }
     if backfill.vacuum_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {

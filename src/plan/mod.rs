@@ -1,6 +1,7 @@
 //! A plan: its types, how it is read, what is wrong with it, and its fingerprint. Pure.
 
 mod bytes;
+mod constants;
 mod document;
 mod fingerprint;
 mod limits;

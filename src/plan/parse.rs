@@ -11,6 +11,7 @@ use toml::{
 };
 
 use super::{
+    constants::constants,
     document::{KEYS, first_line, header, is_known},
     order::{Draft, order},
     section::{self, Table, places},
@@ -64,6 +65,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     }
     duplicates(&drafts, &mut diags);
     let phases = order(drafts, &mut diags);
+    constants(&phases, &mut diags);
     let Some(header) = header.filter(|_| !diags.has_errors()) else { return (None, diags) };
     let plan = Plan {
         name: header.name,

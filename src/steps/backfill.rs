@@ -145,6 +145,11 @@ impl StepKind for Backfill {
         gates
     }
 
+    fn fills_alike(&self) -> Option<Object> {
+        let everywhere = self.value.is_some() && self.r#where.is_none();
+        everywhere.then(|| Object::Column(self.table.clone(), self.column.clone()))
+    }
+
     fn needs(&self) -> Vec<(&'static str, Object)> {
         let mut needs = vec![
             ("table", Object::Table(self.table.clone())),

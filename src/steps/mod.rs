@@ -34,6 +34,11 @@ pub trait StepKind: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The column to which it gives one and the same value in every row.
+    fn fills_alike(&self) -> Option<Object> {
+        None
+    }
+
     /// What exists after it, and the part of the unit that makes it.
     fn makes(&self) -> Vec<(Object, &'static str)> {
         Vec::new()

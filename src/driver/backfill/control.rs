@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     crew::{Crew, Manner, Means, Orders, Start},
+    vacuum::Vacuum,
     worker,
 };
 use crate::{
@@ -65,6 +66,7 @@ struct Control {
     watching: Option<(Connection, Signals)>,
     governor: Governor,
     since: Instant,
+    vacuum: Vacuum,
     error: Option<DriveError>,
     stopped: Option<String>,
     /// A wait, and whether it is in the ledger.
@@ -154,6 +156,7 @@ impl Shell {
             watching: None,
             governor: Governor::new(),
             since: Instant::now(),
+            vacuum: Vacuum::default(),
             error: None,
             stopped: None,
             waiting: None,
@@ -197,6 +200,8 @@ impl Shell {
         if !closing {
             control.begin(workers);
         }
+        let with = (&self.settings, self.safety(), &spec.table, &self.tell);
+        control.vacuum.when_due(control.crew.percent(), pacing.vacuum_percent, with);
         let told = async {
             self.tell_wait(unit, control, &decision).await?;
             self.tell_pace(unit, control, &pacing, &decision, workers).await

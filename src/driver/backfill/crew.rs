@@ -268,6 +268,12 @@ impl Crew {
         size.1.finished(range.stripes, written.rows, written.hot)
     }
 
+    /// How much of the walk is done, in percent.
+    pub(super) fn percent(&self) -> f64 {
+        let share = self.blocks.load(Ordering::Relaxed) as f64 / self.blocks_all.max(1) as f64;
+        (share * 100.0).clamp(0.0, 100.0)
+    }
+
     /// A batch ran into its deadline.
     pub(super) fn timed_out(&self) {
         self.size.lock().unwrap_or_else(PoisonError::into_inner).0.timed_out();
@@ -295,13 +301,12 @@ impl Crew {
     /// Tells of a committed batch.
     pub(super) fn told(&self, written: Written, took: Duration) {
         let rows_done = self.rows.fetch_add(written.rows, Ordering::Relaxed) + written.rows;
-        let share = self.blocks.load(Ordering::Relaxed) as f64 / self.blocks_all.max(1) as f64;
         (self.means.tell)(Notice::Batch {
             unit: self.means.unit.0.clone(),
             rows: written.rows,
             rows_done,
             rows_estimated: self.rows_estimated,
-            walked_percent: (share * 100.0).clamp(0.0, 100.0),
+            walked_percent: self.percent(),
             millis: millis(took),
         });
     }

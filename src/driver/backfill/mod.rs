@@ -3,6 +3,7 @@
 mod control;
 mod crew;
 mod pieces;
+mod vacuum;
 mod worker;
 
 use std::time::Duration;
