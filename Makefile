@@ -16,4 +16,4 @@ test: ## Every test; PostgreSQL is installed where it is missing, and one throwa
 check: ## Format, lints and the quick tests
 	rustfmt --check --edition 2024 $$(git ls-files '*.rs')
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) test --locked --lib --test bench --test engine --test model --test plans --test readme --test tidy
+	$(CARGO) test --locked --lib --test bench --test engine --test model --test plans --test ranges --test readme --test tidy

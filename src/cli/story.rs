@@ -109,11 +109,23 @@ struct Why {
     advice: Option<String>,
 }
 
-/// Why a run was paused that nothing failed in: a limit of its throttle.
-fn waited_too_long(events: &[Recorded]) -> Option<String> {
+/// A pause that a limit of the throttle caused is over some time; another waits for a person.
+fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Option<String>) {
     match events.last().map(|recorded| &recorded.event) {
-        Some(Event::Paused { why }) => Some(why.clone()),
-        Some(_) | None => None,
+        Some(Event::Paused { why }) => (
+            Exit::Temporary,
+            "paused",
+            format!("paused: {why}"),
+            Vec::new(),
+            Some("when it is over: tenantmig resume; other limits: tenantmig throttle --help; or undo: tenantmig rollback --to PHASE".to_owned()),
+        ),
+        Some(_) | None => (
+            Exit::Failed,
+            "paused",
+            "paused: everything stays as it is until somebody decides".to_owned(),
+            Vec::new(),
+            Some("mend the cause, then: tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned()),
+        ),
     }
 }
 
@@ -183,20 +195,7 @@ impl End {
                     Some("mend the cause, then: tenantmig resume (the SQL that is left: tenantmig rollback --to start --dry-run --sql)".to_owned()),
                 )
             }
-            (Rest::At(Outcome::Paused), _) if waited_too_long(events).is_some() => (
-                Exit::Temporary,
-                "paused",
-                format!("paused: {}", waited_too_long(events).unwrap_or_default()),
-                Vec::new(),
-                Some("when it is over: tenantmig resume; other limits: tenantmig throttle --help; or undo: tenantmig rollback --to PHASE".to_owned()),
-            ),
-            (Rest::At(Outcome::Paused), _) => (
-                Exit::Failed,
-                "paused",
-                "paused: everything stays as it is until somebody decides".to_owned(),
-                Vec::new(),
-                Some("mend the cause, then: tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned()),
-            ),
+            (Rest::At(Outcome::Paused), _) => paused(events),
         };
         Self { exit, outcome, headline, failure, undone, stays, rows, next }
     }

@@ -57,7 +57,7 @@ pub struct Gap {
 }
 
 /// One walk over the heaps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Walk {
     sweep: u32,
     heaps: VecDeque<Heap>,

@@ -20,6 +20,6 @@ pub use lease::{
 pub use load::{Recorded, RunRecord, events, load, runs};
 pub use pace::{Governing, Pace, PaceState};
 pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
-pub use ranges::{Batch, Written, batch, claim, piece, range_now, ranges, written};
+pub use ranges::{Batch, Written, abandon, batch, claim, piece, range_now, ranges, written};
 pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
 pub use schema::{exists, install, known_version, require, uninstall, version};

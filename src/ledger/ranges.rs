@@ -96,6 +96,21 @@ pub async fn claim(client: &Client, place: &Place, unit: &UnitId, range: &Range)
     }
 }
 
+/// Ends a range whose heap is gone, behind the fence.
+pub async fn abandon(client: &Client, place: &Place, unit: &UnitId, range: &Range) -> Result<(), LedgerError> {
+    let update = sql!(
+        "WITH tenantmig_fence AS MATERIALIZED ({})
+         UPDATE {}.backfill_ranges SET stripes_done = stripes, updated_at = clock_timestamp() FROM tenantmig_fence WHERE {}",
+        fence(place),
+        place.schema,
+        row_of(place, unit, range)
+    );
+    match client.execute_typed(update.as_str(), &[]).await? {
+        0 => Err(LedgerError::Fenced { ours: place.epoch }),
+        _ => Ok(()),
+    }
+}
+
 /// Carries out `work` as the next batch of `range`, unless the epoch is over or the batch was committed before. Fence, rows
 /// and progress are one statement, hence one transaction and one round trip.
 ///

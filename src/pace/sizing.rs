@@ -17,7 +17,7 @@ pub struct Bounds {
 
 /// The first ranges are small (512 KiB): what the server can do is not known yet.
 const BLOCKS_FIRST: f64 = 64.0;
-const BLOCKS_SWEEPING: f64 = 2_048.0;
+const BLOCKS_SWEEPING: f64 = 256.0;
 /// A range grows slowly, since one fast batch proves little, and shrinks at once.
 const GROWTH_MAX: f64 = 1.5;
 const SHRINKAGE_MAX: f64 = 0.5;
@@ -30,7 +30,7 @@ impl Sizing {
         Self { blocks: BLOCKS_FIRST }
     }
 
-    /// A sweep finds few rows and need not begin as small (16 MiB).
+    /// A sweep finds few rows and need not begin as small (2 MiB); where it finds many, it must not begin much larger.
     pub fn sweeping() -> Self {
         Self { blocks: BLOCKS_SWEEPING }
     }

@@ -3,7 +3,7 @@
 //! A new file of tests is one `mod` line here; see `harness` for what it can use.
 //! TENANTMIG_TEST_PG_BINDIR runs all of it on another major version; TENANTMIG_TEST_KEEP keeps the databases of
 //! failed and passed tests for as long as the process lives (the cluster goes with it).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod alphapulse;
 mod apply;
@@ -13,6 +13,7 @@ mod break_glass;
 mod connect;
 mod connect_peer;
 mod connect_tls;
+mod contention;
 mod cycle;
 mod exit_codes;
 mod failures;
@@ -29,5 +30,6 @@ mod resume;
 mod scene;
 mod signals;
 mod stuck;
+mod tables;
 mod terminal;
 mod throttle;

@@ -29,23 +29,34 @@ const SWEEPS_SKIPPING: u32 = 3;
 /// Between two sweeps, for whoever holds the rows.
 const SWEEP_PAUSE: Duration = Duration::from_millis(500);
 
+/// The walk that was begun last.
+enum Last {
+    /// None was, or its heaps are no longer what they were.
+    None,
+    UnderWay {
+        start: Start,
+        striped: bool,
+    },
+    /// Everything was walked; the proof is due.
+    Finished,
+}
+
 impl Shell {
     /// Goes from wherever the ledger says the walk stands to the proof that nothing is left.
     pub async fn backfill(&mut self, unit: &Unit, spec: &BackfillSpec) -> Result<(), DriveError> {
         let batches = Batches::new(&self.work.client, spec, self.work.server_version_num).await?;
         let estimated = self.estimate(unit, spec).await?;
-        let mut start = self.go_on(unit, &batches, estimated).await?;
         let (mut due, mut kept) = (0, None);
         for sweep in 0..=SWEEPS_MAX {
-            if start.is_none() {
-                start = self.begin_walk(unit, &batches, estimated).await?;
-            }
-            if let Some(start) = start.take() {
-                let manner = match (start.walk.sweep(), sweep) {
-                    (0, 0) => Manner::Striped,
-                    (_, 0..=SWEEPS_SKIPPING) => Manner::Skipping,
-                    (_, _) => Manner::RowByRow,
-                };
+            let (start, manner) = match (sweep, self.last_walk(unit, &batches, estimated).await?) {
+                (0, Last::Finished) => (None, Manner::Skipping),
+                (0, Last::UnderWay { start, striped: true }) => (Some(start), Manner::Striped),
+                (0, Last::UnderWay { start, striped: false }) => (Some(start), Manner::Skipping),
+                (0, Last::None) => (self.begin_walk(unit, &batches, estimated).await?, Manner::Striped),
+                (1..=SWEEPS_SKIPPING, _) => (self.begin_walk(unit, &batches, estimated).await?, Manner::Skipping),
+                (_, _) => (self.begin_walk(unit, &batches, estimated).await?, Manner::RowByRow),
+            };
+            if let Some(start) = start {
                 match self.walk(unit, spec, &batches, manner, start).await? {
                     End::Done { kept: why } => kept = why,
                     End::Paused => return Ok(()),
@@ -78,8 +89,8 @@ impl Shell {
         }
     }
 
-    /// The walk that is under way, by the ledger; `None` when there is none, or when its heaps are no longer what they were.
-    async fn go_on(&self, unit: &Unit, batches: &Batches, estimated: u64) -> Result<Option<Start>, DriveError> {
+    /// The walk that the ledger has.
+    async fn last_walk(&self, unit: &Unit, batches: &Batches, estimated: u64) -> Result<Last, DriveError> {
         let place = &self.journal.place;
         let (cursor, ranges, (heaps, fill), written) = self
             .patiently(async |client: &Client| {
@@ -89,21 +100,23 @@ impl Shell {
                 Ok((cursor, ranges, batches.heaps(client).await?, written))
             })
             .await?;
-        let Some(cursor) = cursor else { return Ok(None) };
+        let Some(cursor) = cursor else { return Ok(Last::None) };
         let ranges: Vec<_> = ranges.into_iter().filter(|range| range.sweep == cursor.sweep).collect();
         let there = |name: &str| heaps.iter().any(|heap| heap.name == name);
         if !cursor.heaps.iter().all(|heap| there(&heap.name)) {
-            return Ok(None);
+            return Ok(Last::None);
         }
         let blocks_all = cursor.heaps.iter().map(|heap| heap.end).sum();
+        let striped = ranges.is_empty() || ranges.iter().any(|range| range.stripes > 1);
         let blocks = ranges.iter().filter(|r| r.stripes_done == r.stripes).map(|r| r.hi - r.lo).sum();
         let walk = Walk::new(cursor.sweep, cursor.heaps, ranges).map_err(|gap| {
             DriveError::Ledger(ledger::LedgerError::Damaged { run: place.run.to_string(), what: gap.to_string() })
         })?;
         if walk.is_done() {
-            return Ok(None);
+            return Ok(Last::Finished);
         }
-        Ok(Some(Start { walk, fill, rows: written.rows, rows_estimated: estimated, blocks, blocks_all }))
+        let start = Start { walk, fill, rows: written.rows, rows_estimated: estimated, blocks, blocks_all };
+        Ok(Last::UnderWay { start, striped })
     }
 
     /// Fixes the upper bounds of the next walk and records them; `None` for an empty table.

@@ -31,7 +31,7 @@ impl Worker {
                     }
                     Course::InPieces if piece.len() > 1 => pieces.extend(halves(piece)),
                     Course::InPieces => return Err(self.unwritable(range, piece, error).await),
-                    Course::Reopen | Course::TryAgain => return Err(error),
+                    Course::LookForHeap | Course::Reopen | Course::TryAgain => return Err(error),
                 },
             }
         }

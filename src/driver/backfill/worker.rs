@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio_postgres::{error::SqlState, types::Type};
+
 use super::crew::{Crew, Manner, ROW_LOCK_WAIT};
 use crate::{
     driver::{attempt::watch_blockers, error::DriveError, shell::cancellable},
@@ -131,6 +133,12 @@ impl Worker {
                 Ok(Batch::Elsewhere) => return self.reload(range).await,
                 Err(error) => match what_now(&error, range.skipping) {
                     Course::PassBy => range.skipping = true,
+                    Course::LookForHeap => {
+                        if self.heap_is_there(range).await? {
+                            return Err(error);
+                        }
+                        return self.abandon(range).await;
+                    }
                     Course::InPieces => {
                         self.crew.timed_out();
                         return self.in_pieces(range, &error).await;
@@ -146,6 +154,19 @@ impl Worker {
                 },
             }
         }
+    }
+
+    async fn heap_is_there(&self, range: &Range) -> Result<bool, DriveError> {
+        let query = "SELECT to_regclass($1) IS NOT NULL";
+        Ok(self.session.client.query_typed_one(query, &[(&range.heap, Type::TEXT)]).await?.try_get(0)?)
+    }
+
+    /// The partition was dropped while it was walked, and its rows with it.
+    async fn abandon(&self, range: &mut Range) -> Result<Written, DriveError> {
+        let means = &self.crew.means;
+        ledger::abandon(&self.session.client, &means.place, &means.unit, range).await?;
+        range.stripes_done = range.stripes;
+        Ok(Written::default())
     }
 
     /// Sends one batch, or with `whole = false` a piece of it.
@@ -236,6 +257,8 @@ pub(super) enum Course {
     PassBy,
     /// One of its rows cannot be written, or not in time.
     InPieces,
+    /// A table is not there: the partition itself may have been dropped.
+    LookForHeap,
     /// The session is gone.
     Reopen,
     /// By its class, as everything else.
@@ -257,6 +280,7 @@ pub(super) fn what_now(error: &DriveError, skipping: bool) -> Course {
         Class::Cancelled => Course::InPieces,
         Class::Ambiguous => Course::Reopen,
         Class::Fatal if of_a_row(fault) => Course::InPieces,
+        Class::Fatal if fault.is(&SqlState::UNDEFINED_TABLE) => Course::LookForHeap,
         Class::Transient | Class::Privilege | Class::Resources | Class::Fatal => Course::TryAgain,
     }
 }
