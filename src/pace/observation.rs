@@ -37,6 +37,37 @@ pub struct Observation {
     pub query: Seen<f64>,
 }
 
+impl<T> Seen<T> {
+    fn lost(&self, why: &str) -> Self {
+        match self {
+            Self::Unseen => Self::Unseen,
+            Self::Unknown(_) | Self::Known(_) => Self::Unknown(why.to_owned()),
+        }
+    }
+}
+
+impl Observation {
+    /// What is known when a look has failed after this one: nothing of what this one saw. That is not the same as not looking
+    /// at it: a signal that is waited for must not be forgotten because one look at it failed.
+    pub fn lost(&self, why: &str) -> Self {
+        Self {
+            replicas: self.replicas.lost(why),
+            replica_lag: self.replica_lag.lost(why),
+            wal_rate: self.wal_rate.lost(why),
+            archive_backlog: self.archive_backlog.lost(why),
+            slot_retained: self.slot_retained.lost(why),
+            safe_wal: self.safe_wal.lost(why),
+            connections: self.connections.lost(why),
+            active_sessions: self.active_sessions.lost(why),
+            lock_waiters: self.lock_waiters.lost(why),
+            dead_rows: self.dead_rows.lost(why),
+            transaction_age: self.transaction_age.lost(why),
+            forced_checkpoints: self.forced_checkpoints.lost(why),
+            query: self.query.lost(why),
+        }
+    }
+}
+
 /// How many replicas there are, and how many there should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connected {
@@ -83,4 +114,36 @@ pub struct DeadRows {
     pub dead: u64,
     /// Somebody's vacuum is at work on the table: ours would only make it later.
     pub vacuuming: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        pace::{Governor, Pace},
+        plan::Pacing,
+    };
+
+    #[test]
+    fn a_look_that_fails_neither_ends_a_wait_nor_begins_one() {
+        let (mut governor, pacing) = (Governor::new(), Pacing::default());
+        let mut pace =
+            |ms: u64, seen: &Observation| governor.decide(Duration::from_millis(ms), seen, &pacing).pace == Pace::Go;
+        let with = |connected| Observation {
+            replicas: Seen::Known(Connected { expected: 1, connected }),
+            connections: Seen::Known(Share { used: 1, of: 100 }),
+            ..Observation::default()
+        };
+        assert!(pace(0, &with(1)));
+        assert!(pace(500, &with(1).lost("gone")));
+        assert!(!pace(1_000, &with(1).lost("gone").lost("gone")));
+        assert!(pace(1_500, &with(1)) | pace(2_500, &with(1)));
+        assert!(!pace(3_000, &with(0)));
+        assert!(!pace(3_500, &with(0).lost("gone")));
+        assert!(!pace(4_000, &with(0)));
+        // What nobody looks at is not unknown.
+        assert_eq!(with(1).lost("gone").replica_lag, Seen::Unseen);
+    }
 }

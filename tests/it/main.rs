@@ -26,6 +26,7 @@ mod laws;
 mod ledger;
 mod locks;
 mod pooler;
+mod replica_lag;
 mod resume;
 mod scene;
 mod signals;

@@ -14,12 +14,12 @@ use crate::harness::{Output, Tool};
 use crate::scene::{EXPAND, MARK, Scene, plan};
 
 /// Each batch takes a while for as long as `app.brake` has a row; without one a batch is as fast as ever.
-const BRAKE: &str = "CREATE TABLE app.brake (on_ boolean);
+pub const BRAKE: &str = "CREATE TABLE app.brake (on_ boolean);
     INSERT INTO app.brake VALUES (true);
     CREATE FUNCTION app.slow() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN IF EXISTS (SELECT FROM app.brake) THEN PERFORM pg_sleep(0.1); END IF; RETURN NULL; END $$;
     CREATE TRIGGER slow BEFORE UPDATE ON app.users FOR EACH STATEMENT EXECUTE FUNCTION app.slow();";
-const GO: &str = "DELETE FROM app.brake";
+pub const GO: &str = "DELETE FROM app.brake";
 
 const FILL_RUNS: &str =
     "SELECT EXISTS (SELECT FROM tenantmig.migration_progress WHERE unit LIKE 'expand/fill/%' AND status = 'running')";

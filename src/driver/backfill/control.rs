@@ -11,6 +11,7 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
+use tokio_postgres::Client;
 
 use super::{
     crew::{Crew, LOCK_WAIT, Manner, Means, Orders, Start},
@@ -64,7 +65,12 @@ struct Control {
     alive: BTreeSet<u32>,
     /// One of them found nothing more to claim: no further ones are needed.
     drained: bool,
-    watching: Option<(Connection, Signals)>,
+    /// The session that looks, opened again when it is lost.
+    watching: Option<Connection>,
+    /// What looks remember, longer than a session: how many replicas there were, what this role saw.
+    signals: Option<Signals>,
+    /// What the last look saw.
+    seen: Observation,
     governor: Governor,
     since: Instant,
     vacuum: Vacuum,
@@ -156,6 +162,8 @@ impl Shell {
             alive: BTreeSet::new(),
             drained: false,
             watching: None,
+            signals: None,
+            seen: Observation { connections: Seen::Unknown(String::new()), ..Observation::default() },
             governor: Governor::new(),
             since: Instant::now(),
             vacuum: Vacuum::default(),
@@ -218,37 +226,44 @@ impl Shell {
     async fn decide(&self, spec: &BackfillSpec, control: &mut Control, pacing: &Pacing) -> Decision {
         let now = control.since.elapsed();
         let look = async {
-            let (session, signals) = match control.watching.take() {
+            let session = match &mut control.watching {
                 Some(open) => open,
-                None => self.open_watch(spec, pacing).await?,
+                None => control.watching.insert(self.open_watch().await?),
             };
-            let (session, signals) = control.watching.insert((session, signals));
+            let signals = match &mut control.signals {
+                Some(known) => known,
+                None => control.signals.insert(self.begin_signals(&session.client, spec, pacing).await?),
+            };
             Ok::<_, DriveError>(signals.observe(&session.client, pacing).await?)
         };
-        let seen = match tokio::time::timeout(LOOK_MAX, look).await {
-            Ok(Ok(seen)) => Ok(seen),
-            Ok(Err(error)) => Err(error.to_string()),
+        let looked = match tokio::time::timeout(LOOK_MAX, look).await {
+            Ok(looked) => looked.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {} s", LOOK_MAX.as_secs())),
         };
-        match seen {
-            Ok(seen) => control.governor.decide(now, &seen, pacing),
-            Err(why) => {
-                control.watching = None;
-                let blind = Observation { connections: Seen::Unknown(why), ..Observation::default() };
-                control.governor.decide(now, &blind, pacing)
-            }
-        }
+        control.seen = looked.unwrap_or_else(|why| {
+            control.watching = None;
+            control.seen.lost(&why)
+        });
+        control.governor.decide(now, &control.seen, pacing)
     }
 
-    async fn open_watch(&self, spec: &BackfillSpec, pacing: &Pacing) -> Result<(Connection, Signals), DriveError> {
+    async fn open_watch(&self) -> Result<Connection, DriveError> {
         let mut wanted = SessionSpec::new("tenantmig pace", LOOK_MAX);
         wanted.statement_timeout = Some(LOOK_MAX);
-        let session = connect(&self.settings, &wanted).await?;
-        let signals = Signals::new(&session.client, &spec.table, &pacing.throttle).await?;
+        Ok(connect(&self.settings, &wanted).await?)
+    }
+
+    async fn begin_signals(
+        &self,
+        client: &Client,
+        spec: &BackfillSpec,
+        pacing: &Pacing,
+    ) -> Result<Signals, DriveError> {
+        let signals = Signals::new(client, &spec.table, &pacing.throttle).await?;
         for blind in signals.blind() {
             self.say(Notice::Note { text: blind.clone() });
         }
-        Ok((session, signals))
+        Ok(signals)
     }
 
     /// Tells of a wait, and records one that lasts.
