@@ -348,6 +348,6 @@ fn a_role_that_cannot_see_the_lag_is_told_before_the_start() {
     run(&stage.client, GO);
     let out = applying.wait().expect_code(0);
     let at = |words: &str| out.stderr.find(words).unwrap_or_else(|| panic!("stderr lacks {words:?}:\n{out}"));
-    assert!(at("GRANT pg_monitor TO filler") < at("fill"), "told too late:\n{out}");
+    assert!(at("GRANT pg_monitor TO filler") < at("plan lag begins"), "told too late:\n{out}");
     stage.every_row_once();
 }
