@@ -45,6 +45,8 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 const PACE_EVERY: Duration = Duration::from_secs(2);
 /// A wait shorter than this is shown, and is no event: the ledger keeps what somebody may ask about later.
 const EVENT_AFTER: Duration = Duration::from_secs(1);
+/// A worker that found no connection free is begun again after so long: others wait for connections as well.
+const BEGIN_PAUSE: Duration = Duration::from_secs(5);
 
 /// How a walk ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,8 @@ struct Control {
     alive: BTreeSet<u32>,
     /// One of them found nothing more to claim: no further ones are needed.
     drained: bool,
+    /// One of them could not connect: no further ones before.
+    begin_after: Option<Instant>,
     watching: Option<(Connection, Signals)>,
     governor: Governor,
     since: Instant,
@@ -155,6 +159,7 @@ impl Shell {
             workers: JoinSet::new(),
             alive: BTreeSet::new(),
             drained: false,
+            begin_after: None,
             watching: None,
             governor: Governor::new(),
             since: Instant::now(),
@@ -208,8 +213,13 @@ impl Shell {
             self.tell_wait(unit, control, &decision).await?;
             self.tell_pace(unit, control, &pacing, &decision, workers).await
         };
-        if let Err(error) = told.await {
-            control.close(error);
+        match told.await {
+            // Somebody keeps the row: people see an older figure for a while, and no batch has to end for that.
+            Err(error) if error.class() == Some(Class::Transient) => {
+                tracing::warn!("the pace was not written: {error}")
+            }
+            Err(error) => control.close(error),
+            Ok(()) => {}
         }
         Ok(())
     }
@@ -333,7 +343,10 @@ impl Shell {
 impl Control {
     /// Begins as many workers as are missing.
     fn begin(&mut self, workers: u32) {
-        for number in (0..workers).filter(|_| !self.drained) {
+        if self.drained || self.begin_after.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        for number in 0..workers {
             if self.alive.insert(number) {
                 let crew = self.crew.clone();
                 self.workers.spawn(async move { (number, worker::work(crew, number).await) });
@@ -346,9 +359,15 @@ impl Control {
         match ended {
             Ok((number, result)) => {
                 self.alive.remove(&number);
-                self.drained |= number < self.orders.borrow().workers;
-                if let Err(error) = result {
-                    self.close(error);
+                match result {
+                    Ok(()) => self.drained |= number < self.orders.borrow().workers,
+                    // Those at work, or that were, have what there is to be had.
+                    Err(DriveError::Connect(error)) if self.drained || !self.alive.is_empty() => {
+                        self.begin_after = Some(Instant::now() + BEGIN_PAUSE);
+                        let text = format!("worker {} is left out for now: {error}", number + 1);
+                        (self.crew.means.tell)(Notice::Note { text });
+                    }
+                    Err(error) => self.close(error),
                 }
             }
             // A panic is a fault of this program and not of the step: the process ends as if it were killed, to be resumed.
