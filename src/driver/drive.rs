@@ -3,6 +3,7 @@
 use super::{error::DriveError, shell::Shell};
 use crate::{
     engine::{Effect, Notice, Outcome},
+    ledger,
     pg::Class,
 };
 
@@ -21,7 +22,7 @@ pub enum Rest {
 /// Drives the run until it rests, or until the first `until` phases are done.
 pub async fn drive(shell: &mut Shell, until: Option<usize>) -> Result<Rest, DriveError> {
     let mut phase = None;
-    let mut losses = 0;
+    let (mut losses, mut rows) = (0, 0);
     loop {
         shell.stop.check()?;
         let effect = shell.journal.next();
@@ -30,16 +31,29 @@ pub async fn drive(shell: &mut Shell, until: Option<usize>) -> Result<Rest, Driv
         }
         enter(shell, effect, &mut phase);
         match perform(shell, effect).await {
-            Ok(()) => losses = 0,
+            Ok(()) => (losses, rows) = (0, 0),
             // Whether the last transaction committed is not known here; the ledger knows.
             Err(DriveError::Server(fault)) if fault.class == Class::Ambiguous && losses < LOSSES_MAX => {
                 losses += 1;
                 shell.stop.check()?;
                 shell.reconnect(&fault).await?;
+                // A backfill may take days: losses with rows written between them are not in a row.
+                let written = rows_written(shell, effect).await;
+                if written > rows {
+                    (losses, rows) = (0, written);
+                }
             }
             Err(error) => return Err(error),
         }
     }
+}
+
+/// How many rows the effect's ranges have. 0 where that cannot be asked: then the loss counts.
+async fn rows_written(shell: &Shell, effect: Effect) -> u64 {
+    let Effect::Do(number) = effect else { return 0 };
+    let Some(unit) = shell.unit(number) else { return 0 };
+    let place = &shell.journal.place;
+    ledger::written(&shell.work.client, &place.schema, place.run, &unit.id).await.map_or(0, |written| written.rows)
 }
 
 /// Performs the effect; before it, takes what operators asked for meanwhile, which may have made another effect the next.

@@ -147,19 +147,29 @@ impl Shell {
                 again_in_ms: millis(pause),
             });
             self.stop.sleep(pause).await?;
-            match sessions(&self.settings, self.safety()).await {
-                Ok((work, monitor)) => {
-                    (self.work, self.monitor) = (work, monitor);
-                    self.journal = Journal::read(&self.work.client, self.journal.place.clone()).await?;
+            let opened = async {
+                let (work, monitor) = sessions(&self.settings, self.safety()).await?;
+                let journal = Journal::read(&work.client, self.journal.place.clone()).await?;
+                Ok::<_, DriveError>((work, monitor, journal))
+            };
+            match opened.await {
+                Ok((work, monitor, journal)) => {
+                    (self.work, self.monitor, self.journal) = (work, monitor, journal);
                     self.say(Notice::Note { text: "connected again; going on from what the ledger says".to_owned() });
                     return Ok(());
                 }
-                Err(error) if begun.elapsed() >= RECONNECT_MAX => return Err(error),
+                // The new session may be lost as well, as long as the server is not back for good.
+                Err(error) if begun.elapsed() >= RECONNECT_MAX || !is_loss(&error) => return Err(error),
                 Err(error) => tracing::warn!("{error}"),
             }
             pause = (pause * 2).min(Duration::from_secs(5));
         }
     }
+}
+
+/// Whether there was no session, or is none any more.
+fn is_loss(error: &DriveError) -> bool {
+    matches!(error, DriveError::Connect(_)) || error.class() == Some(Class::Ambiguous)
 }
 
 /// A duration as notices carry it.

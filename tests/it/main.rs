@@ -7,6 +7,7 @@
 
 mod alphapulse;
 mod apply;
+mod backfill_faults;
 mod backfills;
 mod before;
 mod break_glass;

@@ -15,17 +15,15 @@ use tokio_postgres::Client;
 
 use super::{
     crew::{Crew, LOCK_WAIT, Manner, Means, Orders, Start},
+    told::Waiting,
     vacuum::Vacuum,
     worker,
 };
 use crate::{
-    driver::{
-        error::DriveError,
-        shell::{Shell, millis},
-    },
+    driver::{error::DriveError, shell::Shell},
     engine::{Event, Notice},
-    ledger::{self, Governing, PaceState},
-    pace::{Decision, Governor, Observation, Pace, Reading, Seen},
+    ledger,
+    pace::{Decision, Governor, Observation, Pace, Seen},
     pg::{
         Class, Fault,
         batch::Batches,
@@ -42,10 +40,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A look asks for no lock of a table, and must not take longer than the time to the next but one.
 const LOOK_MAX: Duration = Duration::from_secs(2);
-/// What people see of the pace is written at most so often while only its figures change.
-const PACE_EVERY: Duration = Duration::from_secs(2);
-/// A wait shorter than this is shown, and is no event: the ledger keeps what somebody may ask about later.
-const EVENT_AFTER: Duration = Duration::from_secs(1);
+/// A worker that found no connection free is begun again after so long: others wait for connections as well.
+const BEGIN_PAUSE: Duration = Duration::from_secs(5);
 
 /// How a walk ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +53,8 @@ pub(super) enum End {
 }
 
 /// What the control keeps in mind during one walk.
-struct Control {
-    crew: Arc<Crew>,
+pub(super) struct Control {
+    pub crew: Arc<Crew>,
     orders: watch::Sender<Orders>,
     workers: JoinSet<(u32, Result<(), DriveError>)>,
     /// The numbers of those at work.
@@ -71,22 +67,17 @@ struct Control {
     signals: Option<Signals>,
     /// What the last look saw.
     seen: Observation,
+    /// One of them could not connect: no further ones before.
+    begin_after: Option<Instant>,
     governor: Governor,
     since: Instant,
     vacuum: Vacuum,
     error: Option<DriveError>,
     stopped: Option<String>,
-    /// A wait, and whether it is in the ledger.
-    waiting: Option<Waiting>,
-    told: Option<(Instant, ledger::Pace)>,
+    pub waiting: Option<Waiting>,
+    pub told: Option<(Instant, ledger::Pace)>,
     /// What the server's cores and load allow, where the plan says nothing.
     workers_default: u32,
-}
-
-struct Waiting {
-    since: Instant,
-    signal: String,
-    recorded: bool,
 }
 
 impl Shell {
@@ -161,6 +152,7 @@ impl Shell {
             workers: JoinSet::new(),
             alive: BTreeSet::new(),
             drained: false,
+            begin_after: None,
             watching: None,
             signals: None,
             seen: Observation { connections: Seen::Unknown(String::new()), ..Observation::default() },
@@ -216,8 +208,13 @@ impl Shell {
             self.tell_wait(unit, control, &decision).await?;
             self.tell_pace(unit, control, &pacing, &decision, workers).await
         };
-        if let Err(error) = told.await {
-            control.close(error);
+        match told.await {
+            // Somebody keeps the row: people see an older figure for a while, and no batch has to end for that.
+            Err(error) if error.class() == Some(Class::Transient) => {
+                tracing::warn!("the pace was not written: {error}")
+            }
+            Err(error) => control.close(error),
+            Ok(()) => {}
         }
         Ok(())
     }
@@ -266,73 +263,6 @@ impl Shell {
         Ok(signals)
     }
 
-    /// Tells of a wait, and records one that lasts.
-    async fn tell_wait(&mut self, unit: &Unit, control: &mut Control, decision: &Decision) -> Result<(), DriveError> {
-        let Pace::Sleep { signal, why, look_again_ms } = &decision.pace else {
-            return self.end_wait(unit, control).await;
-        };
-        self.say(Notice::Waiting { why: why.clone(), again_in_ms: *look_again_ms });
-        let signal = signal.to_string();
-        let waiting = control.waiting.get_or_insert_with(|| Waiting {
-            since: Instant::now(),
-            signal: signal.clone(),
-            recorded: false,
-        });
-        // Another reason than the one on record is worth a word of its own.
-        let new = !waiting.recorded || waiting.signal != signal;
-        if new && waiting.since.elapsed() >= EVENT_AFTER {
-            (waiting.recorded, waiting.signal) = (true, signal.clone());
-            self.record(Event::Throttled { unit: unit.id.clone(), signal, why: why.clone() }).await?;
-        }
-        Ok(())
-    }
-
-    async fn end_wait(&mut self, unit: &Unit, control: &mut Control) -> Result<(), DriveError> {
-        match control.waiting.take() {
-            Some(waiting) if waiting.recorded => {
-                let waited_ms = millis(waiting.since.elapsed());
-                self.record(Event::Unthrottled { unit: unit.id.clone(), waited_ms }).await
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Keeps what `status` shows.
-    async fn tell_pace(
-        &self,
-        unit: &Unit,
-        control: &mut Control,
-        pacing: &Pacing,
-        decision: &Decision,
-        workers: u32,
-    ) -> Result<(), DriveError> {
-        let (signal, why) = match &decision.pace {
-            Pace::Go => (None, None),
-            Pace::Sleep { signal, why, .. } | Pace::Stop { signal, why } => (Some(signal.to_string()), Some(why)),
-        };
-        let state = if signal.is_some() { PaceState::Waiting } else { PaceState::Going };
-        let since = control.told.as_ref().filter(|(_, known)| known.state == state).map(|(_, known)| known.since);
-        let pace = ledger::Pace {
-            workers,
-            target_batch_ms: pacing.target_batch.0,
-            mode: control.crew.mode(),
-            state,
-            signal,
-            why: why.cloned(),
-            since: since.unwrap_or_else(chrono::Utc::now),
-            governing: decision.governing.as_ref().map(governing),
-        };
-        let due = control.told.as_ref().is_none_or(|(at, known)| {
-            let asked = |pace: &ledger::Pace| (pace.workers, pace.target_batch_ms, pace.state, pace.signal.clone());
-            asked(known) != asked(&pace) || (at.elapsed() >= PACE_EVERY && *known != pace)
-        });
-        if due {
-            ledger::set_pace(&self.work.client, &self.journal.place, &unit.id, &pace).await?;
-            control.told = Some((Instant::now(), pace));
-        }
-        Ok(())
-    }
-
     /// Beyond a critical limit: the run is paused, or the step fails.
     async fn critical(&mut self, why: String) -> Result<End, DriveError> {
         match self.pacing().throttle.on_critical {
@@ -348,7 +278,10 @@ impl Shell {
 impl Control {
     /// Begins as many workers as are missing.
     fn begin(&mut self, workers: u32) {
-        for number in (0..workers).filter(|_| !self.drained) {
+        if self.drained || self.begin_after.is_some_and(|at| Instant::now() < at) {
+            return;
+        }
+        for number in 0..workers {
             if self.alive.insert(number) {
                 let crew = self.crew.clone();
                 self.workers.spawn(async move { (number, worker::work(crew, number).await) });
@@ -361,9 +294,15 @@ impl Control {
         match ended {
             Ok((number, result)) => {
                 self.alive.remove(&number);
-                self.drained |= number < self.orders.borrow().workers;
-                if let Err(error) = result {
-                    self.close(error);
+                match result {
+                    Ok(()) => self.drained |= number < self.orders.borrow().workers,
+                    // Those at work, or that were, have what there is to be had.
+                    Err(DriveError::Connect(error)) if self.drained || !self.alive.is_empty() => {
+                        self.begin_after = Some(Instant::now() + BEGIN_PAUSE);
+                        let text = format!("worker {} is left out for now: {error}", number + 1);
+                        (self.crew.means.tell)(Notice::Note { text });
+                    }
+                    Err(error) => self.close(error),
                 }
             }
             // A panic is a fault of this program and not of the step: the process ends as if it were killed, to be resumed.
@@ -377,15 +316,6 @@ impl Control {
     fn close(&mut self, error: DriveError) {
         self.error.get_or_insert(error);
         self.orders.send_modify(|orders| orders.closing = true);
-    }
-}
-
-fn governing(reading: &Reading) -> Governing {
-    Governing {
-        signal: reading.signal.to_string(),
-        measured: reading.measured.clone(),
-        limit: reading.limit.clone(),
-        percent: f64::from(reading.percent),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
         stripes::{Change, Stripes},
     },
     pg::{
-        Fault,
+        Class, Fault,
         batch::{Batches, Fill},
         connect::{Connection, SessionSpec, connect},
         settings::Settings,
@@ -225,10 +225,13 @@ impl Crew {
         };
         let Means { place, unit, .. } = &self.means;
         let recorded = ledger::claim(&session.client, place, unit, &range).await;
-        if let Err(error) = recorded {
-            // The claim may be recorded or not: nobody claims on top of it.
-            *slot = None;
-            return Err(error.into());
+        if let Err(error) = recorded.map_err(DriveError::from) {
+            // A lock that was not had: the server itself says that nothing is recorded, and the claim can be made again. After
+            // everything else it may be recorded or not: nobody claims on top of it.
+            if error.class() != Some(Class::Transient) {
+                *slot = None;
+            }
+            return Err(error);
         }
         match walk.claimed(&range) {
             Ok(()) => Ok(Some(range)),

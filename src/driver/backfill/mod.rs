@@ -3,6 +3,7 @@
 mod control;
 mod crew;
 mod pieces;
+mod told;
 mod vacuum;
 mod worker;
 

@@ -17,13 +17,16 @@ impl Worker {
     pub(super) async fn in_pieces(&mut self, range: &mut Range, first: &DriveError) -> Result<Written, DriveError> {
         let text = format!("a batch of {} is done in pieces: {first}", range.heap);
         (self.crew.means.tell)(Notice::Note { text });
-        let due = self.crew.means.batches.due(&self.session.client, range).await?;
         let mut written = Written::default();
-        let mut pieces: Vec<Vec<String>> = halves(due);
+        let mut pieces: Vec<Vec<String>> = halves(self.due(range).await?);
+        let mut number = 0;
         while let Some(piece) = pieces.pop() {
             self.crew.means.stop.check()?;
             match self.piece(range, &piece).await {
-                Ok(part) => add(&mut written, part),
+                Ok(part) => {
+                    add(&mut written, part);
+                    number = 0;
+                }
                 Err(error) => match what_now(&error, range.skipping) {
                     Course::PassBy => {
                         range.skipping = true;
@@ -31,7 +34,11 @@ impl Worker {
                     }
                     Course::InPieces if piece.len() > 1 => pieces.extend(halves(piece)),
                     Course::InPieces => return Err(self.unwritable(range, piece, error).await),
-                    Course::LookForHeap | Course::Reopen | Course::TryAgain => return Err(error),
+                    Course::LookForHeap | Course::Reopen | Course::TryAgain => {
+                        number += 1;
+                        self.try_again(error, number, Vec::new()).await?;
+                        pieces.push(piece);
+                    }
                 },
             }
         }
@@ -42,9 +49,8 @@ impl Worker {
     /// Writes the due rows of a range one after the other, waiting for whoever has one: nothing is held meanwhile that
     /// anybody else could wait for.
     pub(super) async fn row_by_row(&mut self, range: &mut Range) -> Result<Written, DriveError> {
-        let due = self.crew.means.batches.due(&self.session.client, range).await?;
         let mut written = Written::default();
-        for address in due {
+        for address in self.due(range).await? {
             let (row, mut number) = (vec![address], 0);
             loop {
                 self.crew.means.stop.check()?;
@@ -76,6 +82,25 @@ impl Worker {
         Ok(written)
     }
 
+    /// The addresses of what is due, asked for again while somebody keeps the table. To look holds nothing that others wait
+    /// for, and takes long where the batch did: it has the bounds of a row by itself.
+    async fn due(&self, range: &Range) -> Result<Vec<String>, DriveError> {
+        self.crew.bound(&self.session, true).await?;
+        let mut number = 0;
+        loop {
+            match self.crew.means.batches.due(&self.session.client, range).await {
+                Ok(due) => {
+                    self.crew.bound(&self.session, false).await?;
+                    return Ok(due);
+                }
+                Err(fault) => {
+                    number += 1;
+                    self.try_again(fault.into(), number, Vec::new()).await?;
+                }
+            }
+        }
+    }
+
     /// Some rows of the range. One alone may wait longer.
     async fn piece(&self, range: &Range, rows: &[String]) -> Result<Written, DriveError> {
         let work = self.crew.means.batches.work(range, &Part::Rows(rows.to_vec()));
@@ -98,12 +123,19 @@ impl Worker {
     /// Records the batch as done, its rows having been written in pieces.
     async fn close(&mut self, range: &mut Range) -> Result<Written, DriveError> {
         let nothing = self.crew.means.batches.work(range, &Part::Rows(Vec::new()));
-        match self.send(range, &nothing, true).await? {
-            Batch::Done(written) => {
-                range.stripes_done += 1;
-                Ok(written)
+        let mut number = 0;
+        loop {
+            match self.send(range, &nothing, true).await {
+                Ok(Batch::Done(written)) => {
+                    range.stripes_done += 1;
+                    return Ok(written);
+                }
+                Ok(Batch::Elsewhere) => return self.reload(range).await,
+                Err(error) => {
+                    number += 1;
+                    self.try_again(error, number, Vec::new()).await?;
+                }
             }
-            Batch::Elsewhere => self.reload(range).await,
         }
     }
 

@@ -71,7 +71,7 @@ impl Worker {
         loop {
             if has_room(held)
                 && self.crew.leave(self.number).await?
-                && let Some(range) = self.crew.claim(&self.session).await?
+                && let Some(range) = self.claim().await?
             {
                 held.push(Held { range, written: Written::default(), longest: Duration::ZERO });
             }
@@ -90,6 +90,20 @@ impl Worker {
                     self.tell_change(change).await;
                 }
                 self.crew.give_back(done.range).await;
+            }
+        }
+    }
+
+    /// The next range; asked for again while somebody keeps the ledger's rows.
+    async fn claim(&self) -> Result<Option<Range>, DriveError> {
+        let mut number = 0;
+        loop {
+            match self.crew.claim(&self.session).await {
+                Ok(range) => return Ok(range),
+                Err(error) => {
+                    number += 1;
+                    self.try_again(error, number, Vec::new()).await?;
+                }
             }
         }
     }
