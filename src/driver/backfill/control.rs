@@ -24,7 +24,7 @@ use crate::{
     },
     engine::{Event, Notice},
     ledger::{self, Governing, PaceState},
-    pace::{Decision, Governor, Observation, Pace, Reading, Seen},
+    pace::{Decision, Governor, Observation, Pace, Rate, Reading, Seen},
     pg::{
         Class, Fault,
         batch::Batches,
@@ -72,6 +72,7 @@ struct Control {
     /// A wait, and whether it is in the ledger.
     waiting: Option<Waiting>,
     told: Option<(Instant, ledger::Pace)>,
+    rate: Rate,
     /// What the server's cores and load allow, where the plan says nothing.
     workers_default: u32,
 }
@@ -161,6 +162,7 @@ impl Shell {
             stopped: None,
             waiting: None,
             told: None,
+            rate: Rate::default(),
             workers_default: cores.workers,
         })
     }
@@ -294,6 +296,13 @@ impl Shell {
             Pace::Sleep { signal, why, .. } | Pace::Stop { signal, why } => (Some(signal.to_string()), Some(why)),
         };
         let state = if signal.is_some() { PaceState::Waiting } else { PaceState::Going };
+        let rows_per_second = match state {
+            PaceState::Going => control.rate.take(control.since.elapsed(), control.crew.rows()),
+            PaceState::Waiting => {
+                control.rate.rest();
+                None
+            }
+        };
         let since = control.told.as_ref().filter(|(_, known)| known.state == state).map(|(_, known)| known.since);
         let pace = ledger::Pace {
             workers,
@@ -304,6 +313,7 @@ impl Shell {
             why: why.cloned(),
             since: since.unwrap_or_else(chrono::Utc::now),
             governing: decision.governing.as_ref().map(governing),
+            rows_per_second,
         };
         let due = control.told.as_ref().is_none_or(|(at, known)| {
             let asked = |pace: &ledger::Pace| (pace.workers, pace.target_batch_ms, pace.state, pace.signal.clone());
