@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     engine::{Blocker, Event, Failure, Finding, Notice, Outcome},
+    pace::waits_for,
     unit::{Presence, UnitId},
 };
 
@@ -136,7 +137,9 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
             Words::lasting(Mark::Begin, format!("rollback requested: {}", all_after(keep)))
         }
         Event::Paused { why } => Words::lasting(Mark::Wait, format!("paused: {why}")),
-        Event::Throttled { signal, why, .. } => Words::lasting(Mark::Wait, format!("waits for {signal}: {why}")),
+        Event::Throttled { signal, why, .. } => {
+            Words::lasting(Mark::Wait, format!("waits{}: {why}", waits_for(signal)))
+        }
         Event::Unthrottled { waited_ms, .. } => {
             let waited = i64::try_from(*waited_ms).unwrap_or(i64::MAX);
             Words::lasting(Mark::Begin, format!("goes on after a wait of {}", quantity::millis(waited)))
