@@ -52,3 +52,10 @@ fn read(row: &Row) -> Result<Blocker, Fault> {
         query: row.try_get(5)?,
     })
 }
+
+/// After how long a wait the server looks for a deadlock, and ends whoever finds one: the session that waited, ours or not.
+pub async fn deadlock_timeout(client: &Client) -> Result<Duration, Fault> {
+    let query = "SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'";
+    let ms: i64 = client.query_typed_one(query, &[]).await?.try_get(0)?;
+    Ok(Duration::from_millis(u64::try_from(ms).unwrap_or(1)))
+}

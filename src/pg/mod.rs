@@ -14,7 +14,7 @@ pub mod signals;
 mod transaction;
 pub mod workers;
 
-pub use blockers::{blockers, old_transactions};
+pub use blockers::{blockers, deadlock_timeout, old_transactions};
 pub use estimate::rows_estimated;
 pub use fault::{Class, Fault};
 pub use preflight::{Lack, lacks, rls_hides};

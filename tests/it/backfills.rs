@@ -142,3 +142,18 @@ fn a_walk_finds_every_row_along_any_key() {
     }
     assert!(bad.is_empty(), "{bad:#?}");
 }
+
+/// One value for all is a default, which the server keeps in its catalogue.
+#[test]
+fn a_column_with_one_value_for_all_is_added_without_writing_a_row() {
+    let scene = Scene::new("constant", 1_000);
+    scene.db.sql("CREATE TABLE app.was AS SELECT id, xmin::text AS version, ctid::text AS place FROM app.users");
+    let step = "[[phase]]\nid = \"a\"\n[[phase.step]]\nkind = \"add_column\"\ntable = \"app.users\"\ncolumn = \"region\"\n\
+                type = \"text\"\ndefault = \"'eu'\"\n";
+    let _ = scene.apply(&plan("", &[step])).expect_code(0);
+    let (filled, written): (i64, i64) = (
+        scene.db.one("SELECT count(*) FROM app.users WHERE region = 'eu'"),
+        scene.db.one("SELECT count(*) FROM app.users u JOIN app.was w USING (id) WHERE (u.xmin::text, u.ctid::text) <> (w.version, w.place)"),
+    );
+    assert_eq!((filled, written), (1_000, 0));
+}

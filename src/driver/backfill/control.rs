@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    crew::{Crew, Manner, Means, Orders, Start},
+    crew::{Crew, LOCK_WAIT, Manner, Means, Orders, Start},
     vacuum::Vacuum,
     worker,
 };
@@ -29,6 +29,7 @@ use crate::{
         Class, Fault,
         batch::Batches,
         connect::{Connection, SessionSpec, connect},
+        deadlock_timeout,
         signals::Signals,
         workers::{Cores, cores},
     },
@@ -147,6 +148,7 @@ impl Shell {
             monitor: self.monitor.clone(),
             synchronous_commit: pacing.synchronous_commit,
             batch_rows: spec.batch_rows,
+            lock_wait: LOCK_WAIT.min(deadlock_timeout(&self.monitor.client).await? / 2),
         };
         Ok(Control {
             crew: Arc::new(Crew::new(means, start)),

@@ -39,9 +39,10 @@ use crate::{
 };
 
 /// A batch gives a row lock up after so long: a writer that waits for another row of the batch waits for this as well. It is
-/// far below any deadlock_timeout (1 s by default), so that the batch always yields before the server looks for a victim.
-const LOCK_WAIT: Duration = Duration::from_millis(25);
-/// One row by itself holds nothing that others wait for, so it may wait longer; still below the default deadlock_timeout.
+/// far below the usual deadlock_timeout (1 s), and never more than half of the server's, so that the batch always yields
+/// before the server looks for a victim.
+pub(super) const LOCK_WAIT: Duration = Duration::from_millis(25);
+/// One row by itself holds nothing that others wait for, so it may wait longer.
 pub(super) const ROW_LOCK_WAIT: Duration = Duration::from_millis(500);
 /// A batch that takes so many times its target is ended and done in pieces; between one second and the longest a writer may
 /// be kept waiting by a server that stalls.
@@ -92,6 +93,8 @@ pub(super) struct Means {
     pub synchronous_commit: Option<SynchronousCommit>,
     /// The most rows that a batch may walk over.
     pub batch_rows: u32,
+    /// How long a batch waits for a row.
+    pub lock_wait: Duration,
 }
 
 /// Where a walk stands when its crew begins.
@@ -150,7 +153,7 @@ impl Crew {
 
     /// A session for batches.
     pub(super) async fn session(&self) -> Result<Connection, DriveError> {
-        let mut spec = SessionSpec::new("tenantmig batch", LOCK_WAIT);
+        let mut spec = SessionSpec::new("tenantmig batch", self.means.lock_wait);
         spec.statement_timeout = Some(self.deadline());
         let session = connect(&self.means.settings, &spec).await?;
         // Compiling a statement takes longer than most batches.
@@ -163,7 +166,8 @@ impl Crew {
 
     /// The bounds of batches, or of a row by itself, on a session.
     pub(super) async fn bound(&self, session: &Connection, one_row: bool) -> Result<(), DriveError> {
-        let (lock, statement) = if one_row { (ROW_LOCK_WAIT, ROW_DEADLINE) } else { (LOCK_WAIT, self.deadline()) };
+        let (lock, statement) =
+            if one_row { (ROW_LOCK_WAIT, ROW_DEADLINE) } else { (self.means.lock_wait, self.deadline()) };
         let ms = |length: Duration| format!("{}ms", length.as_millis().max(1));
         self.set(session, &[("lock_timeout", ms(lock)), ("statement_timeout", ms(statement))]).await
     }
