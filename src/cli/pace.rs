@@ -5,7 +5,6 @@ use chrono::{DateTime, Utc};
 use crate::{
     engine::InForce,
     ledger::{Pace, PaceState},
-    pace::waits_for,
     report::{one_line, quantity},
 };
 
@@ -13,7 +12,7 @@ use crate::{
 pub fn line(pace: &Pace, now: DateTime<Utc>) -> String {
     let text = match pace.state {
         PaceState::Waiting => {
-            let signal = pace.signal.as_ref().map_or(String::new(), |signal| waits_for(signal));
+            let signal = pace.signal.as_ref().map_or(String::new(), |signal| quantity::waits_for(signal));
             let why = pace.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
             format!("waits since {}{signal}{why}", clock(pace.since, now))
         }

@@ -15,4 +15,4 @@ pub use decision::{Decision, Pace, Reading};
 pub use governor::Governor;
 pub use observation::{Connected, DeadRows, Named, Observation, Replica, Seen, Share};
 pub use rate::Rate;
-pub use signal::{Signal, waits_for};
+pub use signal::Signal;

@@ -38,11 +38,6 @@ pub enum Signal {
     Query,
 }
 
-/// ` for replica lag`, behind "waits"; nothing for an operator's hold, which its reason says.
-pub fn waits_for(word: &str) -> String {
-    if word == Signal::Hold.word() { String::new() } else { format!(" for {word}") }
-}
-
 impl Signal {
     /// What people call it.
     pub fn word(self) -> &'static str {

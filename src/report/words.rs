@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     engine::{Blocker, Event, Failure, Finding, Notice, Outcome},
-    pace::waits_for,
     unit::{Presence, UnitId},
 };
 
@@ -138,7 +137,7 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
         }
         Event::Paused { why } => Words::lasting(Mark::Wait, format!("paused: {why}")),
         Event::Throttled { signal, why, .. } => {
-            Words::lasting(Mark::Wait, format!("waits{}: {why}", waits_for(signal)))
+            Words::lasting(Mark::Wait, format!("waits{}: {why}", quantity::waits_for(signal)))
         }
         Event::Unthrottled { waited_ms, .. } => {
             let waited = i64::try_from(*waited_ms).unwrap_or(i64::MAX);
