@@ -197,6 +197,9 @@ impl Lock {
     }
 }
 
+/// A batch is one transaction: beyond this many rows it holds its row locks for seconds, and replicas fall behind in jumps.
+pub const BATCH_ROWS_MAX: u32 = 100_000;
+
 /// What a backfill writes, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackfillSpec {

@@ -12,7 +12,7 @@ use crate::{
 pub fn line(pace: &Pace, now: DateTime<Utc>) -> String {
     let text = match pace.state {
         PaceState::Waiting => {
-            let signal = pace.signal.as_ref().map_or(String::new(), |signal| format!(" for {signal}"));
+            let signal = pace.signal.as_ref().map_or(String::new(), |signal| quantity::waits_for(signal));
             let why = pace.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
             format!("waits since {}{signal}{why}", clock(pace.since, now))
         }
@@ -97,8 +97,11 @@ mod tests {
             "waits since 14:02:11 UTC for replica lag: replica app_replica is 12.3 s behind (limit 10 s)",
         );
         check(
-            &waiting("2026-02-28T23:59:59Z", r#""signal": "an operator", "why": "the\u001b[2Jreport""#),
-            "waits since 2026-02-28 23:59:59 UTC for an operator: the [2Jreport",
+            &waiting(
+                "2026-02-28T23:59:59Z",
+                r#""signal": "hold", "why": "an operator holds the backfills: the\u001b[2Jreport""#,
+            ),
+            "waits since 2026-02-28 23:59:59 UTC: an operator holds the backfills: the [2Jreport",
         );
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     engine::{Program, Run},
     exit::Exit,
     ledger,
+    pace::Seen,
     pg::{connect::Connection, signals::Signals},
     plan::ServerFacts,
     unit::Op,
@@ -55,7 +56,7 @@ pub async fn look_ahead(
     Ok(())
 }
 
-/// Says before the start what backfills cannot wait for, since this role cannot see it.
+/// Says before the start what backfills cannot wait for, since this role cannot see it; refuses a query that does not work.
 async fn tell_blind(context: &Context, program: &Program, session: &Connection) -> Result<(), CliError> {
     let first = program.units().find_map(|(_, unit)| match &unit.up {
         Op::Backfill(spec) => Some(spec),
@@ -63,8 +64,19 @@ async fn tell_blind(context: &Context, program: &Program, session: &Connection) 
     });
     if let Some(spec) = first {
         let signals = Signals::new(&session.client, &spec.table, &program.pacing.throttle).await;
-        for blind in signals.map_err(DriveError::from)?.blind() {
+        let mut signals = signals.map_err(DriveError::from)?;
+        for blind in signals.blind() {
             context.console.note(&format!("note: {blind}"));
+        }
+        let seen = signals.observe(&session.client, &program.pacing).await.map_err(DriveError::from)?;
+        // Later it would be waited for, like any signal that is unknown, until max_wait is over.
+        if let Seen::Unknown(why) = seen.query {
+            let message = format!("the query of [throttle] gives no number: {why}; nothing was touched");
+            return Err(CliError::new(
+                Exit::PlanInvalid,
+                message,
+                "mend sql in [throttle] query; it is one expression, run by this role",
+            ));
         }
     }
     Ok(())

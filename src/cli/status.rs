@@ -8,7 +8,7 @@ use crate::{
     driver::{self, DriveError},
     engine::{Effect, Event, InForce, Outcome, Program, Run, in_force},
     exit::Exit,
-    ledger::{self, Holder, Pace, PaceState, Progress, Recorded, RunRecord},
+    ledger::{self, Holder, Pace, Progress, Recorded, RunRecord},
     report::{Tone, quantity},
 };
 
@@ -165,9 +165,8 @@ impl Standing {
             });
         }
         let pace = self.pace(row);
-        // How long a wait lasts nobody knows.
-        let moves = pace.as_ref().is_none_or(|pace| pace.state == PaceState::Going);
-        if let Some(rate) = self.rate(row).filter(|_| moves) {
+        // How long a wait lasts nobody knows, and what a stopped driver did says nothing about the next.
+        if let Some(rate) = pace.as_ref().and_then(|pace| pace.rows_per_second) {
             notes.push(quantity::rows_per_second(rate));
             if let Some(left) = row.rows_estimated.map(|n| n - row.rows_done).filter(|n| *n > 0 && rate > 0.0) {
                 let seconds = f64::from(u32::try_from(left).unwrap_or(u32::MAX)) / rate;
@@ -194,14 +193,6 @@ impl Standing {
         let kept = row.pace.as_ref().filter(|_| row.status == "running" && self.alive())?;
         // One that another version wrote is left out; JSON has it as it is.
         serde_json::from_value(kept.clone()).ok()
-    }
-
-    /// Rows a second of a backfill that is under way.
-    fn rate(&self, row: &Progress) -> Option<f64> {
-        let begun = row.started_at.filter(|_| row.status == "running" && row.rows_done > 0)?;
-        let end = if self.alive() { self.now } else { row.updated_at.unwrap_or(self.now) };
-        let seconds = (end - begun).as_seconds_f64();
-        (seconds > 0.0).then(|| f64::from(u32::try_from(row.rows_done).unwrap_or(u32::MAX)) / seconds)
     }
 
     fn json(&self) -> serde_json::Value {

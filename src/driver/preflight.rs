@@ -72,15 +72,16 @@ fn describe(step: &PlanStep, key: &str, object: &Object, lack: Lack) -> Diag {
 
 /// The tables whose rows the program reads or fills and that hide rows from this role by RLS that stands already.
 pub async fn hidden(client: &Client, program: &Program) -> Result<Vec<String>, DriveError> {
-    let mut tables: BTreeSet<QName> = BTreeSet::new();
+    let (mut tables, mut written) = (BTreeSet::new(), BTreeSet::new());
     for (_, unit) in program.units() {
         if let Op::Backfill(spec) = &unit.up {
             tables.insert(spec.table.clone());
+            written.insert(spec.table.clone());
             if let crate::unit::BackfillValue::Parent { table, .. } = &spec.value {
                 tables.insert(table.clone());
             }
         }
     }
-    let tables: Vec<QName> = tables.into_iter().collect();
-    Ok(pg::rls_hides(client, &tables).await?)
+    let list = |of: BTreeSet<QName>| of.into_iter().collect::<Vec<QName>>();
+    Ok(pg::rls_hides(client, &list(tables), &list(written)).await?)
 }

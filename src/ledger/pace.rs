@@ -17,6 +17,8 @@ pub struct Pace {
     /// Since when it goes, or waits.
     pub since: DateTime<Utc>,
     pub governing: Option<Governing>,
+    /// Of the last half minute; none in a wait, and in the first second.
+    pub rows_per_second: Option<f64>,
 }
 
 /// Whether batches are written.

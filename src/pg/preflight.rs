@@ -71,11 +71,20 @@ fn nearest(word: &str, names: Vec<String>) -> Option<String> {
 }
 
 /// Which of `tables` hide rows from this session by row-level security. A batch or a gate on such a table would see a part
-/// only (PostgreSQL raises 42501 instead, because every session of ours sets row_security = off).
-pub async fn rls_hides(client: &Client, tables: &[QName]) -> Result<Vec<String>, Fault> {
-    let names: Vec<String> = tables.iter().map(QName::to_string).collect();
-    let query =
-        "SELECT t FROM unnest($1) t WHERE to_regclass(t) IS NOT NULL AND row_security_active(to_regclass(t)::oid)";
-    let rows = client.query_typed(query, &[(&names, Type::TEXT_ARRAY)]).await?;
+/// only (PostgreSQL raises 42501 instead, because every session of ours sets row_security = off). A batch writes the partitions
+/// and children of a `written` table by their own names, where their own flags count and not the parent's.
+pub async fn rls_hides(client: &Client, tables: &[QName], written: &[QName]) -> Result<Vec<String>, Fault> {
+    let names = |of: &[QName]| of.iter().map(QName::to_string).collect::<Vec<_>>();
+    let query = "WITH RECURSIVE tree AS (SELECT to_regclass(t)::oid AS oid FROM unnest($2) t
+             UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON tree.oid = i.inhparent)
+        SELECT t FROM unnest($1) t WHERE to_regclass(t) IS NOT NULL AND row_security_active(to_regclass(t)::oid)
+        UNION
+        SELECT format('%I.%I', n.nspname, c.relname)
+          FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p') AND row_security_active(c.oid)
+         ORDER BY 1";
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        [(&names(tables), Type::TEXT_ARRAY), (&names(written), Type::TEXT_ARRAY)];
+    let rows = client.query_typed(query, &params).await?;
     rows.iter().map(|row| row.try_get(0).map_err(Fault::from)).collect()
 }

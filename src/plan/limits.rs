@@ -7,7 +7,10 @@ use super::{
     tuning::{TARGET_BATCH, WORKERS},
     types::{BackfillDefaults, Millis},
 };
-use crate::diag::{Diag, Diags};
+use crate::{
+    diag::{Diag, Diags},
+    unit::BATCH_ROWS_MAX,
+};
 
 /// The place of a key's value in its table; empty where the plan does not say it.
 pub(super) type Place<'a> = &'a dyn Fn(&str, &str) -> Range<usize>;
@@ -24,6 +27,10 @@ pub(super) fn check_backfill(backfill: &BackfillDefaults, place: Place<'_>, diag
     if backfill.workers.is_some_and(|workers| !WORKERS.contains(&workers)) {
         let what = format!("`workers` is from {} to {}", WORKERS.start(), WORKERS.end());
         refuse("workers", what, "leave it out to have it chosen from the server's cores and load");
+    }
+    if !(1..=BATCH_ROWS_MAX).contains(&backfill.batch_rows) {
+        let what = format!("`batch_rows` is from 1 to {BATCH_ROWS_MAX}");
+        refuse("batch_rows", what, "the most rows of a batch; target_batch says how long one may be");
     }
     if backfill.vacuum_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
         let what = "`vacuum_percent` is from 1 to 100".to_owned();

@@ -246,10 +246,10 @@ mod tests {
         → dba on host2 changed the pace: target batch 20ms, 3 workers, replica lag up to
           64.0 MiB
         … dba on host2 holds the backfills: the nightly report runs
-        … waits for an operator: the nightly report runs
-        ⠙ fill app.trades.tenant_id from app.users  53 s
+        … waits: an operator holds the backfills: the nightly report runs
+        ⠴ fill app.trades.tenant_id from app.users  53 s
           [████████░░░░░░░░░░░░░░░░░░░░░░░░░░░] 25.5 %  510,000 of about 2,000,000 rows
-          waiting: the nightly report runs, looking again in 2 s
+          waiting: an operator holds the backfills: the nightly report runs, looking a…
         ");
         insta::assert_snapshot!(waits(40, 99, 0, Look::ascii()), @r"
         ~ waits for replica lag: replica
@@ -261,11 +261,11 @@ mod tests {
           to 64.0 MiB
         ~ dba on host2 holds the backfills: the
           nightly report runs
-        ~ waits for an operator: the nightly
-          report runs
-        \ fill app.trades.tenant_id fr...  53 s
+        ~ waits: an operator holds the
+          backfills: the nightly report runs
+        / fill app.trades.tenant_id fr...  53 s
           [###-----------] 25.5 %  510,000 rows
-          waiting: the nightly report runs, ...
+          waiting: an operator holds the bac...
         ");
     }
 

@@ -23,6 +23,9 @@ const SILENCE_S: i64 = 60;
 /// What takes no longer than this has one line, at its end; what takes longer has one at its beginning as well.
 const BEGIN_MS: i64 = 1_000;
 
+/// A wait of a backfill that lasts is an event within this, with the same reason: one of the two lines is enough.
+const HELD_MS: i64 = 2_000;
+
 /// One line an event, and each detail on a line of its own; every line begins with the time in UTC, so that `sort` and
 /// `grep` do no harm.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct Plain {
     story: Story,
     /// The beginning of what is under way, as long as it is not worth a line.
     begun: Option<(DateTime<Utc>, Words)>,
+    /// The first word about a wait, until the event that says the same had its time to come.
+    held: Option<(DateTime<Utc>, Words)>,
     /// When a line was last written, and when one about progress and one about waiting.
     last: DateTime<Utc>,
     progress: DateTime<Utc>,
@@ -43,7 +48,16 @@ impl Plain {
     pub fn new(out: Box<dyn Write + Send>, look: Look) -> Self {
         let never = DateTime::<Utc>::MIN_UTC;
         let out = Outlet::new("plain lines", out);
-        Self { out, look, story: Story::default(), begun: None, last: never, progress: never, waiting: never }
+        Self {
+            out,
+            look,
+            story: Story::default(),
+            begun: None,
+            held: None,
+            last: never,
+            progress: never,
+            waiting: never,
+        }
     }
 
     /// Whether the words are due, given when the like of them was last said.
@@ -80,6 +94,22 @@ impl Plain {
         }
     }
 
+    /// Writes the first word about a wait.
+    fn write_held(&mut self) {
+        if let Some((at, words)) = self.held.take() {
+            self.write_begun();
+            self.write(at, &words);
+        }
+    }
+
+    /// The same, once no event took its place.
+    fn write_long_held(&mut self, at: DateTime<Utc>) {
+        let long = TimeDelta::milliseconds(HELD_MS);
+        if self.held.as_ref().is_some_and(|(held, _)| at.signed_duration_since(*held) >= long) {
+            self.write_held();
+        }
+    }
+
     fn write(&mut self, at: DateTime<Utc>, words: &Words) {
         let time = at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let mut lines = format!("{time} {} {}\n", self.look.mark(words.mark), words.text);
@@ -98,10 +128,17 @@ impl Reporter for Plain {
         if matches!(notice, Notice::Event(Event::Throttled { .. })) {
             // It says what is waited for; the next line that does is due a while later.
             self.waiting = at;
+            self.held = None;
         }
+        self.write_long_held(at);
         let Some(words) = words::words(&self.story, at, notice).filter(|words| self.is_due(at, words.stay)) else {
             return;
         };
+        if words.stay == Stay::Waiting && !self.story.wait.as_ref().is_some_and(|wait| wait.throttled) {
+            self.held = Some((at, words));
+            return;
+        }
+        self.write_held();
         match (words.stay, words.mark) {
             (Stay::Begun, _) => {
                 self.write_begun();
@@ -117,6 +154,7 @@ impl Reporter for Plain {
 
     fn idle(&mut self, at: DateTime<Utc>) {
         self.write_long_begun(at);
+        self.write_long_held(at);
         if at.signed_duration_since(self.last) < TimeDelta::seconds(SILENCE_S) {
             return;
         }
@@ -129,6 +167,7 @@ impl Reporter for Plain {
 
     fn finish(&mut self) {
         self.write_begun();
+        self.write_held();
     }
 
     fn broken(&self) -> Option<String> {
@@ -183,7 +222,7 @@ mod tests {
         2026-03-01T03:00:55Z   fill app.trades.tenant_id from app.users: 25.2 %, 505,000 of about 2,000,000 rows, 4,000 rows/s, about 6 min 14 s left
         2026-03-01T03:00:56Z > dba on host2 changed the pace: target batch 20ms, 3 workers, replica lag up to 64.0 MiB
         2026-03-01T03:00:58Z ~ dba on host2 holds the backfills: the nightly report runs
-        2026-03-01T03:00:58Z ~ waits for an operator: the nightly report runs
+        2026-03-01T03:00:59Z ~ waits: an operator holds the backfills: the nightly report runs
         ");
     }
 

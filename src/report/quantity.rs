@@ -83,6 +83,11 @@ fn two(large: u128, large_unit: &str, small: u128, small_unit: &str) -> String {
     if small == 0 { format!("{large} {large_unit}") } else { format!("{large} {large_unit} {small} {small_unit}") }
 }
 
+/// ` for replica lag`, by the name of the signal that the ledger keeps; nothing for an operator's hold, which its reason says.
+pub fn waits_for(word: &str) -> String {
+    if word == "hold" { String::new() } else { format!(" for {word}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

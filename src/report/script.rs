@@ -100,6 +100,7 @@ fn event(kept: &str) -> Notice {
 /// Goes on from [`backfill`]: a replica lags for 24 seconds, operators change the pace, and one of them holds it.
 pub(super) fn throttled() -> Vec<(DateTime<Utc>, Notice)> {
     let lag = |tenths: u32| format!("replica app_replica is {}.{} s behind (limit 10 s)", tenths / 10, tenths % 10);
+    let held = || "an operator holds the backfills: the nightly report runs".to_owned();
     let waits =
         |signal: &str, why: String| Event::Throttled { unit: id("schema/fill/fill"), signal: signal.into(), why };
     let mut all = vec![(at(31_000), Notice::Event(waits("replica lag", lag(123))))];
@@ -113,8 +114,10 @@ pub(super) fn throttled() -> Vec<(DateTime<Utc>, Notice)> {
         (at(56_000), event(r#"{"retuned": {"by": "dba", "host": "host2", "asked_at": "2026-03-01T03:00:55Z", "tuning": {"target_batch": "20ms", "workers": 3, "max_replica_lag_bytes": "67108864B"}}}"#)),
         (at(56_250), batch(510_000, 25.5)),
         (at(58_000), event(r#"{"retuned": {"by": "dba", "host": "host2", "asked_at": "2026-03-01T03:00:57Z", "tuning": {"hold": "the nightly report\nruns"}}}"#)),
-        (at(58_000), Notice::Event(waits("an operator", "the nightly report runs".into()))),
-        (at(59_000), Notice::Waiting { why: "the nightly report runs".into(), again_in_ms: 2_000 }),
+        (at(58_000), Notice::Waiting { why: held(), again_in_ms: 500 }),
+        (at(59_000), Notice::Waiting { why: held(), again_in_ms: 500 }),
+        (at(59_000), Notice::Event(waits("hold", held()))),
+        (at(59_500), Notice::Waiting { why: held(), again_in_ms: 500 }),
     ]);
     all
 }

@@ -136,7 +136,9 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
             Words::lasting(Mark::Begin, format!("rollback requested: {}", all_after(keep)))
         }
         Event::Paused { why } => Words::lasting(Mark::Wait, format!("paused: {why}")),
-        Event::Throttled { signal, why, .. } => Words::lasting(Mark::Wait, format!("waits for {signal}: {why}")),
+        Event::Throttled { signal, why, .. } => {
+            Words::lasting(Mark::Wait, format!("waits{}: {why}", quantity::waits_for(signal)))
+        }
         Event::Unthrottled { waited_ms, .. } => {
             let waited = i64::try_from(*waited_ms).unwrap_or(i64::MAX);
             Words::lasting(Mark::Begin, format!("goes on after a wait of {}", quantity::millis(waited)))

@@ -15,7 +15,7 @@ use crate::{
     checks::{CheckKind, Gate, nulls::Nulls, orphans},
     plan::{Lowering, Site},
     sql::{Expr, Ident, Literal, QName},
-    unit::{BackfillSpec, BackfillValue, Down, Hold, Lock, LockLevel, OnOrphan, Op, Probe, Unit},
+    unit::{BATCH_ROWS_MAX, BackfillSpec, BackfillValue, Down, Hold, Lock, LockLevel, OnOrphan, Op, Probe, Unit},
 };
 
 /// A step of the kind `backfill`.
@@ -53,9 +53,6 @@ struct Parent {
 enum Undo {
     Keep,
 }
-
-/// A batch is one transaction: beyond this many rows it holds its row locks for seconds, and replicas fall behind in jumps.
-const BATCH_ROWS_MAX: u32 = 100_000;
 
 pub const EXAMPLE: &str = r#"
 [[phase.step]]

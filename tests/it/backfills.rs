@@ -157,3 +157,12 @@ fn a_column_with_one_value_for_all_is_added_without_writing_a_row() {
     );
     assert_eq!((filled, written), (1_000, 0));
 }
+
+#[test]
+fn a_query_that_gives_no_number_is_refused_before_anything_is_touched() {
+    let scene = Scene::new("bad_query", 10);
+    let throttle = "[throttle]\nquery = { sql = \"(SELECT n FROM nowhere)\", max = 5 }\n";
+    let out = scene.apply(&format!("{}\n{throttle}", plan("", &[EXPAND]))).expect_code(65);
+    let _ = out.stderr_has("\"nowhere\" does not exist").stderr_has("nothing was touched");
+    assert!(scene.db.one::<bool>("SELECT to_regnamespace('tenantmig') IS NULL"));
+}

@@ -95,3 +95,29 @@ fn plan_says_of_a_plan_that_hides_its_own_rows_that_it_is_applied() {
     let _ = again(&["plan", "plan.toml"]).stdout_has("applied here already");
     let _ = again(&["apply", "plan.toml", "--yes"]).stdout_has("nothing to do");
 }
+
+/// A backfill writes each partition by its own name, so the flags of a partition bind it as well.
+#[test]
+fn a_partition_of_a_partition_under_force_is_refused_as_well() {
+    let scene = Scene::new("force_partition", 50);
+    let (owner, _) = owners(&scene.db);
+    scene.db.sql(&format!(
+        "SET ROLE {owner};
+         CREATE TABLE app.deals (id bigint, account_id bigint, day date, venue text) PARTITION BY RANGE (day);
+         CREATE TABLE app.deals_2026 PARTITION OF app.deals FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')
+             PARTITION BY LIST (venue);
+         CREATE TABLE app.deals_2026_x PARTITION OF app.deals_2026 FOR VALUES IN ('X');
+         INSERT INTO app.deals SELECT n, 1, '2026-02-01', 'X' FROM generate_series(1, 5000) n;
+         ANALYZE app.deals_2026_x"
+    ));
+    let whole = plan("", &[&EXPAND.replace("app.users", "app.deals")]);
+    // The rows are those of the leaves.
+    let planned = scene.tool().url(&scene.db.url_as(&owner));
+    planned.file("plan.toml", &whole);
+    let _ = planned.args(["plan", "plan.toml"]).run().expect_code(0).stdout_has("~5,000");
+    scene.db.sql("ALTER TABLE app.deals_2026_x ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY");
+    let before = scene.print();
+    let out = with_plan(scene.tool().url(&scene.db.url_as(&owner)), &whole).run().expect_code(77);
+    let _ = out.stderr_has("app.deals_2026_x").stderr_has("nothing was touched");
+    scene.is_as(&before);
+}

@@ -127,7 +127,10 @@ fn a_backfill_that_is_held_stands_still_until_it_is_released() {
     assert_eq!(rows(), before, "rows were written while it was held");
     let _ = throttle(&scene, &dba, &["--release"]).expect_code(0).stdout_has("no longer held");
     let out = run.wait().expect_code(0).stderr_has(&format!("{dba} on ")).stderr_has("holds the backfills: month end");
-    let _ = out.stderr_has("waits for ").stderr_has("lets the backfills go on").stderr_has("goes on after a wait of ");
+    let _ = out
+        .stderr_has("waits: an operator holds the backfills: month end")
+        .stderr_has("lets the backfills go on")
+        .stderr_has("goes on after a wait of ");
     scene.has_event("unthrottled");
     assert!(scene.status()["hold"].is_null());
     scene.every_row_once();
@@ -201,9 +204,10 @@ fn status_shows_the_pace_that_the_driver_wrote(scene: &Scene) {
     };
     write(
         r#"{"workers": 2, "target_batch_ms": 50, "mode": "8 stripes of 512 blocks", "state": "going", "signal": null, "why": null,
-            "since": "2026-01-01T14:02:11Z", "governing": {"signal": "replica lag", "measured": "2.1 s", "limit": "10 s", "percent": 21}}"#,
+            "since": "2026-01-01T14:02:11Z", "governing": {"signal": "replica lag", "measured": "2.1 s", "limit": "10 s", "percent": 21}, "rows_per_second": 1234.5}"#,
     );
-    let _ = scene.run("status").expect_code(0).stdout_has(
+    scene.db.sql("UPDATE tenantmig.migration_progress SET rows_estimated = 24690 WHERE status = 'running'");
+    let _ = scene.run("status").expect_code(0).stdout_has("1,230 rows/s, about 20 s left").stdout_has(
         "\n           2 workers, batches of 50 ms in 8 stripes of 512 blocks; governed by replica lag: 2.1 s of 10 s\n",
     );
     let governing = scene.status()["units"][0]["pace"]["governing"]["percent"].clone();

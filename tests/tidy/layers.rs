@@ -31,8 +31,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "demo", "diag", "driver", "engine", "exit", "ledger", "pg", "plan", "report", "sql", "steps", "checks",
-            "unit",
+            "demo", "diag", "driver", "engine", "exit", "ledger", "pace", "pg", "plan", "report", "sql", "steps",
+            "checks", "unit",
         ],
     ),
     ("main", &["cli", "exit"]),

@@ -23,7 +23,7 @@ use crate::{
     driver::{error::DriveError, shell::Shell},
     engine::{Event, Notice},
     ledger,
-    pace::{Decision, Governor, Observation, Pace, Seen},
+    pace::{Decision, Governor, Observation, Pace, Rate, Seen},
     pg::{
         Class, Fault,
         batch::Batches,
@@ -70,12 +70,13 @@ pub(super) struct Control {
     /// One of them could not connect: no further ones before.
     begin_after: Option<Instant>,
     governor: Governor,
-    since: Instant,
+    pub since: Instant,
     vacuum: Vacuum,
     error: Option<DriveError>,
     stopped: Option<String>,
     pub waiting: Option<Waiting>,
     pub told: Option<(Instant, ledger::Pace)>,
+    pub rate: Rate,
     /// What the server's cores and load allow, where the plan says nothing.
     workers_default: u32,
 }
@@ -163,6 +164,7 @@ impl Shell {
             stopped: None,
             waiting: None,
             told: None,
+            rate: Rate::default(),
             workers_default: cores.workers,
         })
     }

@@ -275,6 +275,11 @@ impl Crew {
         size.1.finished(range.stripes, written.rows, written.hot)
     }
 
+    /// Rows that are written, those of earlier runs among them.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
     /// How much of the walk is done, in percent.
     pub(super) fn percent(&self) -> f64 {
         let share = self.blocks.load(Ordering::Relaxed) as f64 / self.blocks_all.max(1) as f64;

@@ -78,6 +78,13 @@ impl Shell {
         };
         let state = if signal.is_some() { PaceState::Waiting } else { PaceState::Going };
         let since = control.told.as_ref().filter(|(_, known)| known.state == state).map(|(_, known)| known.since);
+        let rows_per_second = match state {
+            PaceState::Going => control.rate.take(control.since.elapsed(), control.crew.rows()),
+            PaceState::Waiting => {
+                control.rate.rest();
+                None
+            }
+        };
         let pace = ledger::Pace {
             workers,
             target_batch_ms: pacing.target_batch.0,
@@ -86,6 +93,7 @@ impl Shell {
             signal,
             why: why.cloned(),
             since: since.unwrap_or_else(chrono::Utc::now),
+            rows_per_second,
             governing: decision.governing.as_ref().map(governing),
         };
         let due = control.told.as_ref().is_none_or(|(at, known)| {
