@@ -7,7 +7,7 @@ use crate::{
     exit::Exit,
     ledger,
     pace::Seen,
-    pg::{connect::Connection, signals::Signals},
+    pg::{connect::Connection, signals::Signals, without_identity},
     plan::ServerFacts,
     unit::Op,
 };
@@ -41,6 +41,7 @@ pub async fn look_ahead(
         return Err(error);
     }
     tell_blind(context, program, session).await?;
+    refuse_unidentified(program, session).await?;
     let hidden = driver::hidden(&session.client, program).await?;
     if !hidden.is_empty() {
         let message = format!(
@@ -52,6 +53,23 @@ pub async fn look_ahead(
             message,
             "connect as a role with BYPASSRLS (-U or --role), or take FORCE off these tables first",
         ));
+    }
+    Ok(())
+}
+
+/// A published table without a replica identity takes no UPDATE: better found now than at its backfill.
+async fn refuse_unidentified(program: &Program, session: &Connection) -> Result<(), CliError> {
+    for (_, unit) in program.units() {
+        let Op::Backfill(spec) = &unit.up else { continue };
+        let tables = without_identity(&session.client, &spec.table).await.map_err(DriveError::from)?;
+        if let Some(table) = tables.first() {
+            let message = format!(
+                "{} is published and has no replica identity, so the server refuses to fill it; nothing was touched",
+                tables.join(", ")
+            );
+            let advice = format!("give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY FULL");
+            return Err(CliError::new(Exit::Refused, message, advice));
+        }
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub mod workers;
 pub use blockers::{blockers, deadlock_timeout, old_transactions};
 pub use estimate::rows_estimated;
 pub use fault::{Class, Fault};
-pub use preflight::{Lack, lacks, rls_hides};
+pub use preflight::{Lack, lacks, rls_hides, without_identity};
 pub use probe::probe;
 pub use role::{Role, owners, role};
 pub use transaction::{Bounds, in_transaction};

@@ -88,3 +88,19 @@ pub async fn rls_hides(client: &Client, tables: &[QName], written: &[QName]) -> 
     let rows = client.query_typed(query, &params).await?;
     rows.iter().map(|row| row.try_get(0).map_err(Fault::from)).collect()
 }
+
+/// The table, or partitions and children of it, of which the server refuses every UPDATE (55000): published with updates, and
+/// without a replica identity by which a subscriber would find the row.
+pub async fn without_identity(client: &Client, table: &QName) -> Result<Vec<String>, Fault> {
+    let query = "WITH RECURSIVE heap AS (SELECT to_regclass($1)::oid AS oid
+             UNION SELECT i.inhrelid FROM pg_inherits i JOIN heap ON heap.oid = i.inhparent),
+           above AS (SELECT oid AS heap, oid AS at FROM heap
+             UNION SELECT above.heap, i.inhparent FROM above JOIN pg_class c ON c.oid = above.at AND c.relispartition JOIN pg_inherits i ON i.inhrelid = above.at)
+         SELECT DISTINCT above.heap::regclass::text FROM above JOIN pg_class a ON a.oid = above.at JOIN pg_namespace n ON n.oid = a.relnamespace
+           JOIN pg_publication_tables t ON (t.schemaname, t.tablename) = (n.nspname, a.relname) JOIN pg_publication p ON p.pubname = t.pubname AND p.pubupdate
+           JOIN pg_class c ON c.oid = above.heap
+          WHERE c.relkind = 'r' AND (c.relreplident = 'n' OR (c.relreplident = 'd'
+                 AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))) ORDER BY 1";
+    let rows = client.query_typed(query, &[(&table.to_string(), Type::TEXT)]).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}

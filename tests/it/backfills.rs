@@ -166,3 +166,14 @@ fn a_query_that_gives_no_number_is_refused_before_anything_is_touched() {
     let _ = out.stderr_has("\"nowhere\" does not exist").stderr_has("nothing was touched");
     assert!(scene.db.one::<bool>("SELECT to_regnamespace('tenantmig') IS NULL"));
 }
+
+#[test]
+fn a_published_table_that_takes_no_update_is_refused_before_anything_is_touched() {
+    let scene = Scene::new("published", 10);
+    scene.db.sql("ALTER TABLE app.users DROP CONSTRAINT users_pkey; CREATE PUBLICATION everything FOR TABLE app.users");
+    let out = scene.apply(&plan("", &[EXPAND])).expect_code(4);
+    let _ = out.stderr_has("app.users is published").stderr_has("ALTER TABLE app.users REPLICA IDENTITY FULL");
+    assert!(scene.db.one::<bool>("SELECT to_regnamespace('tenantmig') IS NULL"));
+    scene.db.sql("ALTER TABLE app.users REPLICA IDENTITY FULL");
+    let _ = scene.apply(&plan("", &[EXPAND])).expect_code(0);
+}

@@ -134,8 +134,9 @@ impl fmt::Debug for Crew {
 impl Crew {
     /// A crew for the walk.
     pub(super) fn new(means: Means, start: Start) -> Self {
+        let workers = means.orders.borrow().workers;
         let size = match means.manner {
-            Manner::Striped => (Sizing::new(), Stripes::new(start.fill.rows_a_block)),
+            Manner::Striped => (Sizing::new(), Stripes::new(start.fill.rows_a_block, workers)),
             Manner::Skipping | Manner::RowByRow => (Sizing::sweeping(), Stripes::none()),
         };
         Self {
