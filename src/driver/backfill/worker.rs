@@ -28,7 +28,7 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(300);
 /// Ranges that a worker writes in turn, a stripe of each. A stripe can go into the room of the one before it only once no
 /// snapshot sees the old versions any more, and the other workers' statements, or the application's, that began before its
 /// commit do. While the worker is at its other ranges they come to their end. (2M rows, two workers with one range each: size
-/// 1.57, 66 % HOT; two each: 1.34 to 1.44; three each: 1.27 to 1.28, as one worker.)
+/// 1.57, 66 % HOT; two each: 1.34 to 1.44; three each: 1.27 to 1.28, as one worker; four, begun apart, bear a long batch too.)
 const RANGES: u32 = 4;
 
 /// Works until nothing is to be had. What it has committed stays, whatever becomes of it or of others.
