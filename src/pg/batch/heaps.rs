@@ -58,16 +58,16 @@ impl Batches {
         Ok((heaps, fill))
     }
 
-    /// Why updates of this table cannot be HOT now, as far as it can be seen.
+    /// Why updates of this table cannot be HOT now, as far as it can be seen. Snapshots of other databases keep nothing here.
     pub async fn growth(&self, client: &Client) -> Result<Growth, Fault> {
         let query = "SELECT format('index %s is on the column', i.indexrelid::regclass) FROM pg_index i
                JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = $2
               WHERE i.indrelid = to_regclass($1) AND (a.attnum = ANY (i.indkey) OR pg_get_indexdef(i.indexrelid) ~ ('\\m' || $2 || '\\M'))
             UNION ALL (SELECT format('pid %s (%s) has had a snapshot open since %s', pid, coalesce(nullif(application_name, ''), usename), date_trunc('second', xact_start))
-               FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND application_name NOT LIKE 'tenantmig%'
+               FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND application_name NOT LIKE 'tenantmig%'
                 AND xact_start < clock_timestamp() - interval '1 s' ORDER BY age(backend_xmin) DESC LIMIT 1)
             UNION ALL (SELECT format('replication slot %s holds old rows', slot_name) FROM pg_replication_slots WHERE xmin IS NOT NULL ORDER BY age(xmin) DESC LIMIT 1)
-            UNION ALL (SELECT format('prepared transaction %s is open', gid) FROM pg_prepared_xacts ORDER BY prepared LIMIT 1)";
+            UNION ALL (SELECT format('prepared transaction %s is open', gid) FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 1)";
         let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
             [(&self.table.to_string(), Type::TEXT), (&self.column.as_str(), Type::TEXT)];
         let rows = client.query_typed(query, &params).await?;
