@@ -209,7 +209,7 @@ pub struct BackfillSpec {
     /// Rows to leave alone: only those for which this is true are filled. Sees the table as `row`.
     pub only: Option<Expr>,
     pub on_orphan: OnOrphan,
-    /// Rows of the table that one batch walks over.
+    /// The most rows of the table that one batch walks over, however fast it is.
     pub batch_rows: u32,
 }
 

@@ -73,11 +73,6 @@ impl Governor {
         Self::default()
     }
 
-    /// Since when it has been asleep.
-    pub fn sleeping_since(&self) -> Option<Duration> {
-        self.sleeping
-    }
-
     /// What to do now, `now` being the time since the backfill began.
     pub fn decide(&mut self, now: Duration, seen: &Observation, pacing: &Pacing) -> Decision {
         let judged = judge(seen, &pacing.throttle);
@@ -226,7 +221,7 @@ mod tests {
         for (ms, value, expect) in steps {
             let decision = governor.decide(Duration::from_millis(*ms), &seen(*value), &pacing);
             assert_eq!(word(&decision.pace), *expect, "at {ms}: {decision:?}");
-            assert_eq!(governor.sleeping_since().is_none(), *expect == "go", "at {ms}");
+            assert_eq!(governor.sleeping.is_none(), *expect == "go", "at {ms}");
         }
     }
 
