@@ -22,8 +22,11 @@ const INSTALL_WAIT: Duration = Duration::from_secs(10);
 const INSTALL_LOCK: i64 = 0x7465_6e61_6e74_6d69;
 
 /// The undo of each migration, newest last.
-const TWINS: &[(i32, &str)] =
-    &[(1, include_str!("../../rollback/V1__ledger.sql")), (2, include_str!("../../rollback/V2__ranges.sql"))];
+const TWINS: &[(i32, &str)] = &[
+    (1, include_str!("../../rollback/V1__ledger.sql")),
+    (2, include_str!("../../rollback/V2__ranges.sql")),
+    (3, include_str!("../../rollback/V3__heads.sql")),
+];
 
 /// Whether the ledger's tables are there.
 pub async fn exists(client: &Client, schema: &Ident) -> Result<bool, LedgerError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Signal, Tool, cluster, database, pg_dump_fits};
+use crate::harness::{Proxy, Signal, Tool, Verdict, block_on, cluster, database, pg_dump_fits};
 
 #[tokio::test]
 async fn a_database_belongs_to_one_test_and_goes_with_it() {
@@ -102,4 +102,33 @@ fn the_built_program_is_found() {
     let out = Tool::without_database().args(["--version"]).run();
     assert!(built.is_file() && out.command.starts_with("tenantmig "), "{out}");
     assert!(!out.stderr.contains("panicked"), "{out}");
+}
+
+/// The network as a fault: what was asked of the proxy is what the client meets.
+#[test]
+fn the_proxy_cuts_where_it_is_told() {
+    let db = database("proxy");
+    db.sql("CREATE TABLE t (n int)");
+    let proxy = Proxy::to(cluster().port());
+    let url = proxy.url(db.name());
+    proxy.judge(|frame| match frame.text() {
+        text if text.contains("VALUES (1)") => Verdict::Reset,
+        text if text.contains("VALUES (2)") => Verdict::LoseAnswer,
+        text if text.contains("VALUES (3)") => Verdict::Mute,
+        text if text.contains("VALUES (4)") => Verdict::Swallow,
+        _ => Verdict::Forward,
+    });
+    for (n, arrives, ends) in [(0, true, true), (1, false, true), (2, true, true), (3, true, false), (4, false, false)]
+    {
+        let url = url.clone();
+        let ended = block_on(async move {
+            let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            let insert = format!("INSERT INTO t VALUES ({n})");
+            let answer = tokio::time::timeout(std::time::Duration::from_secs(1), client.batch_execute(&insert)).await;
+            answer.is_ok_and(|answer| answer.is_ok() == (n == 0))
+        });
+        assert_eq!(ended, ends, "{n}");
+        assert_eq!(db.one::<bool>(&format!("SELECT EXISTS (SELECT FROM t WHERE n = {n})")), arrives, "{n}");
+    }
 }

@@ -3,6 +3,8 @@
 
 mod database;
 mod output;
+mod pooler;
+mod proxy;
 mod replica;
 mod running;
 mod server;
@@ -10,6 +12,8 @@ mod tool;
 
 pub use database::{Db, database, pg_dump_fits};
 pub use output::Output;
+pub use pooler::Pooler;
+pub use proxy::{Frame, Path, Proxy, Verdict};
 pub use replica::Replica;
 pub use running::{Running, Signal};
 pub use server::{block_on, cluster};

@@ -29,7 +29,8 @@ const SESSIONS_GONE_MAX: Duration = Duration::from_secs(10);
 const EMPTY_LEDGER: &str = "DO $$ BEGIN
     IF to_regclass('tenantmig.runs') IS NOT NULL THEN
         SET LOCAL session_replication_role = replica;
-        TRUNCATE tenantmig.runs, tenantmig.events, tenantmig.migration_progress, tenantmig.backfill_ranges, tenantmig.requests;
+        TRUNCATE tenantmig.runs, tenantmig.events, tenantmig.migration_progress, tenantmig.backfill_ranges, tenantmig.requests,
+            tenantmig.event_heads;
         SET LOCAL session_replication_role = origin;
     END IF; END $$";
 
