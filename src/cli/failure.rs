@@ -96,6 +96,7 @@ impl From<LedgerError> for CliError {
             LedgerError::Missing
             | LedgerError::Newer { .. }
             | LedgerError::Older { .. }
+            | LedgerError::Moved(_)
             | LedgerError::Damaged { .. } => Exit::Refused,
             LedgerError::Held(_) | LedgerError::Fenced { .. } => Exit::Temporary,
         };
@@ -113,6 +114,11 @@ impl From<DriveError> for CliError {
                 "tenantmig resume, or tenantmig rollback --to PHASE",
             ),
             DriveError::LeaseLost(_) => Self::new(Exit::Temporary, message, "tenantmig status"),
+            DriveError::Silence(_) | DriveError::Away { .. } => Self::new(
+                Exit::Unreachable,
+                message,
+                "the checkpoint is kept; when the server is back: tenantmig resume",
+            ),
             DriveError::Ledger(error) => Self::from(error),
             DriveError::Server(fault) => Self::from(fault),
             DriveError::Connect(error) => Self::from(error),

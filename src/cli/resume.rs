@@ -10,7 +10,8 @@ use crate::{driver::reopen, exit::Exit, ledger::Purpose};
 
 /// Goes on: forward from a stop, a pause or a rollback; with the undo where it was stuck.
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
-    let (access, listener) = context.access()?;
+    let (mut access, listener) = context.access()?;
+    access.accept_server = args.accept_server;
     let (shell, lease) = reopen(&access, args.run, Purpose::Apply).await?;
     drop(access);
     carry(context, shell, lease, listener, Goal::Forward { until: None }).await

@@ -50,7 +50,7 @@ impl Context {
         let mut spec = SessionSpec::new("tenantmig look", LOOK_LOCK_WAIT);
         spec.statement_timeout = Some(LOOK_STATEMENT_MAX);
         let session = connect(&self.settings()?, &spec).await?;
-        for warning in &session.warnings {
+        for warning in session.warnings.iter().chain(&session.notes) {
             self.console.note(&format!("warning: {warning}"));
         }
         Ok(session)
@@ -67,7 +67,17 @@ impl Context {
         })?;
         let (teller, listener) = channel(FanOut::new(self.reporters()))?;
         let tell: Tell = Arc::new(move |notice| teller.tell(notice));
-        Ok((Access { settings: self.settings()?, schema: self.schema()?, host: host(), tell, stop }, listener))
+        Ok((
+            Access {
+                settings: self.settings()?,
+                schema: self.schema()?,
+                host: host(),
+                tell,
+                stop,
+                accept_server: false,
+            },
+            listener,
+        ))
     }
 
     fn reporters(&self) -> Vec<Box<dyn Reporter>> {

@@ -1,14 +1,19 @@
-//! Holds the lease: a session of its own renews it, and the driver stops by itself when that fails for too long.
+//! Holds the lease: a session of its own renews it. When that fails for too long all work stops by itself, before anybody else
+//! can take the lease, until it is taken again.
 
 use std::time::{Duration, Instant};
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
 
-use super::{error::DriveError, stop::Stop};
+use super::{error::DriveError, open::Access, stop::Stop};
 use crate::{
     ledger::{self, Acquired, HEARTBEAT, HEARTBEAT_LOST, Purpose},
     pg::{
-        connect::{Connection, SessionSpec, connect},
+        Class, Fault,
+        connect::{Connection, Identity, SessionSpec, connect},
         settings::Settings,
     },
     sql::Ident,
@@ -16,35 +21,70 @@ use crate::{
 
 /// No statement on the lease waits longer for a lock.
 const LEASE_LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Taking the lease again: a connection, a lock wait, and a commit that may wait for a replica.
+const RETAKE_MAX: Duration = Duration::from_secs(20);
+/// At the end a heartbeat that is under way, and the giving back, get so long: the command is done, or somebody wants it to be.
+const END_WAIT: Duration = Duration::from_secs(2);
 
 /// The lease, renewed in the background until it is given back.
 #[derive(Debug)]
 pub struct Lease {
     pub acquired: Acquired,
+    tenure: Tenure,
     end: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
+/// What the lease was taken again as.
+#[derive(Debug, Clone, Copy)]
+pub struct Retaken {
+    pub epoch: i64,
+    /// The server on which it was.
+    pub server: Identity,
+}
+
+/// The way to the task that holds the lease.
+#[derive(Debug, Clone)]
+pub struct Tenure(mpsc::Sender<oneshot::Sender<Result<Retaken, DriveError>>>);
+
+impl Tenure {
+    /// Takes the lease again under a new epoch: whatever this process still has under way under the old one cannot commit.
+    pub async fn retake(&self) -> Result<Retaken, DriveError> {
+        let gone = || DriveError::LeaseLost("it was given back".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.0.send(reply).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
 impl Lease {
     /// Takes the lease, or says who has it.
-    pub async fn take(
-        settings: &Settings,
-        schema: &Ident,
-        host: &str,
-        purpose: Purpose,
-        stop: &Stop,
-    ) -> Result<Self, DriveError> {
+    pub async fn take(access: &Access, purpose: Purpose) -> Result<Self, DriveError> {
+        let Access { settings, schema, host, stop, .. } = access;
         let mut session = connect(settings, &spec()).await?;
+        if !access.accept_server {
+            ledger::same_server(&session.client, schema, session.identity).await?;
+        }
         let acquired = ledger::acquire(&mut session.client, schema, host, purpose).await?;
+        ledger::stands_on(&session.client, schema, acquired.epoch, session.identity).await?;
         let (end, ended) = watch::channel(false);
+        let (asked, asks) = mpsc::channel(1);
         let keeper = Keeper {
             settings: settings.clone(),
             schema: schema.clone(),
-            epoch: acquired.epoch,
+            acquired,
             stop: stop.clone(),
             ended,
+            asks,
+            session: Some(session),
+            renewed: Instant::now(),
         };
-        Ok(Self { acquired, end, task: tokio::spawn(keeper.run(session)) })
+        Ok(Self { acquired, tenure: Tenure(asked), end, task: tokio::spawn(keeper.run()) })
+    }
+
+    /// How whoever works asks for it to be taken again.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.clone()
     }
 
     /// Gives the lease back and closes its session.
@@ -59,59 +99,127 @@ impl Lease {
 fn spec() -> SessionSpec {
     let mut spec = SessionSpec::new("tenantmig lease", LEASE_LOCK_WAIT);
     spec.statement_timeout = Some(HEARTBEAT_LOST / 2);
+    spec.survey = true;
     spec
 }
 
 struct Keeper {
     settings: Settings,
     schema: Ident,
-    epoch: i64,
+    acquired: Acquired,
     stop: Stop,
     ended: watch::Receiver<bool>,
+    asks: mpsc::Receiver<oneshot::Sender<Result<Retaken, DriveError>>>,
+    session: Option<Connection>,
+    /// When the last heartbeat that arrived was sent. Its arrival, from which the server counts, was later.
+    renewed: Instant,
+}
+
+/// What comes next for the keeper.
+enum Next {
+    Beat,
+    Retake(oneshot::Sender<Result<Retaken, DriveError>>),
+    End,
 }
 
 impl Keeper {
-    async fn run(mut self, session: Connection) {
-        let mut session = Some(session);
-        let mut renewed = Instant::now();
+    async fn run(mut self) {
+        // Contact is lost: nothing is renewed any more until it is taken again.
+        let mut silent = false;
         loop {
-            let over = self.ended.wait_for(|ended| *ended);
-            if tokio::time::timeout(HEARTBEAT, over).await.is_ok() {
-                break;
-            }
-            // What is left until the lease is doubtful bounds the attempt, so that the end comes in time.
-            let left = HEARTBEAT_LOST.saturating_sub(renewed.elapsed()).min(HEARTBEAT_LOST / 2);
-            match self.renew(&mut session, left).await {
-                Ok(true) => renewed = Instant::now(),
-                Ok(false) => return self.stop.lease_lost("another tenantmig took it over"),
-                Err(why) if renewed.elapsed() >= HEARTBEAT_LOST => return self.stop.lease_lost(why),
-                Err(why) => {
-                    tracing::warn!("heartbeat failed, trying again: {why}");
-                    session = None;
+            let next = tokio::select! {
+                () = over(&mut self.ended) => Next::End,
+                Some(reply) = self.asks.recv() => Next::Retake(reply),
+                () = tokio::time::sleep(HEARTBEAT), if !silent => Next::Beat,
+            };
+            match next {
+                Next::End => break,
+                Next::Retake(reply) => {
+                    let mut ended = self.ended.clone();
+                    let retaken = tokio::select! {
+                        retaken = self.retake() => retaken,
+                        () = over(&mut ended) => break,
+                    };
+                    silent &= retaken.is_err();
+                    if reply.send(retaken).is_err() {
+                        tracing::debug!("the lease was taken again for nobody");
+                    }
                 }
+                Next::Beat => match self.beat().await {
+                    Ok(true) => {}
+                    Ok(false) => return self.stop.lease_lost("another tenantmig took it over"),
+                    Err(why) if self.renewed.elapsed() >= HEARTBEAT_LOST => {
+                        silent = true;
+                        self.stop.lease_silent(&why);
+                        self.settings.fleet.sever(&format!("the lease could not be renewed: {why}"));
+                    }
+                    Err(why) => tracing::warn!("heartbeat failed, trying again: {why}"),
+                },
             }
         }
-        if let Some(session) = session
-            && let Err(error) = ledger::release(&session.client, &self.schema, self.epoch).await
-        {
+        let Some(session) = self.session.filter(|_| !silent) else { return };
+        let release = ledger::release(&session.client, &self.schema, self.acquired.epoch);
+        let released = tokio::time::timeout(END_WAIT, release).await.map_err(|_| "no answer".to_owned());
+        if let Err(error) = released.and_then(|released| released.map_err(|error| error.to_string())) {
             tracing::warn!("the lease ends by itself in {} s: {error}", ledger::LEASE.as_secs());
         }
     }
 
     /// One heartbeat, on a new session where the last one was lost; never longer than what makes the lease doubtful.
-    async fn renew(&self, session: &mut Option<Connection>, limit: Duration) -> Result<bool, String> {
+    async fn beat(&mut self) -> Result<bool, String> {
+        let limit = HEARTBEAT_LOST.saturating_sub(self.renewed.elapsed()).min(HEARTBEAT_LOST / 2);
+        let mut ended = self.ended.clone();
+        let sent = Instant::now();
         let work = async {
-            let open = match session.take() {
+            let open = match self.session.take() {
                 Some(open) => open,
                 None => connect(&self.settings, &spec()).await.map_err(|e| e.to_string())?,
             };
-            let ours = ledger::heartbeat(&open.client, &self.schema, self.epoch).await.map_err(|e| e.to_string())?;
-            *session = Some(open);
+            let ours = ledger::heartbeat(&open.client, &self.schema, self.acquired.epoch).await;
+            let ours = ours.map_err(|e| open.lost_because().unwrap_or_else(|| e.to_string()))?;
+            self.session = Some(open);
             Ok(ours)
         };
-        match tokio::time::timeout(limit, work).await {
-            Ok(result) => result,
+        let cut = async {
+            over(&mut ended).await;
+            tokio::time::sleep(END_WAIT).await;
+        };
+        let result = tokio::select! {
+            result = tokio::time::timeout(limit, work) => result,
+            () = cut => return Err("the end came first".to_owned()),
+        };
+        match result {
+            Ok(result) => result.inspect(|_| self.renewed = sent),
             Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
         }
+    }
+
+    async fn retake(&mut self) -> Result<Retaken, DriveError> {
+        self.session = None;
+        let sent = Instant::now();
+        let work = async {
+            let mut session = connect(&self.settings, &spec()).await?;
+            let epoch = ledger::retake(&mut session.client, &self.schema, &self.acquired).await?;
+            ledger::stands_on(&session.client, &self.schema, epoch, session.identity).await?;
+            Ok::<_, DriveError>((session, epoch))
+        };
+        let (session, epoch) = match tokio::time::timeout(RETAKE_MAX, work).await {
+            Ok(taken) => taken?,
+            Err(_) => {
+                let why = format!("the lease could not be taken again within {} s", RETAKE_MAX.as_secs());
+                return Err(Fault::new(Class::Ambiguous, why).into());
+            }
+        };
+        let server = session.identity;
+        (self.session, self.acquired.epoch, self.renewed) = (Some(session), epoch, sent);
+        self.stop.lease_renewed();
+        Ok(Retaken { epoch, server })
+    }
+}
+
+/// Returns when the lease is to be given back, or nobody is left to say so.
+async fn over(ended: &mut watch::Receiver<bool>) {
+    if ended.wait_for(|ended| *ended).await.is_err() {
+        tracing::debug!("the lease was dropped without being given back");
     }
 }

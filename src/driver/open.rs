@@ -27,6 +27,8 @@ pub struct Access {
     pub host: String,
     pub tell: Tell,
     pub stop: Stop,
+    /// Whether another server than the ledger's last one is meant: a restored copy, or the same after pg_upgrade.
+    pub accept_server: bool,
 }
 
 impl std::fmt::Debug for Access {
@@ -51,7 +53,7 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
     let (mut work, monitor) = sessions(&access.settings, safety).await?;
     refuse_pooler(&work)?;
     install(access, &mut work).await?;
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, request.purpose, &access.stop).await?;
+    let lease = Lease::take(access, request.purpose).await?;
     let result = async {
         let run = match choose(&work.client, access, request).await? {
             Some(run) => run,
@@ -59,14 +61,7 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
         };
         let place = place(access, &lease, run);
         let journal = Journal::read(&work.client, place).await?;
-        Ok(Shell {
-            settings: access.settings.clone(),
-            work,
-            monitor,
-            journal,
-            tell: access.tell.clone(),
-            stop: access.stop.clone(),
-        })
+        Ok(Shell::new(access, &lease, (work, monitor), journal))
     }
     .await;
     match result {
@@ -85,7 +80,7 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     let record = current(&work.client, &access.schema, run).await?;
     // An earlier version may have begun the run.
     install(access, &mut work).await?;
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, purpose, &access.stop).await?;
+    let lease = Lease::take(access, purpose).await?;
     let place = place(access, &lease, record.id);
     let journal = async {
         refuse_buried(&work.client, access, &record).await?;
@@ -93,14 +88,7 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     };
     match journal.await {
         Ok(journal) => {
-            let shell = Shell {
-                settings: access.settings.clone(),
-                work,
-                monitor,
-                journal,
-                tell: access.tell.clone(),
-                stop: access.stop.clone(),
-            };
+            let shell = Shell::new(access, &lease, (work, monitor), journal);
             Ok((shell, lease))
         }
         Err(error) => {
@@ -303,15 +291,19 @@ impl Shell {
             units: record.program.units().count(),
             resumed: self.journal.last() > 0,
         });
+        for text in &self.work.notes {
+            self.say(Notice::Note { text: text.clone() });
+        }
     }
 
     /// Makes a run that rests ready to go the way of the command: forward for apply and resume.
     pub async fn wake(&mut self) -> Result<(), DriveError> {
-        match self.journal.next() {
+        self.outlive(async |shell: &mut Self| match shell.journal.next() {
             Effect::Halt(Outcome::Paused | Outcome::RolledBack { .. } | Outcome::Stuck { .. }) => {
-                self.record(Event::Resumed).await
+                shell.record(Event::Resumed).await
             }
             Effect::Halt(Outcome::Completed) | Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) => Ok(()),
-        }
+        })
+        .await
     }
 }

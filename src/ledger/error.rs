@@ -1,7 +1,7 @@
 //! What can go wrong with the ledger.
 
 use super::holder::Holder;
-use crate::pg::Fault;
+use crate::pg::{Fault, connect::Difference};
 
 /// Each variant says what is wrong; the command that follows is `advice`.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,8 @@ pub enum LedgerError {
     Damaged { run: String, what: String },
     #[error("another tenantmig holds the lease: {0}")]
     Held(Box<Holder>),
+    #[error("{}", moved(*.0))]
+    Moved(Difference),
     #[error("the lease was taken over by another tenantmig (epoch {ours} is over)")]
     Fenced { ours: i64 },
 }
@@ -40,8 +42,26 @@ impl LedgerError {
                 "wait, or look with: tenantmig status; if that process is gone for good: tenantmig unlock --force RUN"
                     .to_owned(),
             ),
+            Self::Moved(Difference::Other { .. }) => Some(
+                "connect to the server on which the run was begun; if this one is meant (a restored copy, or the same after pg_upgrade): --accept-server"
+                    .to_owned(),
+            ),
+            Self::Moved(Difference::Stale { .. }) => Some(
+                "connect to the new primary (--host); if the database was really taken back to this one: --accept-server".to_owned(),
+            ),
             Self::Fenced { .. } => Some("tenantmig status".to_owned()),
         }
+    }
+}
+
+fn moved(difference: Difference) -> String {
+    match difference {
+        Difference::Other { found, known } => format!(
+            "this is another server than the one that the ledger was last written on (system identifier {found}, then {known}): a copy of its database; nothing was changed"
+        ),
+        Difference::Stale { found, known } => format!(
+            "this server is on timeline {found}, and the ledger was last written on timeline {known}: a stale primary; nothing was changed"
+        ),
     }
 }
 

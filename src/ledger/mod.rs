@@ -9,7 +9,9 @@ mod pace;
 mod progress;
 mod ranges;
 mod requests;
+mod retake;
 mod schema;
+mod server;
 
 pub use append::{NewRun, Place, append, create_run};
 pub use error::LedgerError;
@@ -22,4 +24,6 @@ pub use pace::{Governing, Pace, PaceState};
 pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
 pub use ranges::{Batch, Written, abandon, batch, claim, piece, range_now, ranges, written};
 pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
+pub use retake::retake;
 pub use schema::{exists, install, known_version, require, uninstall, version};
+pub use server::{last_server, same_server, stands_on};

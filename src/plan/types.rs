@@ -125,6 +125,8 @@ pub struct Safety {
     pub index_wait: Millis,
     /// The longest that one statement may run: an index build, a validation, a gate.
     pub statement_deadline: Millis,
+    /// How long a server that went away is tried for before the run is left for `resume`.
+    pub reconnect_max: Millis,
     pub on_failure: OnFailure,
 }
 
@@ -136,6 +138,7 @@ impl Default for Safety {
             max_xact_age: Millis(5 * 60_000),
             index_wait: Millis(10 * 60_000),
             statement_deadline: Millis(6 * 3_600_000),
+            reconnect_max: Millis(5 * 60_000),
             on_failure: OnFailure::Rollback,
         }
     }

@@ -172,6 +172,7 @@ impl World {
             host: "law".to_owned(),
             tell,
             stop: Stop::new(),
+            accept_server: false,
         }
     }
 
