@@ -17,6 +17,7 @@ mod connect_peer;
 mod connect_tls;
 mod contention;
 mod cycle;
+mod disk;
 mod exit_codes;
 mod failures;
 mod faults;
