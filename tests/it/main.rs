@@ -18,6 +18,7 @@ mod connect_tls;
 mod contention;
 mod corrupted;
 mod cycle;
+mod disk;
 mod exit_codes;
 mod failures;
 mod faults;
