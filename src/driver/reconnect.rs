@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     engine::Notice,
-    ledger::LedgerError,
     pg::{Class, Fault, connect::Connection},
 };
 
@@ -127,17 +126,7 @@ fn may_pass(error: &DriveError) -> bool {
             Class::Fatal | Class::Privilege => fault.sqlstate.as_deref() == Some("25006"),
         },
         DriveError::Silence(_) => true,
-        DriveError::Ledger(
-            LedgerError::Server(_)
-            | LedgerError::Missing
-            | LedgerError::Install(_)
-            | LedgerError::Newer { .. }
-            | LedgerError::Older { .. }
-            | LedgerError::Damaged { .. }
-            | LedgerError::Held(_)
-            | LedgerError::Moved(_)
-            | LedgerError::Fenced { .. },
-        )
+        DriveError::Ledger(_)
         | DriveError::Interrupted(_)
         | DriveError::LeaseLost(_)
         | DriveError::Away { .. }
