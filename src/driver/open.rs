@@ -7,6 +7,7 @@ use super::{
     error::DriveError,
     heartbeat::Lease,
     journal::Journal,
+    sentinel::Sentinel,
     shell::{Shell, Tell, sessions},
     stop::Stop,
 };
@@ -51,6 +52,7 @@ pub struct Request<'a> {
 pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
     let safety = &request.program.safety;
     let (mut work, monitor) = sessions(&access.settings, safety).await?;
+    let _looks_after_it = Sentinel::over(&work, &monitor, &access.settings);
     refuse_pooler(&work)?;
     install(access, &mut work).await?;
     let lease = Lease::take(access, request.purpose).await?;
@@ -76,6 +78,7 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
 /// Opens a run that is in the ledger, by the ledger alone: the newest, or the one named.
 pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
     let (mut work, monitor) = sessions(&access.settings, &Safety::default()).await?;
+    let _looks_after_it = Sentinel::over(&work, &monitor, &access.settings);
     refuse_pooler(&work)?;
     let record = current(&work.client, &access.schema, run).await?.record;
     // An earlier version may have begun the run.

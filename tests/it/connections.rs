@@ -94,7 +94,8 @@ fn a_mute_session_is_found_out_while_the_others_speak() {
     let muted = Arc::new(Mutex::new(None));
     let when = muted.clone();
     proxy.judge(move |frame| {
-        let build = frame.application.starts_with("tenantmig worker") && frame.text().contains("INDEX CONCURRENTLY");
+        let build =
+            frame.application.starts_with("tenantmig worker") && frame.text().starts_with("CREATE INDEX CONCURRENTLY");
         let mut when = when.lock().unwrap();
         if build && when.is_none() {
             *when = Some(Instant::now());
