@@ -11,7 +11,7 @@ use super::{
 use crate::{pg::Fault, sql, sql::Ident};
 
 /// How long a transaction that passed the fence before is waited for.
-const RETAKE_WAIT_MS: u64 = 5_000;
+const RETAKE_WAIT: &str = "SET LOCAL lock_timeout = '5s'";
 
 /// Gives the new epoch, which is beyond both the row's and ours. After a failover that lost the commit of our own lease the row is
 /// older than we are, and then anybody may have it who came first.
@@ -20,7 +20,7 @@ const RETAKE_WAIT_MS: u64 = 5_000;
 /// `Held` or `Fenced` when it is no longer ours; the server's own, 55P03 among them, when it cannot be told yet.
 pub async fn retake(client: &mut Client, schema: &Ident, ours: &Acquired) -> Result<i64, LedgerError> {
     let tx = client.transaction().await?;
-    tx.batch_execute(&format!("SET LOCAL lock_timeout = '{RETAKE_WAIT_MS}ms'")).await?;
+    tx.batch_execute(RETAKE_WAIT).await?;
     let row = sql!("SELECT holder, epoch FROM {}.lease FOR UPDATE", schema);
     let row = tx.query_typed_one(row.as_str(), &[]).await.map_err(Fault::from)?;
     let (id, epoch): (Option<Uuid>, i64) = (row.try_get(0)?, row.try_get(1)?);
