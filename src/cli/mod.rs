@@ -13,6 +13,7 @@ mod pace;
 mod plan;
 mod plan_file;
 mod preview;
+mod repair;
 mod resume;
 mod rollback;
 mod session;
@@ -102,6 +103,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         Command::Cycle(args) => cycle::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args).await,
         Command::Unlock(args) => unlock::run(&context, &args).await,
+        Command::Repair(args) => repair::run(&context, &args).await,
         Command::Doctor => doctor::run(&context).await,
         Command::Demo(args) => demo::run(&context, &args).await,
         Command::Completions { shell } => completions::run(&context, shell),

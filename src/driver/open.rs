@@ -169,11 +169,11 @@ async fn newest(
     newest.ok_or(missing)
 }
 
-fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
+pub(super) fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
     Place { schema: access.schema.clone(), run, epoch: lease.acquired.epoch, host: access.host.clone() }
 }
 
-fn refuse_pooler(work: &Connection) -> Result<(), DriveError> {
+pub(super) fn refuse_pooler(work: &Connection) -> Result<(), DriveError> {
     if !work.pooled {
         return Ok(());
     }
