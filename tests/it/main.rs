@@ -32,6 +32,7 @@ mod locks;
 mod pooler;
 mod replica_lag;
 mod resume;
+mod scenarios;
 mod scene;
 mod signals;
 mod stuck;
