@@ -120,6 +120,13 @@ fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Opti
             Vec::new(),
             Some("when it is over: tenantmig resume; other limits: tenantmig throttle --help; or undo: tenantmig rollback --to PHASE".to_owned()),
         ),
+        Some(Event::Failed { failure, .. }) if failure.disk_full => (
+            Exit::Temporary,
+            "paused",
+            "paused: the server's disk is full; everything done so far stays".to_owned(),
+            Vec::new(),
+            Some("make room, then: tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned()),
+        ),
         Some(_) | None => (
             Exit::Failed,
             "paused",
