@@ -24,7 +24,7 @@ pub use lease::{
 pub use load::{Entry, Kept, Recorded, RunName, RunRecord, entries, read, read_as_it_stands, runs};
 pub use pace::{Governing, Pace, PaceState};
 pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
-pub use ranges::{Batch, Written, abandon, batch, claim, piece, range_now, ranges, written};
+pub use ranges::{Batch, Written, abandon, batch, claim, newest_sweep, piece, range_now, ranges, written};
 pub use repair::accept;
 pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
 pub use schema::{exists, install, known_version, require, uninstall};

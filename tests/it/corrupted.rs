@@ -2,6 +2,7 @@
 //! touched; shown by status all the same; and whole again after the backup is restored.
 
 mod repair;
+mod rows;
 
 use crate::harness::Output;
 use crate::scene::{EXPAND, MARK, Scene, plan};
