@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{args, failure::CliError, session::Context, session::host};
 use crate::{
-    driver::{self, Access, DriveError, Health, Stop, health},
+    driver::{self, Access, DriveError, Health, health},
     exit::Exit,
     ledger::{self, LedgerError},
     pg::connect::Connection,
@@ -102,14 +102,12 @@ async fn accept(
         }
         None => return Err(CliError::new(Exit::Refused, format!("{means}; nothing was changed"), again)),
     }
-    let stop = Stop::new();
-    stop.listen()?;
     let access = Access {
         settings: context.settings()?,
         schema: schema.clone(),
         host: host(),
         tell: std::sync::Arc::new(drop),
-        stop,
+        stop: context.stop.clone(),
     };
     driver::accept(&access, run, &what).await?;
     let text = format!("the log of run {run} is accepted as it stands; event {} says so", kept.events.len() + 1);

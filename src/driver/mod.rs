@@ -28,5 +28,5 @@ pub use preflight::{hidden, preflight};
 pub use repair::{Health, accept, health};
 pub use shell::{Shell, Tell};
 pub use signal::Signal;
-pub use stop::Stop;
+pub use stop::{Stop, Until};
 pub use verify::{Verdict, Verified, verify};

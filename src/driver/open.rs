@@ -47,6 +47,11 @@ pub struct Request<'a> {
 
 /// Opens the run of this plan: the one that is under way, or a new one. Nothing else is changed.
 pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
+    // Nothing is done before the first event, so there is nothing to wait for after a signal.
+    access.stop.unless_signalled(begin_run(access, request)).await
+}
+
+async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
     let safety = &request.program.safety;
     let (mut work, monitor) = sessions(&access.settings, safety).await?;
     refuse_pooler(&work)?;
@@ -80,6 +85,10 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
 
 /// Opens a run that is in the ledger, by the ledger alone: the newest, or the one named.
 pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
+    access.stop.unless_signalled(reopen_run(access, run, purpose)).await
+}
+
+async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
     let (mut work, monitor) = sessions(&access.settings, &Safety::default()).await?;
     refuse_pooler(&work)?;
     let record = current(&work.client, &access.schema, run).await?.record;
