@@ -17,6 +17,7 @@ pub mod pace;
 pub mod ledger;
 pub mod pg;
 // L4: the shell
+pub mod disk;
 pub mod driver;
 pub mod report;
 // L5: what a person meets

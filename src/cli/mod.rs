@@ -6,6 +6,7 @@ mod completions;
 mod console;
 mod cycle;
 mod demo;
+mod disk;
 mod doctor;
 mod failure;
 mod pace;

@@ -7,6 +7,7 @@ use super::{
     error::DriveError,
     heartbeat::Lease,
     journal::Journal,
+    room::Room,
     shell::{Shell, Tell, sessions},
     stop::Stop,
 };
@@ -66,6 +67,7 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
             journal,
             tell: access.tell.clone(),
             stop: access.stop.clone(),
+            room: Room::default(),
         })
     }
     .await;
@@ -100,6 +102,7 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
                 journal,
                 tell: access.tell.clone(),
                 stop: access.stop.clone(),
+                room: Room::default(),
             };
             Ok((shell, lease))
         }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_postgres::Client;
 
-use super::{error::DriveError, journal::Journal, stop::Stop};
+use super::{error::DriveError, journal::Journal, room::Room, stop::Stop};
 use crate::{
     engine::{Event, Notice},
     ledger,
@@ -38,6 +38,7 @@ pub struct Shell {
     pub journal: Journal,
     pub tell: Tell,
     pub stop: Stop,
+    pub room: Room,
 }
 
 impl fmt::Debug for Shell {

@@ -6,6 +6,8 @@
 //! An index of that name counts as done only when it is valid and defined as the plan says.
 //! Undo: drops the index CONCURRENTLY, unless it was there before.
 
+mod shape;
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{
@@ -19,7 +21,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Scalar, Stmt},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    unit::{Growth, Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
 /// A step of the kind `create_index`.
@@ -229,6 +231,7 @@ impl StepKind for CreateIndex {
             lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
             loses: None,
             guards_rows: false,
+            grows: Growth::Index(self.shape()),
         }]
     }
 

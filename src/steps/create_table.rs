@@ -14,7 +14,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Scalar, Stmt, TypeName},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    unit::{Growth, Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
 /// A step of the kind `create_table`.
@@ -137,6 +137,7 @@ impl StepKind for CreateTable {
             lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
             loses: Some(format!("the rows of {table}")),
             guards_rows: false,
+            grows: Growth::Little,
         }];
         units.extend(self.seed.iter().enumerate().map(|(i, row)| self.seed_unit(cx, i + 1, row)));
         for (role, privileges) in &self.grant {
@@ -306,6 +307,7 @@ impl CreateTable {
             lock: Lock::on(LockLevel::RowExclusive, table, Hold::Moment),
             loses: Some("what was changed in the row since".to_owned()),
             guards_rows: false,
+            grows: Growth::Little,
         }
     }
 
@@ -330,6 +332,7 @@ impl CreateTable {
             lock: Lock::none(),
             loses: None,
             guards_rows: false,
+            grows: Growth::Little,
         }
     }
 }

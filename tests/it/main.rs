@@ -18,6 +18,7 @@ mod connect_tls;
 mod contention;
 mod cycle;
 mod disk;
+mod disk_estimate;
 mod exit_codes;
 mod failures;
 mod faults;
