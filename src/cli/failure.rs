@@ -102,7 +102,9 @@ impl From<LedgerError> for CliError {
             LedgerError::Missing
             | LedgerError::Newer { .. }
             | LedgerError::Older { .. }
-            | LedgerError::Damaged { .. } => Exit::Refused,
+            | LedgerError::Damaged { .. }
+            | LedgerError::Unknown { .. }
+            | LedgerError::Broken { .. } => Exit::Refused,
             LedgerError::Held(_) | LedgerError::Fenced { .. } => Exit::Temporary,
         };
         Self { exit, code: None, message: error.to_string(), advice: error.advice() }

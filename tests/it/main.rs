@@ -16,6 +16,7 @@ mod connect;
 mod connect_peer;
 mod connect_tls;
 mod contention;
+mod corrupted;
 mod cycle;
 mod disk;
 mod disk_estimate;
