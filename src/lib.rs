@@ -11,13 +11,13 @@ pub mod checks;
 pub mod plan;
 pub mod steps;
 // L2: the machine, pure
+pub mod disk;
 pub mod engine;
 pub mod pace;
 // L3: the database
 pub mod ledger;
 pub mod pg;
 // L4: the shell
-pub mod disk;
 pub mod driver;
 pub mod report;
 // L5: what a person meets

@@ -43,7 +43,7 @@ pub enum Growth {
     /// Nothing to speak of beyond what a backfill and a rewrite show by themselves.
     #[default]
     Little,
-    Index(IndexShape),
+    Index(Box<IndexShape>),
     /// SQL of the plan's own.
     Unknown,
 }

@@ -15,7 +15,7 @@ use tenantmig::{
     engine::{Event, Failure, Mode, Program, ProgramPhase, Run, lower},
     plan::{Disk, OnFailure, Pacing, Safety, ServerFacts, parse},
     sql::Stmt,
-    unit::{Growth, Before, Down, Lock, Op, Presence, Probe, Unit, UnitId},
+    unit::{Before, Down, Growth, Lock, Op, Presence, Probe, Unit, UnitId},
 };
 
 /// Three phases: p0 with `a` and the gate `g`; p1 with `b` (outside a transaction), `c` (taken back with `b`) and the gates

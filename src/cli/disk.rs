@@ -9,7 +9,7 @@ use crate::{
     disk::{Free, Need, shortage},
     driver::free_space,
     engine::{Program, Run},
-    pg::{connect::Connection, room},
+    pg::{Class, connect::Connection, room},
     plan::{Bytes, Disk},
     unit::Unit,
 };
@@ -32,7 +32,16 @@ impl Room {
         let (mut units, mut all) = (Vec::new(), Need::default());
         for (number, (_, unit)) in program.units().enumerate() {
             let done = run.is_some_and(|run| run.unit(number).is_done());
-            let need = if done { Some(Need::default()) } else { room::need(session, unit, 1.0).await? };
+            let need = match room::need(session, unit, 1.0).await {
+                _ if done => Some(Need::default()),
+                Ok(need) => need,
+                Err(fault) if fault.class == Class::Ambiguous => return Err(fault.into()),
+                // An estimate is no reason to show no plan.
+                Err(fault) => {
+                    tracing::warn!("{}: {fault}", unit.title);
+                    None
+                }
+            };
             if let Some(need) = &need {
                 all.then(need);
             }

@@ -13,7 +13,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, Literal, QName, Stmt, TypeName, mask},
-    unit::{Growth, Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
 /// A step of the kind `add_column`.

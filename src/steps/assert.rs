@@ -10,7 +10,7 @@ use super::StepKind;
 use crate::{
     plan::{Lowering, Site},
     sql::{Expr, Stmt, words},
-    unit::{Growth, Down, Hold, Lock, LockLevel, Op, Probe, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// A step of the kind `assert`.

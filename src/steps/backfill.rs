@@ -15,7 +15,9 @@ use crate::{
     checks::{CheckKind, Gate, nulls::Nulls, orphans},
     plan::{Lowering, Site},
     sql::{Expr, Ident, Literal, QName},
-    unit::{Growth, BATCH_ROWS_MAX, BackfillSpec, BackfillValue, Down, Hold, Lock, LockLevel, OnOrphan, Op, Probe, Unit},
+    unit::{
+        BATCH_ROWS_MAX, BackfillSpec, BackfillValue, Down, Growth, Hold, Lock, LockLevel, OnOrphan, Op, Probe, Unit,
+    },
 };
 
 /// A step of the kind `backfill`.

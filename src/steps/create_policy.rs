@@ -14,7 +14,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Stmt, mask},
-    unit::{Growth, Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
 /// A step of the kind `create_policy`.

@@ -14,7 +14,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Scalar, Stmt, TypeName},
-    unit::{Growth, Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
 /// A step of the kind `create_table`.
@@ -319,11 +319,9 @@ impl CreateTable {
             up: Op::Tx(vec![sql!("GRANT {} ON {} TO {}", word, table, role)]),
             down: Down::tx([sql!("REVOKE {} ON {} FROM {}", word, table, role)]),
             probe: Probe::catalog(sql!(
-                "SELECT CASE WHEN EXISTS (
-                            SELECT FROM pg_class k, aclexplode(coalesce(k.relacl, acldefault('r', k.relowner))) a
+                "SELECT CASE WHEN EXISTS (SELECT FROM pg_class k, aclexplode(coalesce(k.relacl, acldefault('r', k.relowner))) a
                              WHERE k.oid = to_regclass({}) AND a.privilege_type = {}
-                               AND a.grantee = CASE {} WHEN 'public' THEN 0 ELSE (SELECT oid FROM pg_roles WHERE rolname = {}) END)
-                        THEN 'present' ELSE 'absent' END, NULL::text, NULL::text[]",
+                               AND a.grantee = CASE {} WHEN 'public' THEN 0 ELSE (SELECT oid FROM pg_roles WHERE rolname = {}) END) THEN 'present' ELSE 'absent' END, NULL::text, NULL::text[]",
                 Literal::new(table.to_string()),
                 Literal::new(privilege.word()),
                 Literal::new(role.as_str()),

@@ -12,7 +12,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Literal, QName},
-    unit::{Growth, Down, Hold, Lock, LockLevel, Op, Probe, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// A step of the kind `force_rls`.

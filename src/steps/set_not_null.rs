@@ -14,7 +14,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Ident, Literal, QName, Stmt},
-    unit::{Growth, Down, Hold, Lock, LockLevel, Op, Probe, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// The first version that knows NOT NULL constraints by name, and NOT VALID ones.

@@ -18,7 +18,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Command, Expr, Statement, Stmt, command, mask, split, words},
-    unit::{Growth, Down, Hold, Lock, LockLevel, Op, Probe, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// A step of the kind `sql`.

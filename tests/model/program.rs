@@ -5,7 +5,7 @@ use tenantmig::{
     engine::{Program, ProgramPhase},
     plan::{Disk, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt},
-    unit::{Growth, BackfillSpec, BackfillValue, Down, Lock, OnOrphan, Op, Probe, Unit, UnitId},
+    unit::{BackfillSpec, BackfillValue, Down, Growth, Lock, OnOrphan, Op, Probe, Unit, UnitId},
 };
 
 use super::database::Thing;

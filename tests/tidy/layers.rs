@@ -32,8 +32,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "demo", "diag", "disk", "driver", "engine", "exit", "ledger", "pace", "pg", "plan", "report", "sql", "steps",
-            "checks", "unit",
+            "demo", "diag", "disk", "driver", "engine", "exit", "ledger", "pace", "pg", "plan", "report", "sql",
+            "steps", "checks", "unit",
         ],
     ),
     ("main", &["cli", "exit"]),

@@ -1,9 +1,19 @@
-//! What the index's size depends on.
+//! The index's name and method, and what its size depends on.
 
-use super::{CreateIndex, Key};
+use super::{CreateIndex, Key, Part};
 use crate::{sql::Ident, unit::IndexShape};
 
 impl CreateIndex {
+    pub(super) fn name(&self) -> Ident {
+        let keys = self.columns.iter().map(Part::word).chain(self.include.iter().map(Ident::as_str));
+        let parts: Vec<&str> = [self.table.name.as_str()].into_iter().chain(keys).chain(["idx"]).collect();
+        self.name.clone().unwrap_or_else(|| Ident::derived(&parts))
+    }
+
+    pub(super) fn method(&self) -> Ident {
+        self.method.clone().unwrap_or_else(|| Ident::derived(&["btree"]))
+    }
+
     pub(super) fn shape(&self) -> IndexShape {
         let keys = self.columns.iter().filter_map(|part| part.column().cloned());
         let exprs = self.columns.iter().filter_map(|part| match &part.key {
