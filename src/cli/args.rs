@@ -167,6 +167,8 @@ pub enum Command {
     Verify(Verify),
     /// Break-glass: take the lease from a holder that is gone for good
     Unlock(Unlock),
+    /// Break-glass: say what is wrong with the ledger, or accept a damaged log as it stands
+    Repair(Repair),
     /// Show every setting with its origin, and test the connection and privileges
     Doctor,
     /// The whole story on a throwaway PostgreSQL
@@ -214,11 +216,17 @@ pub struct Apply {
     /// Take this server for the one of the ledger: a restored copy that is meant, or the same after pg_upgrade
     #[arg(long)]
     pub accept_server: bool,
+    /// Begin steps without looking whether the disk has room for them
+    #[arg(long)]
+    pub skip_disk_check: bool,
 }
 
 /// `resume`.
 #[derive(Debug, Args)]
 pub struct Resume {
+    /// Begin steps without looking whether the disk has room for them
+    #[arg(long)]
+    pub skip_disk_check: bool,
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
@@ -349,6 +357,17 @@ pub struct Unlock {
     /// The run whose lease is taken, as status prints it
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub force: uuid::Uuid,
+}
+
+/// `repair`.
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// Take this run's log, as it stands, for the truth: somebody changed it and knows why
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
+    pub accept_ledger: Option<uuid::Uuid>,
+    /// The database's name, which accepting asks for
+    #[arg(long, value_name = "NAME", requires = "accept_ledger")]
+    pub confirm: Option<String>,
 }
 
 /// `demo`.

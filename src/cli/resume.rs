@@ -12,7 +12,8 @@ use crate::{driver::reopen, exit::Exit, ledger::Purpose};
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
     let (mut access, listener) = context.access()?;
     access.accept_server = args.accept_server;
-    let (shell, lease) = reopen(&access, args.run, Purpose::Apply).await?;
+    let (mut shell, lease) = reopen(&access, args.run, Purpose::Apply).await?;
     drop(access);
+    shell.room.unchecked = args.skip_disk_check;
     carry(context, shell, lease, listener, Goal::Forward { until: None }).await
 }

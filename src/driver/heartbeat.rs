@@ -8,7 +8,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{error::DriveError, open::Access, stop::Stop};
+use super::{
+    error::DriveError,
+    open::Access,
+    stop::{Stop, Until},
+};
 use crate::{
     ledger::{self, Acquired, HEARTBEAT, HEARTBEAT_LOST, Purpose},
     pg::{
@@ -19,6 +23,8 @@ use crate::{
     sql::Ident,
 };
 
+/// How long the end waits for the lease to be given back: one short statement, on a server that may be busy.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(10);
 /// No statement on the lease waits longer for a lock.
 const LEASE_LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Taking the lease again: a connection, a lock wait, and a commit that may wait for a replica.
@@ -33,6 +39,7 @@ pub struct Lease {
     tenure: Tenure,
     end: watch::Sender<bool>,
     task: JoinHandle<()>,
+    stop: Stop,
 }
 
 /// What the lease was taken again as.
@@ -79,7 +86,7 @@ impl Lease {
             session: Some(session),
             renewed: Instant::now(),
         };
-        Ok(Self { acquired, tenure: Tenure(asked), end, task: tokio::spawn(keeper.run()) })
+        Ok(Self { acquired, tenure: Tenure(asked), end, task: tokio::spawn(keeper.run()), stop: stop.clone() })
     }
 
     /// How whoever works asks for it to be taken again.
@@ -87,11 +94,13 @@ impl Lease {
         self.tenure.clone()
     }
 
-    /// Gives the lease back and closes its session.
+    /// Gives the lease back and closes its session. Where the server does not answer, the lease ends by itself.
     pub async fn give_back(self) {
         self.end.send_replace(true);
-        if let Err(error) = self.task.await {
-            tracing::warn!("the lease's task ended badly: {error}");
+        match tokio::time::timeout(self.stop.left(Until::Gone, GIVE_BACK_MAX), self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the lease's task ended badly: {error}"),
+            Err(_) => tracing::warn!("the lease ends by itself in {} s: no answer", ledger::LEASE.as_secs()),
         }
     }
 }

@@ -9,8 +9,9 @@ use super::{
     heartbeat::{Lease, Tenure},
     journal::Journal,
     open::Access,
+    room::Room,
     sentinel::Sentinel,
-    stop::Stop,
+    stop::{Stop, Until},
 };
 use crate::{
     engine::{Event, Notice},
@@ -44,6 +45,7 @@ pub struct Shell {
     pub journal: Journal,
     pub tell: Tell,
     pub stop: Stop,
+    pub room: Room,
     /// By which the lease is taken again after a loss.
     pub(super) tenure: Tenure,
     /// Looks after what `work` waits for.
@@ -77,7 +79,7 @@ impl Shell {
     ) -> Self {
         let sentinel = Sentinel::over(&work, &monitor, &access.settings);
         let Access { settings, tell, stop, .. } = access.clone();
-        Self { settings, work, monitor, journal, tell, stop, tenure: lease.tenure(), sentinel }
+        Self { settings, work, monitor, journal, tell, stop, room: Room::default(), tenure: lease.tenure(), sentinel }
     }
 
     /// The plan's bounds, as they stand in the ledger.
@@ -167,6 +169,8 @@ pub fn millis(length: Duration) -> u64 {
 }
 
 /// Runs `work` to its end; when something asks for the end meanwhile, cancels the statement under way and gives the reason.
+/// After a stop nothing is asked of the session any more that matters: the statement may still be under way, or the cancel
+/// arrive late.
 pub(super) async fn cancellable<T>(
     connection: &Connection,
     stop: &Stop,
@@ -177,14 +181,18 @@ pub(super) async fn cancellable<T>(
         result = &mut work => return result,
         () = stop.cancel_now() => {}
     }
-    if let Err(error) = connection.cancel().await {
-        tracing::warn!("the statement could not be cancelled: {error}");
-    }
-    match tokio::time::timeout(CANCEL_WAIT, work).await {
+    // Beside the wait, since the request may itself wait for a server that does not answer.
+    let cancel = async {
+        if let Err(error) = connection.cancel().await {
+            tracing::warn!("the statement could not be cancelled: {error}");
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
         // What finished in spite of the cancel counts; the loop sees the reason to stop next.
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(stop.check().err().unwrap_or(error)),
-        Err(_) => {
+        result = &mut work => result.map_err(|error| stop.check().err().unwrap_or(error)),
+        () = cancel => Err(DriveError::LeaseLost("the statement did not end".to_owned())),
+        () = tokio::time::sleep(stop.left(Until::Settled, CANCEL_WAIT)) => {
             Err(stop.check().err().unwrap_or_else(|| DriveError::LeaseLost("the statement did not end".to_owned())))
         }
     }

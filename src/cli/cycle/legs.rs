@@ -230,6 +230,7 @@ fn measure(name: &'static str, goal: Goal, done: bool, events: &[Recorded], took
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
             | Event::Retuned { .. }
+            | Event::Repaired { .. }
             | Event::Resumed => {}
         }
     }
@@ -253,6 +254,7 @@ fn adopted(program: &Program, event: &Event) -> Option<String> {
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => None,
     }
 }
