@@ -97,7 +97,7 @@ impl From<LedgerError> for CliError {
             | LedgerError::Newer { .. }
             | LedgerError::Older { .. }
             | LedgerError::Damaged { .. } => Exit::Refused,
-            LedgerError::Held(_) | LedgerError::Fenced { .. } => Exit::Temporary,
+            LedgerError::Held(_) | LedgerError::InTheWay { .. } | LedgerError::Fenced { .. } => Exit::Temporary,
         };
         Self { exit, code: None, message: error.to_string(), advice: error.advice() }
     }

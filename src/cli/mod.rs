@@ -89,7 +89,7 @@ fn log(cli: &Cli, console: &Console) {
 }
 
 async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
-    let context = Context { connection: cli.connection, console };
+    let context = Context { connection: cli.connection, console, holder: uuid::Uuid::now_v7() };
     match cli.command {
         Command::Validate(args) => validate::run(&context, &args),
         Command::Plan(args) => plan::run(&context, &args).await,

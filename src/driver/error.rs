@@ -13,7 +13,7 @@ use super::signal::Signal;
 pub enum DriveError {
     #[error("stopped by {0}")]
     Interrupted(Signal),
-    #[error("the lease could not be renewed: {0}")]
+    #[error("{0}")]
     LeaseLost(String),
     #[error(transparent)]
     Ledger(LedgerError),
@@ -44,6 +44,7 @@ impl From<LedgerError> for DriveError {
             | LedgerError::Older { .. }
             | LedgerError::Damaged { .. }
             | LedgerError::Held(_)
+            | LedgerError::InTheWay { .. }
             | LedgerError::Fenced { .. }) => Self::Ledger(other),
         }
     }

@@ -14,13 +14,14 @@ mod retune;
 mod shell;
 mod signal;
 mod stop;
+mod successor;
 mod undo;
 mod verify;
 
 pub use drive::{Rest, drive};
 pub use error::DriveError;
 pub use gate::{Measured, measure};
-pub use heartbeat::Lease;
+pub use heartbeat::{Lease, left};
 pub use journal::Journal;
 pub use open::{Access, Request, begin, current, find, reopen};
 pub use preflight::{hidden, preflight};

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::{Effect, Event, Notice, Outcome, Program, Run, taken_back},
-    ledger::{self, LedgerError, NewRun, Place, Purpose, RunRecord},
+    ledger::{self, LedgerError, NewRun, Place, Purpose, RunRecord, Term},
     pg::{Bounds, Class, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
     sql::Ident,
@@ -25,6 +25,8 @@ pub struct Access {
     /// The ledger's schema.
     pub schema: Ident,
     pub host: String,
+    /// This process; the end of it is in the name of each of its sessions.
+    pub holder: Uuid,
     pub tell: Tell,
     pub stop: Stop,
 }
@@ -51,13 +53,14 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
     let (mut work, monitor) = sessions(&access.settings, safety).await?;
     refuse_pooler(&work)?;
     install(access, &mut work).await?;
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, request.purpose, &access.stop).await?;
+    let lease = Lease::take(access, request.purpose, Term(safety.lease.duration())).await?;
     let result = async {
         let run = match choose(&work.client, access, request).await? {
             Some(run) => run,
             None => create(access, &work, &lease, request).await?,
         };
         let place = place(access, &lease, run);
+        ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
         let journal = Journal::read(&work.client, place).await?;
         Ok(Shell {
             settings: access.settings.clone(),
@@ -85,10 +88,11 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     let record = current(&work.client, &access.schema, run).await?;
     // An earlier version may have begun the run.
     install(access, &mut work).await?;
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, purpose, &access.stop).await?;
+    let lease = Lease::take(access, purpose, Term(record.program.safety.lease.duration())).await?;
     let place = place(access, &lease, record.id);
     let journal = async {
         refuse_buried(&work.client, access, &record).await?;
+        ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
         Journal::read(&work.client, place).await
     };
     match journal.await {

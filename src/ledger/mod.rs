@@ -10,12 +10,13 @@ mod progress;
 mod ranges;
 mod requests;
 mod schema;
+mod sessions;
 
 pub use append::{NewRun, Place, append, create_run};
 pub use error::LedgerError;
 pub use holder::Holder;
 pub use lease::{
-    Acquired, HEARTBEAT, HEARTBEAT_LOST, LEASE, Purpose, acquire, fence, force_release, heartbeat, holder, release,
+    Acquired, Purpose, Taker, Term, acquire, epoch, fence, force_release, heartbeat, holder, release, works_on,
 };
 pub use load::{Recorded, RunRecord, events, load, runs};
 pub use pace::{Governing, Pace, PaceState};
@@ -23,3 +24,4 @@ pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set
 pub use ranges::{Batch, Written, abandon, batch, claim, piece, range_now, ranges, written};
 pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
 pub use schema::{exists, install, known_version, require, uninstall, version};
+pub use sessions::{Ended, Left, tag};
