@@ -9,7 +9,7 @@ use crate::{driver, exit::Exit, ledger, report::quantity::counted};
 pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let mut session = context.look().await?;
-    let record = driver::current(&session.client, &schema, None).await?;
+    let record = driver::current(&session.client, &schema, None).await?.record;
     ledger::require(&session.client, &schema).await?;
     let holder = ledger::holder(&session.client, &schema).await?;
     // One that has not chosen its run yet is known by the run that is worked on.

@@ -14,7 +14,7 @@ use super::{
     holder::Holder,
     sessions::{END_WAIT, Ended, end},
 };
-use crate::{pg::Fault, sql, sql::Ident};
+use crate::{sql, sql::Ident};
 
 /// How long taking the lease waits for a transaction of the last holder that is still under way.
 const TAKE_WAIT_MS: u64 = 5_000;
@@ -82,11 +82,13 @@ pub struct Acquired {
 }
 
 /// `alive` also asks for the session that renews the lease: after kill -9 the server closes it at once, and a successor need
-/// not wait for the expiry. Only the pid is compared where the role may not see `backend_start`. An older ledger has no `run_id`.
-const STATE: &str =
-    "l.holder, (to_jsonb(l) ->> 'run_id')::uuid, l.host, l.pid, l.purpose, l.role, l.acquired_at, l.epoch,
+/// not wait for the expiry. Only the pid is compared where the role may not see `backend_start`.
+/// A row that somebody wrote by hand need not have all of it; an older ledger has no `run_id`.
+const STATE: &str = "l.holder, (to_jsonb(l) ->> 'run_id')::uuid,
+    coalesce(l.host, 'unknown'), coalesce(l.pid, 0), coalesce(l.purpose, 'unknown'), coalesce(l.role, 'unknown'),
+    coalesce(l.acquired_at, to_timestamp(0)), l.epoch,
     coalesce((extract(epoch FROM clock_timestamp() - l.heartbeat_at) * 1000)::bigint, 0),
-    l.holder IS NOT NULL AND l.expires_at > clock_timestamp()
+    l.holder IS NOT NULL AND coalesce(l.expires_at > clock_timestamp(), false)
       AND (l.backend_pid IS NULL OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid
                      AND coalesce(a.backend_start = l.backend_start, true)))";
 
@@ -178,10 +180,11 @@ async fn take(
         Some(_) | None => {}
     }
     let take = sql!(
-        "UPDATE {}.lease SET epoch = epoch + 1, {}, holder = $2, host = $3, pid = $4, purpose = $5, role = current_user,
-                run_id = NULL, acquired_at = clock_timestamp(), heartbeat_at = clock_timestamp(),
+        "UPDATE {}.lease SET epoch = greatest(epoch, (SELECT max(e.epoch) FROM {}.events e)) + 1, {}, holder = $2, host = $3, pid = $4,
+                purpose = $5, role = current_user, run_id = NULL, acquired_at = clock_timestamp(), heartbeat_at = clock_timestamp(),
                 expires_at = clock_timestamp() + $6 * interval '1 ms'
          RETURNING epoch",
+        schema,
         schema,
         sql::Stmt::raw(BACKEND)
     );
@@ -203,8 +206,10 @@ async fn take(
 async fn lock(tx: &impl GenericClient, schema: &Ident) -> Result<(), LedgerError> {
     tx.batch_execute(&format!("SET LOCAL lock_timeout = '{TAKE_WAIT_MS}ms'")).await?;
     let row = sql!("SELECT FROM {}.lease FOR UPDATE", schema);
-    tx.query_typed(row.as_str(), &[]).await.map_err(Fault::from)?;
-    Ok(())
+    match tx.query_typed(row.as_str(), &[]).await?.len() {
+        1 => Ok(()),
+        rows => Err(not_one_row(schema, rows)),
+    }
 }
 
 /// Notes which run the holder of this epoch works on.
@@ -212,6 +217,14 @@ pub async fn works_on(client: &impl GenericClient, schema: &Ident, epoch: i64, r
     let note = sql!("UPDATE {}.lease SET run_id = $2 WHERE epoch = $1 AND holder IS NOT NULL", schema);
     client.execute_typed(note.as_str(), &[(&epoch, Type::INT8), (&run, Type::UUID)]).await?;
     Ok(())
+}
+
+fn not_one_row(schema: &Ident, rows: usize) -> LedgerError {
+    let mend = sql!("DELETE FROM {}.lease; INSERT INTO {}.lease DEFAULT VALUES", schema, schema);
+    LedgerError::Broken {
+        what: format!("the table lease has {rows} rows instead of one"),
+        advice: format!("nothing was changed. When no tenantmig works here, in psql: {mend}"),
+    }
 }
 
 /// Renews the lease, from whichever session does it now. `false`: it is no longer ours.

@@ -103,7 +103,8 @@ async fn who_may_not_end_a_session_is_told_what_to_do_and_goes_on() {
     let (db, _lease, epoch) = held("takeover_role", old).await;
     let plain = db.role("plain", "LOGIN");
     db.sql(&format!(
-        "GRANT USAGE ON SCHEMA tenantmig TO {plain}; GRANT SELECT, UPDATE ON tenantmig.lease TO {plain}; {EXPIRE}"
+        "GRANT USAGE ON SCHEMA tenantmig TO {plain}; GRANT SELECT ON ALL TABLES IN SCHEMA tenantmig TO {plain};
+         GRANT UPDATE ON tenantmig.lease TO {plain}; {EXPIRE}"
     ));
     let zombie = named(&db, format!("tenantmig worker {}", ledger::tag(old)), "BEGIN; SELECT 1").await;
     let zombies = pid(&zombie).await;
