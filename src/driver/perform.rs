@@ -145,7 +145,10 @@ impl Shell {
             match error.class() {
                 Some(Class::Ambiguous) => return Err(error),
                 None => {
-                    self.clear_in_haste(repair).await;
+                    // Without the lease what stands there may be the successor's.
+                    if matches!(error, DriveError::Interrupted(_)) {
+                        self.clear_in_haste(repair).await;
+                    }
                     return Err(error);
                 }
                 Some(Class::Transient | Class::Privilege | Class::Cancelled | Class::Resources | Class::Fatal) => {

@@ -38,5 +38,6 @@ mod scene;
 mod signals;
 mod stuck;
 mod tables;
+mod takeover;
 mod terminal;
 mod throttle;
