@@ -6,16 +6,17 @@ use tokio_postgres::{Client, types::Type};
 
 use super::{
     attempt::execute,
+    errands::{Errands, Wreck, both},
     error::DriveError,
     shell::{Shell, cancellable, millis},
 };
 use crate::{
     engine::{Event, Failure, Notice, UnitState},
     ledger::LedgerError,
-    pg::{Bounds, Class, Fault, in_transaction, probe},
+    pg::{self, Bounds, Class, ErrandKind, Fault, in_transaction, probe},
     sql,
     sql::Stmt,
-    unit::{Before, Op, Presence, Probe, Unit},
+    unit::{Before, Due, Op, Presence, Probe, Unit},
 };
 
 /// How often a build of ours that outlived its client is looked at.
@@ -58,7 +59,8 @@ impl Shell {
     async fn deed(&mut self, unit: &Unit, found: &Before) -> Result<(), DriveError> {
         match &unit.up {
             Op::Tx(stmts) => self.transaction(unit, stmts).await,
-            Op::Autocommit { stmt, repair } => self.autocommit_deed(unit, stmt, repair, found).await,
+            Op::Autocommit { due: Some(due), .. } => self.errands_deed(unit, due, found).await,
+            Op::Autocommit { stmt, repair, due: None } => self.autocommit_deed(unit, stmt, repair, found).await,
             Op::Backfill(spec) => self.backfill(unit, spec).await,
             Op::Assert(query) => self.assert(unit, query).await,
         }
@@ -103,8 +105,21 @@ impl Shell {
         .await
     }
 
-    /// A statement outside a transaction: what a failed attempt left is cleared at once, because the wreck of a unique
-    /// index goes on rejecting the application's rows.
+    /// Statements outside a transaction, as many as are due.
+    async fn errands_deed(&mut self, unit: &Unit, due: &Due, found: &Before) -> Result<(), DriveError> {
+        self.say_partial(found);
+        self.run_errands(unit, due, Errands::Deed).await?;
+        self.conclude_alone(unit).await
+    }
+
+    fn say_partial(&self, found: &Before) {
+        if found.presence == Presence::Partial {
+            let what = found.found.as_deref().unwrap_or("a wreck");
+            self.say(Notice::Note { text: format!("clearing what an earlier attempt left: {what}") });
+        }
+    }
+
+    /// A statement outside a transaction: what a failed attempt left is cleared at once.
     async fn autocommit_deed(
         &mut self,
         unit: &Unit,
@@ -113,10 +128,8 @@ impl Shell {
         found: &Before,
     ) -> Result<(), DriveError> {
         let bounds = Bounds { lock: self.safety().index_wait.duration(), ..self.bounds() };
+        self.say_partial(found);
         if found.presence == Presence::Partial {
-            self.say(Notice::Note {
-                text: format!("clearing what an earlier attempt left: {}", found.found.as_deref().unwrap_or("a wreck")),
-            });
             self.clear(repair, bounds).await?;
         }
         let mut number = 0;
@@ -127,18 +140,23 @@ impl Shell {
             watch.abort();
             let Err(error) = run else { break };
             let error = in_statement(error, stmt);
-            match error.class() {
+            let error = match error.class() {
                 Some(Class::Ambiguous) => return Err(error),
                 None => {
-                    self.clear_in_haste(repair).await;
+                    self.clear_in_haste(Wreck::Known(repair)).await;
                     return Err(error);
                 }
                 Some(Class::Transient | Class::Privilege | Class::Cancelled | Class::Resources | Class::Fatal) => {
-                    self.clear(repair, bounds).await?;
+                    both(error, self.clear(repair, bounds).await)?
                 }
-            }
+            };
             self.try_again(error, number, sampled.take(), "CONCURRENTLY").await?;
         }
+        self.conclude_alone(unit).await
+    }
+
+    /// Records that it is done, when the probe says so.
+    async fn conclude_alone(&mut self, unit: &Unit) -> Result<(), DriveError> {
         let now = self.look(&unit.probe).await?;
         if now.presence != Presence::Present && matches!(unit.probe, Probe::Catalog { .. }) {
             return Err(unrecognised(unit, &now).into());
@@ -155,9 +173,21 @@ impl Shell {
     }
 
     /// Clears a wreck on the way out. What does not fit is cleared by `resume` or the rollback.
-    async fn clear_in_haste(&self, repair: &[Stmt]) {
+    pub(super) async fn clear_in_haste(&self, wreck: Wreck<'_>) {
         let (lock, statement) = (millis(CLEAR_BOUNDS.lock), millis(CLEAR_BOUNDS.statement));
-        for stmt in repair {
+        let repair = match wreck {
+            Wreck::Known(stmts) => stmts.to_vec(),
+            Wreck::Due(due) => {
+                match tokio::time::timeout(CLEAR_BOUNDS.statement, pg::due(&self.work.client, due)).await {
+                    Ok(Ok(all)) => {
+                        let wrecks = all.into_iter().take_while(|errand| errand.kind == ErrandKind::Clear);
+                        wrecks.map(|errand| errand.stmt).collect()
+                    }
+                    Ok(Err(_)) | Err(_) => Vec::new(),
+                }
+            }
+        };
+        for stmt in &repair {
             let set = format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{statement}ms'");
             let done = async {
                 self.work.client.batch_execute(&set).await?;
@@ -223,7 +253,7 @@ fn conflict(unit: &Unit, found: &Before) -> Fault {
     fault
 }
 
-fn in_statement(error: DriveError, stmt: &Stmt) -> DriveError {
+pub(super) fn in_statement(error: DriveError, stmt: &Stmt) -> DriveError {
     match error {
         DriveError::Server(fault) => DriveError::Server(fault.in_statement(stmt.as_str())),
         other @ (DriveError::Interrupted(_)
