@@ -47,6 +47,8 @@ pub struct CreateIndex {
     /// Storage parameters: `{ fillfactor = 90 }`.
     #[serde(default)]
     with: BTreeMap<Ident, Scalar>,
+    /// Where it lies; without one, where `default_tablespace` or the database says.
+    tablespace: Option<Ident>,
     /// From PostgreSQL 15 on.
     #[serde(default)]
     nulls_not_distinct: bool,
@@ -217,8 +219,15 @@ impl StepKind for CreateIndex {
         let drop = sql!("DROP INDEX CONCURRENTLY IF EXISTS {}", table.sibling(name.clone()));
         let unique = Stmt::raw(if self.unique { "UNIQUE " } else { "" });
         let keys: Vec<Stmt> = self.columns.iter().map(Part::sql).collect();
-        let (definition, needs_15) = (self.definition(), self.nulls_not_distinct);
-        let tree = Tree { table, name: &name, unique: unique.clone(), definition, needs_15 };
+        let tree = Tree {
+            table,
+            name: &name,
+            unique: unique.clone(),
+            definition: self.definition(true),
+            unplaced: self.definition(false),
+            tablespace: self.tablespace.as_ref(),
+            needs_15: self.nulls_not_distinct,
+        };
         vec![Unit {
             id: cx.unit("index"),
             title: format!(
@@ -227,7 +236,7 @@ impl StepKind for CreateIndex {
                 List(&keys, ", ")
             ),
             up: Op::Autocommit {
-                stmt: sql!("CREATE {}INDEX CONCURRENTLY {} ON {} {}", unique, name, table, self.definition()),
+                stmt: sql!("CREATE {}INDEX CONCURRENTLY {} ON {} {}", unique, name, table, self.definition(true)),
                 repair: vec![drop.clone()],
                 due: Some(tree.missing()),
             },
@@ -262,8 +271,8 @@ impl CreateIndex {
         self.method.clone().unwrap_or_else(|| Ident::derived(&["btree"]))
     }
 
-    /// Everything behind the table's name.
-    fn definition(&self) -> Stmt {
+    /// Everything behind the table's name. A twin is made without the tablespace, which may be full, or not be there.
+    fn definition(&self, placed: bool) -> Stmt {
         let keys: Vec<Stmt> = self.columns.iter().map(Part::sql).collect();
         let mut text = sql!("USING {} ({})", self.method(), List(&keys, ", "));
         if !self.include.is_empty() {
@@ -275,6 +284,9 @@ impl CreateIndex {
         if !self.with.is_empty() {
             let with: Vec<Stmt> = self.with.iter().map(|(name, value)| sql!("{} = {}", name, value.0)).collect();
             text = sql!("{} WITH ({})", text, List(&with, ", "));
+        }
+        if let Some(tablespace) = self.tablespace.as_ref().filter(|_| placed) {
+            text = sql!("{} TABLESPACE {}", text, tablespace);
         }
         self.r#where.as_ref().map_or(text.clone(), |condition| sql!("{} WHERE {}", text, condition))
     }
@@ -307,6 +319,10 @@ mod tests {
         check(
             "table = \"t\"\nname = \"i\"\ncolumns = [{ expr = \"a || b\" }]\nmethod = \"gin\"\nwith = { fastupdate = false, x = 1 }\nwhere = \"c\"",
             "CREATE INDEX CONCURRENTLY i ON public.t USING gin ((a || b)) WITH (fastupdate = 'false', x = '1') WHERE c",
+        );
+        check(
+            "table = \"t\"\ncolumns = [\"a\"]\ntablespace = '\"Fast\"'\nwhere = \"b\"",
+            r#"CREATE INDEX CONCURRENTLY t_a_idx ON public.t USING btree (a) TABLESPACE "Fast" WHERE b"#,
         );
     }
 

@@ -20,6 +20,9 @@ pub(super) struct Tree<'a> {
     pub unique: Stmt,
     /// Everything behind the table's name.
     pub definition: Stmt,
+    /// The same without the tablespace.
+    pub unplaced: Stmt,
+    pub tablespace: Option<&'a Ident>,
     /// NULLS NOT DISTINCT is asked for.
     pub needs_15: bool,
 }
@@ -170,7 +173,8 @@ impl Tree<'_> {
     }
 
     /// The twin is a temporary table of the same name with the same index, so that the two definitions differ in the schema
-    /// alone (and in ONLY, which the server writes of a partitioned table).
+    /// alone (and in ONLY, which the server writes of a partitioned table). It is made without the tablespace, which may be
+    /// full, or not be there.
     pub fn probe(&self) -> Probe {
         let made = sql!(
             "(SELECT replace(replace(pg_get_indexdef(w.indexrelid), format(' ON pg_temp.%I USING ', k.relname), u.here),
@@ -178,20 +182,15 @@ impl Tree<'_> {
                 FROM pg_index w JOIN pg_class wc ON wc.oid = w.indexrelid,
                      format(' ON %s%s.%I USING ', CASE k.relkind WHEN 'p' THEN 'ONLY ' ELSE '' END,
                             k.relnamespace::regnamespace, k.relname) AS u (here)
-               WHERE wc.relnamespace = pg_my_temp_schema() AND wc.relname = i.relname)"
+               WHERE wc.relnamespace = pg_my_temp_schema() AND wc.relname = i.relname){}",
+            self.tablespace.map_or(Stmt::raw(""), |name| sql!(" || ' TABLESPACE ' || {}", Literal::new(name.as_str())))
         );
         Probe::Catalog {
             query: self.state(&Stmt::raw("NULL::text")),
             twin: Some(Twin {
                 setup: vec![
                     sql!("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", self.table.name, self.table),
-                    sql!(
-                        "CREATE {}INDEX {} ON pg_temp.{} {}",
-                        self.unique,
-                        self.name,
-                        self.table.name,
-                        self.definition
-                    ),
+                    sql!("CREATE {}INDEX {} ON pg_temp.{} {}", self.unique, self.name, self.table.name, self.unplaced),
                 ],
                 query: self.state(&made),
             }),
@@ -213,18 +212,18 @@ impl Tree<'_> {
                          WHEN i.oid IS NULL THEN CASE WHEN r.name IS NULL THEN 'absent' ELSE 'partial' END
                          WHEN x.indrelid IS DISTINCT FROM k.oid THEN 'conflict'
                          WHEN k.relkind <> 'p' AND NOT (x.indisvalid AND x.indisready AND x.indislive) THEN 'partial'
-                         WHEN m.made IS NULL THEN 'compare' WHEN m.made <> pg_get_indexdef(i.oid) THEN 'conflict'
+                         WHEN m.made IS NULL THEN 'compare' WHEN m.made <> m.def THEN 'conflict'
                          WHEN x.indisvalid THEN 'present' ELSE 'partial' END,
                     CASE WHEN z.why IS NOT NULL THEN z.why WHEN b.pid IS NOT NULL THEN format('being built by pid %s: %s', b.pid, b.def)
                          WHEN i.oid IS NULL THEN 'left over: ' || r.name
                          WHEN x.indexrelid IS NULL THEN format('%s, which is no index', i.oid::regclass)
-                         WHEN x.indrelid <> k.oid THEN pg_get_indexdef(i.oid)
+                         WHEN x.indrelid <> k.oid THEN m.def
                          WHEN k.relkind <> 'p' AND NOT (x.indisvalid AND x.indisready AND x.indislive)
-                         THEN 'invalid: ' || pg_get_indexdef(i.oid)
-                         WHEN m.made <> pg_get_indexdef(i.oid) THEN format('%s; the plan says: %s', pg_get_indexdef(i.oid), m.made)
-                         WHEN NOT x.indisvalid THEN format('invalid: %s; partitions without it: %s', pg_get_indexdef(i.oid),
+                         THEN 'invalid: ' || m.def
+                         WHEN m.made <> m.def THEN format('%s; the plan says: %s', m.def, m.made)
+                         WHEN NOT x.indisvalid THEN format('invalid: %s; partitions without it: %s', m.def,
                               (SELECT string_agg(t.tab, ', ' ORDER BY t.tab) FROM tree t WHERE t.depth > 0 AND t.attached IS NULL))
-                         ELSE pg_get_indexdef(i.oid) END,
+                         ELSE m.def END,
                     NULL::text[]
                FROM (SELECT to_regclass({1}) AS rel) q
                LEFT JOIN pg_class k ON k.oid = q.rel
@@ -238,13 +237,17 @@ impl Tree<'_> {
                     SELECT min(e.name) AS name FROM (
                       SELECT format('%I.%I', t.space, t.name) AS name FROM tree t WHERE t.depth > 0 AND t.own IS NOT NULL
                       UNION ALL SELECT w.name FROM wreck w UNION ALL SELECT s.name FROM ({3}) s) e) r ON true
-               CROSS JOIN LATERAL (SELECT {4} AS why) z CROSS JOIN LATERAL (SELECT {5} AS made) m",
+               CROSS JOIN LATERAL (SELECT {4} AS why) z CROSS JOIN LATERAL (SELECT {5} AS made, pg_get_indexdef(i.oid){6} AS def) m",
             self.with(),
             Literal::new(self.table.to_string()),
             Literal::new(self.name.as_str()),
             self.strays(),
             unsupported,
-            made
+            made,
+            Stmt::raw(self.tablespace.map_or("", |_| {
+                " || ' TABLESPACE ' || (SELECT s.spcname FROM pg_tablespace s JOIN pg_database d ON d.datname = current_database()
+                                         WHERE s.oid = coalesce(nullif(i.reltablespace, 0), d.dattablespace))"
+            }))
         )
     }
 }
