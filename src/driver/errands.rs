@@ -14,7 +14,7 @@ use super::{
 use crate::{
     engine::Notice,
     pg::{self, Bounds, Class, Errand, ErrandKind, Fault, InTheWay, in_transaction},
-    sql::QName,
+    sql::{QName, Stmt},
     unit::{Due, Unit},
 };
 
@@ -120,10 +120,10 @@ impl Shell {
             return Ok(error);
         }
         let clearing = async {
-            for wreck in self.due(due).await?.iter().take_while(|errand| errand.kind == ErrandKind::Clear) {
-                self.clear(std::slice::from_ref(&wreck.stmt), bounds).await?;
-            }
-            Ok(())
+            let wreck = in_transaction(&self.work, self.bounds(), async |client: &Client| {
+                Ok::<_, DriveError>(Wreck::Due(due).stmts(client).await?)
+            });
+            self.clear(&cancellable(&self.work, &self.stop, wreck).await?, bounds).await
         };
         both(error, clearing.await)
     }
@@ -139,8 +139,25 @@ pub(super) enum Errands {
 /// What clears what a failed attempt left.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wreck<'a> {
-    Known(&'a [crate::sql::Stmt]),
+    Known(&'a [Stmt]),
     Due(&'a Due),
+}
+
+impl Wreck<'_> {
+    /// The statements that clear it.
+    pub(super) async fn stmts(self, client: &Client) -> Result<Vec<Stmt>, Fault> {
+        match self {
+            Self::Known(stmts) => Ok(stmts.to_vec()),
+            Self::Due(due) => {
+                let all = pg::due(client, due).await?;
+                Ok(all
+                    .into_iter()
+                    .take_while(|errand| errand.kind == ErrandKind::Clear)
+                    .map(|errand| errand.stmt)
+                    .collect())
+            }
+        }
+    }
 }
 
 /// The error of a deed, with that of clearing up after it: one must not hide the other. A lost connection or a stop while

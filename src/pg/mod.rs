@@ -10,6 +10,7 @@ pub mod fingerprint;
 mod preflight;
 mod probe;
 mod role;
+pub mod room;
 pub mod settings;
 pub mod signals;
 mod transaction;

@@ -9,6 +9,7 @@
 //! Undo: drops the index CONCURRENTLY, unless it was there before; of a partitioned table in one statement that takes ACCESS
 //! EXCLUSIVE on it and every partition, for a moment.
 
+mod shape;
 mod tree;
 
 use std::{collections::BTreeMap, fmt};
@@ -24,7 +25,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, List, QName, Scalar, Stmt},
-    unit::{Down, Hold, Lock, LockLevel, Op, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Unit},
 };
 use tree::Tree;
 
@@ -245,6 +246,7 @@ impl StepKind for CreateIndex {
             lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
             loses: None,
             guards_rows: false,
+            grows: Growth::Index(Box::new(self.shape())),
         }]
     }
 
@@ -261,16 +263,6 @@ impl StepKind for CreateIndex {
 }
 
 impl CreateIndex {
-    fn name(&self) -> Ident {
-        let keys = self.columns.iter().map(Part::word).chain(self.include.iter().map(Ident::as_str));
-        let parts: Vec<&str> = [self.table.name.as_str()].into_iter().chain(keys).chain(["idx"]).collect();
-        self.name.clone().unwrap_or_else(|| Ident::derived(&parts))
-    }
-
-    fn method(&self) -> Ident {
-        self.method.clone().unwrap_or_else(|| Ident::derived(&["btree"]))
-    }
-
     /// Everything behind the table's name. A twin is made without the tablespace, which may be full, or not be there.
     fn definition(&self, placed: bool) -> Stmt {
         let keys: Vec<Stmt> = self.columns.iter().map(Part::sql).collect();
