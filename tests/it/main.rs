@@ -27,6 +27,7 @@ mod fingerprint;
 mod force_rls;
 mod harness;
 mod harness_test;
+mod indexes;
 mod laws;
 mod ledger;
 mod locks;
