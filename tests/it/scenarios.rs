@@ -5,4 +5,5 @@
 mod chaos_plan;
 mod firm;
 pub mod recovery;
+mod rollback_procedure;
 mod traffic;
