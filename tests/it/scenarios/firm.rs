@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tenantmig::demo::cluster::{Cluster, ClusterOptions};
 use tokio_postgres::types::FromSql;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::harness::{Db, Output, Running, Tool, block_on, cluster, database};
 use crate::scene::with_plan;
@@ -71,10 +71,6 @@ impl Firm {
              SELECT setval(pg_get_serial_sequence(t, 'id'), 1000000) FROM unnest(ARRAY['funds', 'portfoliocompanies', 'investments']) t;"
         ));
         self.sql("VACUUM ANALYZE");
-    }
-
-    pub fn url(&self) -> String {
-        self.url.clone()
     }
 
     /// As the application.
@@ -340,4 +336,10 @@ pub fn said(error: &tokio_postgres::Error) -> String {
         Some(db) => format!("{}: {}", db.code().code(), db.message()),
         None => format!("connection: {error}"),
     }
+}
+
+/// A column of the first row of an answer.
+pub fn cell(messages: &[SimpleQueryMessage], column: usize) -> Option<String> {
+    let row = messages.iter().find_map(|it| if let SimpleQueryMessage::Row(row) = it { Some(row) } else { None });
+    row.and_then(|row| row.get(column)).map(str::to_owned)
 }
