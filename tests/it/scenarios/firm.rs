@@ -17,13 +17,13 @@ pub const ORGANIZATIONS: [&str; 3] = [
 const SCHEMA: &str = include_str!("firm.sql");
 const PLAN: &str = include_str!("firm.toml");
 
-/// With the brake on, a batch of 100 funds takes a fiftieth of a second: the whole table four.
-pub const FUNDS: i64 = 20_000;
-const COMPANIES: i64 = 2_000;
-const INVESTMENTS: i64 = 4_000;
+/// With the brake on, a batch of 100 funds takes a twenty-fifth of a second: the whole table four.
+pub const FUNDS: i64 = 10_000;
+const COMPANIES: i64 = 1_000;
+const INVESTMENTS: i64 = 2_000;
 
 /// How often something is looked at that a test waits for, and how long at most.
-const POLL: Duration = Duration::from_millis(10);
+const POLL: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How far the backfill is: rows whose batch has committed.
