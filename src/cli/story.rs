@@ -319,6 +319,7 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => None,
     }
 }

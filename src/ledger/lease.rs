@@ -27,6 +27,7 @@ pub enum Purpose {
     Apply,
     Rollback,
     Cycle,
+    Repair,
 }
 
 impl Purpose {
@@ -35,6 +36,7 @@ impl Purpose {
             Self::Apply => "apply",
             Self::Rollback => "rollback",
             Self::Cycle => "cycle",
+            Self::Repair => "repair",
         }
     }
 }
