@@ -12,7 +12,7 @@ use crate::{driver::reopen, exit::Exit, ledger::Purpose};
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
     let (mut access, listener) = context.access()?;
     access.accept_server = args.accept_server;
-    let (mut shell, lease) = reopen(&access, args.run, Purpose::Apply).await?;
+    let (mut shell, lease) = reopen(&access, args.run, Purpose::Resume).await?;
     drop(access);
     shell.room.unchecked = args.skip_disk_check;
     carry(context, shell, lease, listener, Goal::Forward { until: None }).await

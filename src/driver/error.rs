@@ -14,7 +14,7 @@ pub enum DriveError {
     #[error("stopped by {0}")]
     Interrupted(Signal),
     /// Somebody else has it: final.
-    #[error("the lease is lost: {0}")]
+    #[error("{0}")]
     LeaseLost(String),
     /// The server is silent: the lease is taken again once it answers.
     #[error("the lease could not be renewed: {0}")]
@@ -53,6 +53,7 @@ impl From<LedgerError> for DriveError {
             | LedgerError::Broken { .. }
             | LedgerError::Held(_)
             | LedgerError::Moved(_)
+            | LedgerError::InTheWay { .. }
             | LedgerError::Fenced { .. }) => Self::Ledger(other),
         }
     }

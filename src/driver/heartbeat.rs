@@ -7,6 +7,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
+use uuid::Uuid;
 
 use super::{
     error::DriveError,
@@ -14,7 +15,8 @@ use super::{
     stop::{Stop, Until},
 };
 use crate::{
-    ledger::{self, Acquired, HEARTBEAT, HEARTBEAT_LOST, Purpose},
+    engine::Notice,
+    ledger::{self, Acquired, Ended, Holder, LedgerError, Left, Ours, Purpose, Taker, Term},
     pg::{
         Class, Fault,
         connect::{Connection, Identity, SessionSpec, connect},
@@ -66,20 +68,26 @@ impl Tenure {
 
 impl Lease {
     /// Takes the lease, or says who has it.
-    pub async fn take(access: &Access, purpose: Purpose) -> Result<Self, DriveError> {
-        let Access { settings, schema, host, stop, .. } = access;
-        let mut session = connect(settings, &spec()).await?;
+    pub async fn take(access: &Access, purpose: Purpose, term: Term) -> Result<Self, DriveError> {
+        let Access { settings, schema, host, stop, tell, holder, .. } = access;
+        let mut session = connect(settings, &spec(term)).await?;
         if !access.accept_server {
             ledger::same_server(&session.client, schema, session.identity).await?;
         }
-        let acquired = ledger::acquire(&mut session.client, schema, host, purpose).await?;
+        let taker = Taker { holder: *holder, host, purpose, term, pooled: session.pooled };
+        let acquired = ledger::acquire(&mut session.client, schema, &taker).await?;
+        if let Some((former, ended)) = &acquired.over {
+            told(former, ended).into_iter().for_each(|text| tell(Notice::Note { text }));
+        }
         ledger::stands_on(&session.client, schema, acquired.epoch, session.identity).await?;
         let (end, ended) = watch::channel(false);
         let (asked, asks) = mpsc::channel(1);
         let keeper = Keeper {
             settings: settings.clone(),
             schema: schema.clone(),
-            acquired,
+            holder: *holder,
+            epoch: acquired.epoch,
+            term,
             stop: stop.clone(),
             ended,
             asks,
@@ -100,22 +108,45 @@ impl Lease {
         match tokio::time::timeout(self.stop.left(Until::Gone, GIVE_BACK_MAX), self.task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("the lease's task ended badly: {error}"),
-            Err(_) => tracing::warn!("the lease ends by itself in {} s: no answer", ledger::LEASE.as_secs()),
+            Err(_) => tracing::warn!("the lease could not be given back, and ends by itself: no answer"),
         }
     }
 }
 
-fn spec() -> SessionSpec {
+fn spec(term: Term) -> SessionSpec {
     let mut spec = SessionSpec::new("tenantmig lease", LEASE_LOCK_WAIT);
-    spec.statement_timeout = Some(HEARTBEAT_LOST / 2);
+    // Taking the lease waits for the row as long as the lock may take, whatever the term.
+    spec.statement_timeout = Some((term.lost() / 2).max(LEASE_LOCK_WAIT + Duration::from_secs(1)));
     spec.survey = true;
     spec
+}
+
+/// Tells from whom the lease was taken and what became of its sessions.
+fn told(former: &Holder, ended: &Ended) -> Vec<String> {
+    let sessions = if ended.ended == 1 { "1 session".to_owned() } else { format!("{} sessions", ended.ended) };
+    let mut lines = vec![format!("the lease is taken over from {former}; {sessions} of it ended")];
+    lines.extend(left(ended));
+    lines
+}
+
+/// What to do about the sessions of a former holder that could not be ended, a line each.
+pub fn left(ended: &Ended) -> Vec<String> {
+    let line = |left: &Left| {
+        format!(
+            "its session {} is still there ({}): its transactions fail from now on, but a CONCURRENTLY that it runs goes on; \
+             as a superuser or a member of pg_signal_backend: SELECT pg_terminate_backend({})",
+            left.pid, left.why, left.pid
+        )
+    };
+    ended.left.iter().map(line).collect()
 }
 
 struct Keeper {
     settings: Settings,
     schema: Ident,
-    acquired: Acquired,
+    holder: Uuid,
+    epoch: i64,
+    term: Term,
     stop: Stop,
     ended: watch::Receiver<bool>,
     asks: mpsc::Receiver<oneshot::Sender<Result<Retaken, DriveError>>>,
@@ -139,7 +170,7 @@ impl Keeper {
             let next = tokio::select! {
                 () = over(&mut self.ended) => Next::End,
                 Some(reply) = self.asks.recv() => Next::Retake(reply),
-                () = tokio::time::sleep(HEARTBEAT), if !silent => Next::Beat,
+                () = tokio::time::sleep(self.term.heartbeat()), if !silent => Next::Beat,
             };
             match next {
                 Next::End => break,
@@ -156,8 +187,8 @@ impl Keeper {
                 }
                 Next::Beat => match self.beat().await {
                     Ok(true) => {}
-                    Ok(false) => return self.stop.lease_lost("another tenantmig took it over"),
-                    Err(why) if self.renewed.elapsed() >= HEARTBEAT_LOST => {
+                    Ok(false) => return self.stop.lease_lost(LedgerError::Fenced { ours: self.epoch }.to_string()),
+                    Err(why) if self.renewed.elapsed() >= self.term.lost() => {
                         silent = true;
                         self.stop.lease_silent(&why);
                         self.settings.fleet.sever(&format!("the lease could not be renewed: {why}"));
@@ -167,24 +198,24 @@ impl Keeper {
             }
         }
         let Some(session) = self.session.filter(|_| !silent) else { return };
-        let release = ledger::release(&session.client, &self.schema, self.acquired.epoch);
+        let release = ledger::release(&session.client, &self.schema, self.epoch);
         let released = tokio::time::timeout(END_WAIT, release).await.map_err(|_| "no answer".to_owned());
         if let Err(error) = released.and_then(|released| released.map_err(|error| error.to_string())) {
-            tracing::warn!("the lease ends by itself in {} s: {error}", ledger::LEASE.as_secs());
+            tracing::warn!("the lease ends by itself in {} s: {error}", self.term.0.as_secs());
         }
     }
 
     /// One heartbeat, on a new session where the last one was lost; never longer than what makes the lease doubtful.
     async fn beat(&mut self) -> Result<bool, String> {
-        let limit = HEARTBEAT_LOST.saturating_sub(self.renewed.elapsed()).min(HEARTBEAT_LOST / 2);
+        let limit = self.term.lost().saturating_sub(self.renewed.elapsed()).min(self.term.lost() / 2);
         let mut ended = self.ended.clone();
         let sent = Instant::now();
         let work = async {
             let open = match self.session.take() {
                 Some(open) => open,
-                None => connect(&self.settings, &spec()).await.map_err(|e| e.to_string())?,
+                None => connect(&self.settings, &spec(self.term)).await.map_err(|e| e.to_string())?,
             };
-            let ours = ledger::heartbeat(&open.client, &self.schema, self.acquired.epoch).await;
+            let ours = ledger::heartbeat(&open.client, &self.schema, self.epoch, self.term, open.pooled).await;
             let ours = ours.map_err(|e| open.lost_because().unwrap_or_else(|| e.to_string()))?;
             self.session = Some(open);
             Ok(ours)
@@ -207,8 +238,9 @@ impl Keeper {
         self.session = None;
         let sent = Instant::now();
         let work = async {
-            let mut session = connect(&self.settings, &spec()).await?;
-            let epoch = ledger::retake(&mut session.client, &self.schema, &self.acquired).await?;
+            let mut session = connect(&self.settings, &spec(self.term)).await?;
+            let ours = Ours { holder: self.holder, epoch: self.epoch, term: self.term, pooled: session.pooled };
+            let epoch = ledger::retake(&mut session.client, &self.schema, ours).await?;
             ledger::stands_on(&session.client, &self.schema, epoch, session.identity).await?;
             Ok::<_, DriveError>((session, epoch))
         };
@@ -220,7 +252,7 @@ impl Keeper {
             }
         };
         let server = session.identity;
-        (self.session, self.acquired.epoch, self.renewed) = (Some(session), epoch, sent);
+        (self.session, self.epoch, self.renewed) = (Some(session), epoch, sent);
         self.stop.lease_renewed();
         Ok(Retaken { epoch, server })
     }

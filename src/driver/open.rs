@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::{Effect, Event, Notice, Outcome, Program, taken_back},
-    ledger::{self, Kept, LedgerError, NewRun, Place, Purpose, RunRecord},
+    ledger::{self, Kept, LedgerError, NewRun, Place, Purpose, RunRecord, Term},
     pg::{Bounds, Class, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
     sql::Ident,
@@ -26,6 +26,8 @@ pub struct Access {
     /// The ledger's schema.
     pub schema: Ident,
     pub host: String,
+    /// This process; the end of it is in the name of each of its sessions.
+    pub holder: Uuid,
     pub tell: Tell,
     pub stop: Stop,
     /// Whether another server than the ledger's last one is meant: a restored copy, or the same after pg_upgrade.
@@ -60,13 +62,14 @@ async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
     let _looks_after_it = Sentinel::over(&work, &monitor, &access.settings);
     refuse_pooler(&work)?;
     install(access, &mut work).await?;
-    let lease = Lease::take(access, request.purpose).await?;
+    let lease = Lease::take(access, request.purpose, Term(safety.lease.duration())).await?;
     let result = async {
         let run = match choose(&work.client, access, request).await? {
             Some(run) => run,
             None => create(access, &work, &lease, request).await?,
         };
         let place = place(access, &lease, run);
+        ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
         let journal = Journal::read(&work.client, place).await?;
         Ok(Shell::new(access, &lease, (work, monitor), journal))
     }
@@ -92,10 +95,11 @@ async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     let record = current(&work.client, &access.schema, run).await?.record;
     // An earlier version may have begun the run.
     install(access, &mut work).await?;
-    let lease = Lease::take(access, purpose).await?;
+    let lease = Lease::take(access, purpose, Term(record.program.safety.lease.duration())).await?;
     let place = place(access, &lease, record.id);
     let journal = async {
         refuse_buried(&work.client, access, &record).await?;
+        ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
         Journal::read(&work.client, place).await
     };
     match journal.await {

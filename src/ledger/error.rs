@@ -26,6 +26,8 @@ pub enum LedgerError {
     Held(Box<Holder>),
     #[error("{}", moved(*.0))]
     Moved(Difference),
+    #[error("the last holder is gone, but a transaction of it is still under way: {holder}")]
+    InTheWay { holder: Box<Holder>, pids: Vec<i32> },
     #[error("the lease was taken over by another tenantmig (epoch {ours} is over)")]
     Fenced { ours: i64 },
 }
@@ -60,6 +62,13 @@ impl LedgerError {
             Self::Moved(Difference::Stale { .. }) => Some(
                 "connect to the new primary (--host); if the database was really taken back to this one: --accept-server".to_owned(),
             ),
+            Self::InTheWay { pids, .. } => Some(match pids.as_slice() {
+                [] => "try again in a moment".to_owned(),
+                pids => format!(
+                    "this role may not end it; as a superuser or a member of pg_signal_backend: {}",
+                    pids.iter().map(|pid| format!("pg_terminate_backend({pid})")).collect::<Vec<_>>().join(", ")
+                ),
+            }),
             Self::Fenced { .. } => Some("tenantmig status".to_owned()),
         }
     }

@@ -13,7 +13,7 @@ use super::{
     limits,
     section::{self, Table},
     throttle::Throttle,
-    types::{BackfillDefaults, Safety, Tenancy},
+    types::{BackfillDefaults, LEASE, Safety, Tenancy},
     wording::a,
 };
 use crate::diag::{Diag, Diags};
@@ -144,6 +144,12 @@ fn check_sections(doc: &DeTable<'_>, safety: Option<&Safety>, tenancy: Option<&T
     let place = |table: &str, key: &str| value_of(doc, table, key);
     if let Some(safety) = safety {
         limits::check_safety(safety, &place, diags);
+    }
+    if let Some(safety) = safety.filter(|safety| !LEASE.contains(&safety.lease)) {
+        let message = format!("a lease of {} is no use", humantime::format_duration(safety.lease.duration()));
+        diags.push(Diag::error("TM0103", place("safety", "lease"), message).help(
+            "write 3s to 10min: it is renewed six times in that, and a successor of a process that froze waits as long",
+        ));
     }
     if let Some(tenancy) = tenancy
         && !tenancy.setting.contains('.')

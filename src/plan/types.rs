@@ -140,9 +140,14 @@ pub struct Safety {
     pub statement_deadline: Millis,
     /// How long a server that went away is tried for before the run is left for `resume`.
     pub reconnect_max: Millis,
+    /// How long the lease is good without a heartbeat: so long a successor waits where it cannot see that a process is gone.
+    pub lease: Millis,
     pub on_failure: OnFailure,
     pub on_disk_full: OnDiskFull,
 }
+
+/// Below, a busy server or a slow line would take the lease from a process that works; above, nobody would wait for it.
+pub const LEASE: std::ops::RangeInclusive<Millis> = Millis(3_000)..=Millis(600_000);
 
 impl Default for Safety {
     fn default() -> Self {
@@ -153,6 +158,7 @@ impl Default for Safety {
             index_wait: Millis(10 * 60_000),
             statement_deadline: Millis(6 * 3_600_000),
             reconnect_max: Millis(5 * 60_000),
+            lease: Millis(30_000),
             on_failure: OnFailure::Rollback,
             on_disk_full: OnDiskFull::Pause,
         }

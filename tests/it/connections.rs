@@ -289,7 +289,7 @@ fn who_was_silent_for_too_long_finds_another_in_charge() {
     scene.wait_until("SELECT epoch > 1 FROM tenantmig.lease");
     let pid = second.pid().to_string();
     proxy.set(Path::Open);
-    let _ = first.wait().expect_code(75).stderr_has("another tenantmig holds the lease").stderr_has(&pid);
+    let _ = first.wait().expect_code(75).stderr_has("the lease was taken over by").stderr_has(&pid);
     second.wait_stderr("fill");
     scene.db.sql(GO);
     let _ = second.wait().expect_code(0);
