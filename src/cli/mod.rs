@@ -5,6 +5,7 @@ mod args;
 mod completions;
 mod console;
 mod cycle;
+mod damage;
 mod demo;
 mod doctor;
 mod failure;

@@ -112,11 +112,10 @@ pub async fn known(
     if !ledger::exists(&session.client, &schema).await? {
         return Ok(None);
     }
-    for record in ledger::runs(&session.client, &schema).await?.iter().rev() {
-        if record.fingerprint == file.fingerprint.0 && record.plan == file.plan.name {
-            let events = ledger::events(&session.client, &schema, record.id).await?;
-            let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
-            return Ok((!run.is_untouched()).then(|| (record.program.clone(), run)));
+    for name in ledger::runs(&session.client, &schema).await? {
+        if name.fingerprint == file.fingerprint.0 && name.plan == file.plan.name {
+            let kept = ledger::read(&session.client, &schema, name.id).await?;
+            return Ok(kept.filter(|kept| !kept.run.is_untouched()).map(|kept| (kept.record.program, kept.run)));
         }
     }
     Ok(None)

@@ -12,7 +12,7 @@ use crate::{
     driver::{self, DriveError, Journal, reopen},
     engine::{Destination, Event, Preview, Program, Run, preview, script},
     exit::Exit,
-    ledger::{self, Purpose},
+    ledger::{Kept, Purpose},
     unit::UnitId,
 };
 
@@ -20,8 +20,8 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let record = driver::find(&session.client, &schema, args.run).await?;
-    let newest = driver::find(&session.client, &schema, None).await?;
+    let Kept { record, run, .. } = driver::find(&session.client, &schema, args.run).await?;
+    let newest = driver::find(&session.client, &schema, None).await?.record;
     if newest.id != record.id && newest.created_at > record.created_at {
         let message =
             format!("the plan `{}` was applied on top of it and comes first; nothing was changed", newest.plan);
@@ -31,8 +31,6 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
             format!("tenantmig rollback --run {} --to start", newest.id),
         ));
     }
-    let events = ledger::events(&session.client, &schema, record.id).await?;
-    let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
     let database: String = session.client.query_typed_one("SELECT current_database()::text", &[]).await?.try_get(0)?;
     drop(session);
     let plan = destination(&record.program, &run, &args.to)?;

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{args, args::Format, failure::CliError, pace, session::Context};
+use super::{args, args::Format, damage, failure::CliError, pace, session::Context};
 use crate::{
     driver::{self, DriveError},
     engine::{Effect, Event, InForce, Outcome, Program, Run, in_force, taken_back},
     exit::Exit,
-    ledger::{self, Holder, Pace, Progress, Recorded, RunRecord},
+    ledger::{self, Holder, Kept, Pace, Progress, Recorded, RunRecord},
     report::{Tone, quantity},
 };
 
@@ -40,9 +40,11 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
         return Ok(Exit::Done);
     }
     ledger::require(client, &schema).await?;
-    let record = driver::current(client, &schema, args.run).await?;
-    let events = ledger::events(client, &schema, record.id).await?;
-    let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
+    let Kept { record, events, run } = match driver::current(client, &schema, args.run).await {
+        Ok(kept) => kept,
+        Err(DriveError::Ledger(error)) => return damage::show(context, &session, &schema, error, json).await,
+        Err(error) => return Err(error.into()),
+    };
     let progress = ledger::progress(client, &schema, record.id).await?;
     let holder = ledger::holder(client, &schema).await?;
     let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;

@@ -7,7 +7,7 @@ use crate::{
     driver::{Lease, Rest, Shell, drive},
     engine::{Event, Outcome, Program, Run, nothing_to_run, taken_back},
     exit::Exit,
-    ledger::{self, Recorded},
+    ledger::{self, LedgerError, Recorded},
     report::Listener,
     unit::UnitId,
 };
@@ -49,11 +49,12 @@ pub async fn carry(
     let events = match &driven {
         // The statement that was stopped may still be under way, and a question would wait behind it.
         Err(_) => Ok(Vec::new()),
-        Ok(_) => match ledger::events(&shell.work.client, &place.schema, place.run).await {
-            Ok(events) => Ok(events),
+        Ok(_) => match ledger::read(&shell.work.client, &place.schema, place.run).await {
             // One of the two sessions may have been lost after its last use.
-            Err(_) => ledger::events(&shell.monitor.client, &place.schema, place.run).await,
-        },
+            Err(LedgerError::Server(_)) => ledger::read(&shell.monitor.client, &place.schema, place.run).await,
+            read => read,
+        }
+        .map(|kept| kept.map_or(Vec::new(), |kept| kept.events)),
     };
     drop(shell);
     // The reporters end before the summary, so that their last lines stand above it.
@@ -118,6 +119,13 @@ fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Opti
             format!("paused: {why}"),
             Vec::new(),
             Some("when it is over: tenantmig resume; other limits: tenantmig throttle --help; or undo: tenantmig rollback --to PHASE".to_owned()),
+        ),
+        Some(Event::Failed { failure, .. }) if failure.disk_full => (
+            Exit::Temporary,
+            "paused",
+            "paused: the server's disk is full; everything done so far stays".to_owned(),
+            Vec::new(),
+            Some("make room, then: tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned()),
         ),
         Some(_) | None => (
             Exit::Failed,

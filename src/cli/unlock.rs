@@ -9,7 +9,7 @@ use crate::{driver, exit::Exit, ledger};
 pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let mut session = context.look().await?;
-    let record = driver::current(&session.client, &schema, None).await?;
+    let record = driver::current(&session.client, &schema, None).await?.record;
     if record.id != args.force {
         let message = format!("the run that holds the lease is {}, not {}", record.id, args.force);
         return Err(CliError::new(Exit::Refused, message, "tenantmig status"));

@@ -244,12 +244,14 @@ pub(super) fn failure(error: DriveError) -> Result<Failure, DriveError> {
                 (Some(ours), Some(hint)) => Some(format!("{ours}; the server says: {hint}")),
                 (ours, hint) => ours.or(hint),
             };
+            let disk_full = fault.is_disk_full();
             let detail = fault.detail.as_ref().map_or(String::new(), |d| format!("; {d}"));
             Ok(Failure {
                 sqlstate: fault.sqlstate,
                 message: format!("{}{detail}", fault.message),
                 statement: fault.statement,
                 advice,
+                disk_full,
             })
         }
         DriveError::Ledger(LedgerError::Damaged { run, what }) => {
@@ -276,7 +278,10 @@ fn advice(fault: &Fault) -> Option<String> {
         Class::Cancelled => {
             "the statement ran into its deadline: raise statement_deadline or index_wait in [safety], or look for what it waited for"
         }
-        Class::Resources => "the server is out of disk or memory: make room, then tenantmig resume",
+        Class::Resources if fault.is_disk_full() => {
+            "make room on the disk (what the failed statement had written is gone), then: tenantmig resume"
+        }
+        Class::Resources => "the server is out of memory or sessions: make room, then: tenantmig resume",
         Class::Ambiguous | Class::Fatal => return None,
     };
     Some(text.to_owned())

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     engine::{Finding, Run, UnitState},
-    ledger,
+    ledger::{self, Kept},
     pg::{Bounds, connect::Connection, in_transaction, probe},
     sql::Ident,
     unit::{Presence, Probe},
@@ -38,9 +38,7 @@ pub async fn verify(
 ) -> Result<Vec<Verified>, DriveError> {
     let client = &connection.client;
     ledger::require(client, schema).await?;
-    let record = find(client, schema, run).await?;
-    let events = ledger::events(client, schema, record.id).await?;
-    let state = Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?;
+    let Kept { record, run: state, .. } = find(client, schema, run).await?;
     let safety = &record.program.safety;
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
     let mut out = vec![projection(connection, schema, &record, &state).await?];

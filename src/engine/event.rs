@@ -52,6 +52,9 @@ pub struct Failure {
     pub statement: Option<String>,
     /// What can be done about it.
     pub advice: Option<String>,
+    /// The server's disk was full. Ledgers of earlier versions do not say so: there it was a failure like any other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disk_full: bool,
 }
 
 /// One finding of a gate.
@@ -65,7 +68,7 @@ pub struct Finding {
 impl Failure {
     /// A failure that the server did not report.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { sqlstate: None, message: message.into(), statement: None, advice: None }
+        Self { sqlstate: None, message: message.into(), statement: None, advice: None, disk_full: false }
     }
 
     /// With advice.

@@ -8,7 +8,8 @@
 //! |---|---|---|---|
 //! | Forward | Started u | u is next, not done | u: Started (the first `before` that was acted on is kept) |
 //! | Forward | Succeeded u | u Started | u: Done |
-//! | Forward | Failed u | u Started | u: Failed; then as *failure of p* |
+//! | Forward | Failed u | u Started, the disk was full, `on_disk_full = pause` | u: Failed; Paused, then Forward |
+//! | Forward | Failed u | u Started, otherwise | u: Failed; then as *failure of p* |
 //! | Forward | GatePassed | the gate is next | gate: passed |
 //! | Forward | GateFailed | the gate is next | then as *failure of p* |
 //! | *failure of p* | | `on_failure = rollback` | Unwinding, keep = p |
@@ -34,7 +35,7 @@
 
 use super::{Effect, Event, Outcome, Program, unit_state::UnitState};
 use crate::{
-    plan::{OnFailure, Tuning},
+    plan::{OnDiskFull, OnFailure, Tuning},
     unit::{Before, Down, UnitId},
 };
 
@@ -123,9 +124,13 @@ impl Run {
             Event::Succeeded { unit, .. } => {
                 self.finished(program, event, unit, |before| UnitState::Done { before }).map(drop)
             }
-            Event::Failed { unit, .. } => {
+            Event::Failed { unit, failure } => {
                 let phase = self.finished(program, event, unit, |before| UnitState::Failed { before })?;
-                self.fail(program, phase);
+                if failure.disk_full && program.safety.on_disk_full == OnDiskFull::Pause {
+                    self.mode = Mode::Paused { then: Box::new(Mode::Forward) };
+                } else {
+                    self.fail(program, phase);
+                }
                 Ok(())
             }
             Event::GatePassed { phase, gate } => {

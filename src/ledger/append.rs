@@ -1,9 +1,12 @@
 //! Writing: a new run, and its events one after the other.
 
-use tokio_postgres::{GenericClient, types::Type};
+use tokio_postgres::{
+    GenericClient,
+    types::{ToSql, Type},
+};
 use uuid::Uuid;
 
-use super::error::LedgerError;
+use super::{chain, error::LedgerError};
 use crate::{
     engine::{Event, Program},
     sql,
@@ -69,30 +72,30 @@ pub async fn create_run(tx: &impl GenericClient, place: &Place, new: &NewRun<'_>
     );
     let rows = serde_json::Value::Array(rows);
     tx.execute_typed(progress.as_str(), &[(&place.run, Type::UUID), (&rows, Type::JSONB)]).await?;
-    Ok(())
+    chain::begin(tx, place, 0).await.map(drop)
 }
 
-/// Appends event `number` and projects it on `migration_progress`, in the caller's transaction and behind its fence.
+/// Appends event `number`, with its link of the chain, and projects it on `migration_progress`, in the caller's transaction and behind its fence.
 pub async fn append(tx: &impl GenericClient, place: &Place, number: i64, event: &Event) -> Result<(), LedgerError> {
-    let insert = sql!(
-        "INSERT INTO {}.events (run_id, number, epoch, host, kind, unit, event) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        place.schema
-    );
+    let insert = chain::insert(&place.schema);
     let body = serde_json::to_value(event).map_err(|e| LedgerError::Install(e.to_string()))?;
     let unit = event.unit().map(|unit| unit.0.as_str());
-    tx.execute_typed(
-        insert.as_str(),
-        &[
-            (&place.run, Type::UUID),
-            (&number, Type::INT8),
-            (&place.epoch, Type::INT8),
-            (&place.host, Type::TEXT),
-            (&event.kind(), Type::TEXT),
-            (&unit, Type::TEXT),
-            (&body, Type::JSONB),
-        ],
-    )
-    .await?;
+    let params: [(&(dyn ToSql + Sync), Type); 7] = [
+        (&place.run, Type::UUID),
+        (&number, Type::INT8),
+        (&place.epoch, Type::INT8),
+        (&place.host, Type::TEXT),
+        (&event.kind(), Type::TEXT),
+        (&unit, Type::TEXT),
+        (&body, Type::JSONB),
+    ];
+    if tx.execute_typed(insert.as_str(), &params).await? == 0 {
+        // A run that an earlier version began has no chain yet.
+        let begun = chain::begin(tx, place, number - 1).await?;
+        if !begun || tx.execute_typed(insert.as_str(), &params).await? == 0 {
+            return Err(chain::moved(place.run, number));
+        }
+    }
     project(tx, place, event).await
 }
 

@@ -4,10 +4,9 @@
 use super::role::Actor;
 use crate::{
     cli::{failure::CliError, plan_file::PlanFile},
-    driver::DriveError,
-    engine::{Effect, Mode, Outcome, Program, Run},
+    engine::{Effect, Mode, Outcome, Program},
     exit::Exit,
-    ledger::{self, LedgerError},
+    ledger::{self, Kept, LedgerError},
     pg::{Fault, connect::Connection},
     sql,
     sql::Ident,
@@ -43,8 +42,8 @@ pub async fn refuse_unrest(session: &Connection, real: &Ident, file: &PlanFile) 
     if let Some(holder) = ledger::holder(&session.client, real).await?.filter(|holder| holder.alive) {
         return Err(LedgerError::Held(Box::new(holder)).into());
     }
-    for record in ledger::runs(&session.client, real).await? {
-        let run = fold(session, real, &record).await?;
+    for name in ledger::runs(&session.client, real).await? {
+        let Some(Kept { record, run, .. }) = ledger::read(&session.client, real, name.id).await? else { continue };
         if run.is_untouched() {
             continue;
         }
@@ -77,11 +76,6 @@ pub async fn refuse_unrest(session: &Connection, real: &Ident, file: &PlanFile) 
     Ok(())
 }
 
-async fn fold(session: &Connection, schema: &Ident, record: &ledger::RunRecord) -> Result<Run, CliError> {
-    let events = ledger::events(&session.client, schema, record.id).await?;
-    Ok(Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?)
-}
-
 /// Refused where an earlier cycle left something standing, or still works.
 pub async fn refuse_leftover(session: &Connection, own: &Ident, back: &str) -> Result<(), CliError> {
     if !ledger::exists(&session.client, own).await? {
@@ -91,8 +85,8 @@ pub async fn refuse_leftover(session: &Connection, own: &Ident, back: &str) -> R
         let message = format!("another cycle works on this database: {holder}");
         return Err(CliError::new(Exit::Temporary, message, "wait for its end"));
     }
-    for record in ledger::runs(&session.client, own).await? {
-        let run = fold(session, own, &record).await?;
+    for name in ledger::runs(&session.client, own).await? {
+        let Some(Kept { record, run, .. }) = ledger::read(&session.client, own, name.id).await? else { continue };
         if !run.is_untouched() || !matches!(run.mode(), Mode::Forward | Mode::Unwinding { .. }) {
             let message = format!(
                 "an earlier cycle of `{}` was stopped half-way and left {} units",
@@ -140,8 +134,9 @@ pub async fn prepare(session: &Connection, own: &Ident, actor: &Actor) -> Result
 /// Takes the cycle's ledger away when nothing stands that it would be needed to undo. `false`: it stays.
 pub async fn clear(session: &Connection, own: &Ident) -> Result<bool, CliError> {
     if ledger::exists(&session.client, own).await? {
-        for record in ledger::runs(&session.client, own).await? {
-            if !fold(session, own, &record).await?.is_untouched() {
+        for name in ledger::runs(&session.client, own).await? {
+            let kept = ledger::read(&session.client, own, name.id).await?;
+            if kept.is_some_and(|kept| !kept.run.is_untouched()) {
                 return Ok(false);
             }
         }

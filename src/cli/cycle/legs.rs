@@ -150,7 +150,8 @@ impl Walk {
             rest = down(shell).await.map_err(failed)?;
         }
         let place = &shell.journal.place;
-        let events = ledger::events(&shell.monitor.client, &place.schema, place.run).await?;
+        let kept = ledger::read(&shell.monitor.client, &place.schema, place.run).await?;
+        let events = kept.map_or(Vec::new(), |kept| kept.events);
         let program = &shell.journal.record.program;
         if !done {
             self.failure = Some(story::End::of(program, &events, first, rest, goal));
