@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{args, args::Format, damage, failure::CliError, pace, session::Context};
 use crate::{
     driver::{self, DriveError},
-    engine::{Effect, Event, InForce, Outcome, Program, Run, in_force},
+    engine::{Effect, Event, InForce, Outcome, Program, Run, in_force, taken_back},
     exit::Exit,
     ledger::{self, Holder, Kept, Pace, Progress, Recorded, RunRecord},
     report::{Tone, quantity},
@@ -70,6 +70,7 @@ impl Standing {
         let rested = !self.alive();
         match self.effect() {
             Effect::Halt(Outcome::Completed) => ("completed", "tenantmig verify"),
+            Effect::Halt(Outcome::RolledBack { .. }) if self.taken_back() => ("rolled back", "tenantmig apply PLAN"),
             Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
             Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
@@ -86,6 +87,11 @@ impl Standing {
             }
             Effect::Undo(_) => ("rolling back", "wait; it works"),
         }
+    }
+
+    /// Whether somebody asked for the rollback; otherwise it answered a failure.
+    fn taken_back(&self) -> bool {
+        taken_back(self.events.iter().map(|recorded| &recorded.event))
     }
 
     /// An operator's reason for which backfills stand still.

@@ -12,6 +12,7 @@ mod backfills;
 mod batch;
 mod before;
 mod break_glass;
+mod chaos;
 mod connect;
 mod connect_peer;
 mod connect_tls;
