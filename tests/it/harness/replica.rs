@@ -185,12 +185,6 @@ impl Replica {
         self.running = None;
     }
 
-    /// Makes it a primary, and returns once it takes writes.
-    #[track_caller]
-    pub fn promote(&self) {
-        assert_eq!(self.tell("SELECT pg_promote()::text"), "true", "{} was not promoted", self.name);
-    }
-
     fn tell(&self, statement: &str) -> String {
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres", self.port);
         ask(&url, statement).unwrap_or_else(|error| panic!("{}: {statement}: {error}", self.name))
