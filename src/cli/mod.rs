@@ -7,6 +7,7 @@ mod console;
 mod cycle;
 mod damage;
 mod demo;
+mod disk;
 mod doctor;
 mod failure;
 mod pace;

@@ -11,7 +11,8 @@ use crate::{driver::reopen, exit::Exit, ledger::Purpose};
 /// Goes on: forward from a stop, a pause or a rollback; with the undo where it was stuck.
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
     let (access, listener) = context.access()?;
-    let (shell, lease) = reopen(&access, args.run, Purpose::Apply).await?;
+    let (mut shell, lease) = reopen(&access, args.run, Purpose::Apply).await?;
     drop(access);
+    shell.room.unchecked = args.skip_disk_check;
     carry(context, shell, lease, listener, Goal::Forward { until: None }).await
 }

@@ -7,6 +7,7 @@ use super::{
     error::DriveError,
     heartbeat::Lease,
     journal::Journal,
+    room::Room,
     shell::{Shell, Tell, sessions},
     stop::Stop,
 };
@@ -71,6 +72,7 @@ async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
             journal,
             tell: access.tell.clone(),
             stop: access.stop.clone(),
+            room: Room::default(),
         })
     }
     .await;
@@ -109,6 +111,7 @@ async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
                 journal,
                 tell: access.tell.clone(),
                 stop: access.stop.clone(),
+                room: Room::default(),
             };
             Ok((shell, lease))
         }

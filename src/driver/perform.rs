@@ -40,6 +40,10 @@ impl Shell {
             }
         };
         let found = self.look_when_quiet(&unit, ours).await?;
+        let begins = matches!(found.presence, Presence::Absent | Presence::Partial);
+        if begins && !self.has_room(&unit).await? {
+            return Ok(());
+        }
         self.record(Event::Started { unit: unit.id.clone(), before: found.clone() }).await?;
         let result = match found.presence {
             Presence::Present => self.record(Event::Succeeded { unit: unit.id.clone(), rows: None }).await,

@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use super::{
     error::DriveError,
     journal::Journal,
+    room::Room,
     stop::{Stop, Until},
 };
 use crate::{
@@ -42,6 +43,7 @@ pub struct Shell {
     pub journal: Journal,
     pub tell: Tell,
     pub stop: Stop,
+    pub room: Room,
 }
 
 impl fmt::Debug for Shell {

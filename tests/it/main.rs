@@ -19,6 +19,7 @@ mod contention;
 mod corrupted;
 mod cycle;
 mod disk;
+mod disk_estimate;
 mod exit_codes;
 mod failures;
 mod faults;
