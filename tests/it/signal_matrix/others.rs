@@ -13,9 +13,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_tenantmig");
 
 #[test]
 fn at_a_question_the_end_comes_at_once_and_nothing_was_touched() {
-    for (signal, name, code) in
-        [(Signal::INT, "SIGINT", 130), (Signal::TERM, "SIGTERM", 143), (Signal::HUP, "SIGHUP", 143)]
-    {
+    let check = |signal: Signal, name: &str, code: i32| {
         let scene = Scene::new("question", 5);
         let before = scene.print();
         let tool = scene.tool().program("bash").env("TERM", "xterm").env("LC_ALL", "C.UTF-8");
@@ -34,7 +32,12 @@ fn at_a_question_the_end_comes_at_once_and_nothing_was_touched() {
         assert!(begun.elapsed() < Duration::from_secs(3), "took {:?}", begun.elapsed());
         let _ = run.wait().expect_code(code);
         scene.is_as(&before);
-    }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| check(Signal::INT, "SIGINT", 130));
+        scope.spawn(|| check(Signal::TERM, "SIGTERM", 143));
+        scope.spawn(|| check(Signal::HUP, "SIGHUP", 143));
+    });
 }
 
 #[test]
