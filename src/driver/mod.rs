@@ -3,6 +3,7 @@
 mod attempt;
 mod backfill;
 mod drive;
+mod errands;
 mod error;
 mod free_space;
 mod gate;
@@ -17,6 +18,7 @@ mod room;
 mod shell;
 mod signal;
 mod stop;
+mod successor;
 mod undo;
 mod verify;
 
@@ -24,7 +26,7 @@ pub use drive::{Rest, drive};
 pub use error::DriveError;
 pub use free_space::free_space;
 pub use gate::{Measured, measure};
-pub use heartbeat::Lease;
+pub use heartbeat::{Lease, left};
 pub use journal::Journal;
 pub use open::{Access, Request, begin, current, find, reopen};
 pub use preflight::{hidden, preflight};
