@@ -37,6 +37,7 @@ mod replica_lag;
 mod resume;
 mod scenarios;
 mod scene;
+mod signal_matrix;
 mod signals;
 mod stuck;
 mod tables;
