@@ -6,12 +6,30 @@ use super::{
     session::Context,
     story::{Goal, carry},
 };
-use crate::{driver::reopen, exit::Exit, ledger::Purpose};
+use crate::{
+    driver::{DriveError, Shell, refuse_operators_pause, reopen},
+    exit::Exit,
+    ledger::Purpose,
+};
 
 /// Goes on: forward from a stop, a pause or a rollback; with the undo where it was stuck.
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
-    let (access, listener) = context.access()?;
+    let (mut access, listener) = context.access()?;
+    access.wait = args.patience.longest();
     let (shell, lease) = reopen(&access, args.run, Purpose::Resume).await?;
     drop(access);
+    if let Err(error) = heed(&shell, lease.waited).await {
+        lease.give_back().await;
+        return Err(error.into());
+    }
     carry(context, shell, lease, listener, Goal::Forward { until: None }).await
+}
+
+/// A pause that was asked for before this command is what it ends; one that came while it waited came after it, and counts.
+async fn heed(shell: &Shell, waited: bool) -> Result<(), DriveError> {
+    if waited {
+        refuse_operators_pause(&shell.journal)
+    } else {
+        shell.pass_over_pauses("`tenantmig resume` came later").await
+    }
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     driver::{Access, Stop, Tell},
+    engine::Notice,
     exit::Exit,
     ledger,
     pg::{
@@ -74,7 +75,19 @@ impl Context {
         let (teller, listener) = channel(FanOut::new(self.reporters()))?;
         let tell: Tell = Arc::new(move |notice| teller.tell(notice));
         let (settings, schema) = (self.settings()?, self.schema()?);
-        Ok((Access { settings, schema, host: host(), holder: self.holder, tell, stop }, listener))
+        Ok((Access { settings, schema, host: host(), holder: self.holder, wait: None, tell, stop }, listener))
+    }
+
+    /// As [`Self::access`], for a command that takes the lease for a moment and has no story: notes alone are told.
+    pub fn access_quietly(&self) -> Result<Access, CliError> {
+        let console = self.console.clone();
+        let tell: Tell = Arc::new(move |notice| {
+            if let Notice::Note { text } = notice {
+                console.note(&format!("note: {text}"));
+            }
+        });
+        let (settings, schema) = (self.settings()?, self.schema()?);
+        Ok(Access { settings, schema, host: host(), holder: self.holder, wait: None, tell, stop: Stop::new() })
     }
 
     fn reporters(&self) -> Vec<Box<dyn Reporter>> {

@@ -43,7 +43,7 @@ impl Shell {
         }
     }
 
-    /// As [`Patience::try_again`].
+    /// As [`Patience::try_again`], but gives way to a pause that an operator asks for.
     pub async fn try_again(
         &self,
         error: DriveError,
@@ -51,7 +51,8 @@ impl Shell {
         blockers: Vec<Blocker>,
         what: &str,
     ) -> Result<(), DriveError> {
-        self.patience().try_again(error, number, blockers, what).await
+        let pause = self.patience().pause_after(error, number, blockers, what)?;
+        self.rest(pause).await
     }
 
     /// The run's budget of retries, for those who work beside the shell.
@@ -79,7 +80,7 @@ impl Shell {
                 blockers: old,
                 again_in_ms: millis(pause),
             });
-            self.stop.sleep(pause).await?;
+            self.rest(pause).await?;
             tried += 1;
         }
     }
@@ -107,6 +108,18 @@ impl Patience {
         blockers: Vec<Blocker>,
         what: &str,
     ) -> Result<(), DriveError> {
+        let pause = self.pause_after(error, number, blockers, what)?;
+        self.stop.sleep(pause).await
+    }
+
+    /// How long to wait before the next try, which is told; the error where there is none.
+    fn pause_after(
+        &self,
+        error: DriveError,
+        number: u32,
+        blockers: Vec<Blocker>,
+        what: &str,
+    ) -> Result<Duration, DriveError> {
         if error.class() != Some(Class::Transient) || number > self.retries {
             return Err(error);
         }
@@ -118,7 +131,7 @@ impl Patience {
             blockers,
             again_in_ms: millis(pause),
         });
-        self.stop.sleep(pause).await
+        Ok(pause)
     }
 }
 

@@ -23,7 +23,7 @@ pub use error::DriveError;
 pub use gate::{Measured, measure};
 pub use heartbeat::{Lease, left};
 pub use journal::Journal;
-pub use open::{Access, Request, begin, current, find, reopen};
+pub use open::{Access, Request, begin, current, find, refuse_operators_pause, reopen};
 pub use preflight::{hidden, preflight};
 pub use shell::{Shell, Tell};
 pub use signal::Signal;
