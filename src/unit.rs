@@ -31,6 +31,38 @@ pub struct Unit {
     pub loses: Option<String>,
     /// Undoing it shows rows to sessions that row-level security hides them from.
     pub guards_rows: bool,
+    /// What it adds to the disk.
+    #[serde(default)]
+    pub grows: Growth,
+}
+
+/// What a deed adds to the disk, as far as the plan knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Growth {
+    /// Nothing to speak of beyond what a backfill and a rewrite show by themselves.
+    #[default]
+    Little,
+    Index(Box<IndexShape>),
+    /// SQL of the plan's own.
+    Unknown,
+}
+
+/// What an index's size depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexShape {
+    pub table: QName,
+    pub name: Ident,
+    pub method: Ident,
+    pub unique: bool,
+    pub columns: Vec<Ident>,
+    pub exprs: Vec<Expr>,
+    /// How many of `columns` are only included: they come last.
+    pub included: usize,
+    pub condition: Option<Expr>,
+    pub fillfactor: Option<u32>,
+    /// `None`: where the session's settings say.
+    pub tablespace: Option<Ident>,
 }
 
 /// How a deed is carried out.

@@ -13,9 +13,9 @@ mod rollback;
 use tenantmig::{
     checks::Gate,
     engine::{Event, Failure, Mode, Program, ProgramPhase, Run, lower},
-    plan::{OnFailure, Pacing, Safety, ServerFacts, parse},
+    plan::{Disk, OnFailure, Pacing, Safety, ServerFacts, parse},
     sql::Stmt,
-    unit::{Before, Down, Lock, Op, Presence, Probe, Unit, UnitId},
+    unit::{Before, Down, Growth, Lock, Op, Presence, Probe, Unit, UnitId},
 };
 
 /// Three phases: p0 with `a` and the gate `g`; p1 with `b` (outside a transaction), `c` (taken back with `b`) and the gates
@@ -44,6 +44,7 @@ fn program(on_failure: OnFailure) -> Program {
         server: ServerFacts::default(),
         safety: Safety::default(),
         pacing: Pacing::default(),
+        disk: Disk::default(),
         tenancy: None,
         phases,
     }
@@ -73,6 +74,7 @@ fn unit(name: &str, up: Op, down: Down) -> Unit {
         lock: Lock::none(),
         loses: Some(format!("what is in {name}")),
         guards_rows: false,
+        grows: Growth::Little,
     }
 }
 

@@ -16,8 +16,9 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
     let (mut access, listener) = context.access()?;
     access.wait = args.patience.longest();
-    let (shell, lease) = reopen(&access, args.run, Purpose::Resume).await?;
+    let (mut shell, lease) = reopen(&access, args.run, Purpose::Resume).await?;
     drop(access);
+    shell.room.unchecked = args.skip_disk_check;
     if let Err(error) = heed(&shell, lease.waited).await {
         lease.give_back().await;
         return Err(error.into());

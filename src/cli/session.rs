@@ -31,6 +31,8 @@ const LOOK_STATEMENT_MAX: Duration = Duration::from_secs(600);
 pub struct Context {
     pub connection: Flags,
     pub console: Console,
+    /// Signals are heard from the process's beginning.
+    pub stop: Stop,
     /// This process.
     pub holder: Uuid,
 }
@@ -63,31 +65,28 @@ impl Context {
         Ok(session)
     }
 
-    /// Everything a run needs: its reporters listen from now on, signals are heard.
+    /// Everything a run needs: its reporters listen from now on, and after a signal it ends by itself.
     pub fn access(&self) -> Result<(Access, Listener), CliError> {
-        let stop = Stop::new();
-        stop.listen().map_err(|e| CliError {
-            exit: Exit::Failed,
-            code: None,
-            message: format!("signals cannot be heard: {e}"),
-            advice: None,
-        })?;
+        self.stop.engage();
         let (teller, listener) = channel(FanOut::new(self.reporters()))?;
         let tell: Tell = Arc::new(move |notice| teller.tell(notice));
-        let (settings, schema) = (self.settings()?, self.schema()?);
-        Ok((Access { settings, schema, host: host(), holder: self.holder, wait: None, tell, stop }, listener))
+        Ok((self.access_telling(tell)?, listener))
     }
 
-    /// As [`Self::access`], for a command that takes the lease for a moment and has no story: notes alone are told.
+    /// As [`Self::access`], for a command that takes the lease for a moment and has no story: notes alone are told, and a
+    /// signal ends it at once.
     pub fn access_quietly(&self) -> Result<Access, CliError> {
         let console = self.console.clone();
-        let tell: Tell = Arc::new(move |notice| {
+        self.access_telling(Arc::new(move |notice| {
             if let Notice::Note { text } = notice {
                 console.note(&format!("note: {text}"));
             }
-        });
-        let (settings, schema) = (self.settings()?, self.schema()?);
-        Ok(Access { settings, schema, host: host(), holder: self.holder, wait: None, tell, stop: Stop::new() })
+        }))
+    }
+
+    fn access_telling(&self, tell: Tell) -> Result<Access, CliError> {
+        let (settings, schema, stop) = (self.settings()?, self.schema()?, self.stop.clone());
+        Ok(Access { settings, schema, host: host(), holder: self.holder, wait: None, tell, stop })
     }
 
     fn reporters(&self) -> Vec<Box<dyn Reporter>> {

@@ -271,6 +271,7 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::Paused { .. }
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
+            | Event::Repaired { .. }
             | Event::Retuned { .. } => {}
         }
     }

@@ -328,6 +328,7 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => None,
     }
 }

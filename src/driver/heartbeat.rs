@@ -4,7 +4,12 @@ use std::time::{Duration, Instant};
 
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{error::DriveError, open::Access, shell::millis, stop::Stop};
+use super::{
+    error::DriveError,
+    open::Access,
+    shell::millis,
+    stop::{Stop, Until},
+};
 use crate::{
     engine::Notice,
     ledger::{self, Acquired, Ended, Holder, LedgerError, Left, Purpose, Taker, Term},
@@ -15,6 +20,8 @@ use crate::{
     sql::Ident,
 };
 
+/// How long the end waits for the lease to be given back: one short statement, on a server that may be busy.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(10);
 /// No statement on the lease waits longer for a lock.
 const LEASE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
@@ -28,8 +35,10 @@ pub struct Lease {
     pub acquired: Acquired,
     /// Another one had it first, and was waited for.
     pub waited: bool,
+    term: Term,
     end: watch::Sender<bool>,
     task: JoinHandle<()>,
+    stop: Stop,
 }
 
 impl Lease {
@@ -45,14 +54,17 @@ impl Lease {
         let (end, ended) = watch::channel(false);
         let (settings, schema, epoch) = (settings.clone(), schema.clone(), acquired.epoch);
         let keeper = Keeper { settings, schema, epoch, term, stop: stop.clone(), ended };
-        Ok(Self { acquired, waited, end, task: tokio::spawn(keeper.run(session)) })
+        let task = tokio::spawn(keeper.run(session));
+        Ok(Self { acquired, waited, term, end, task, stop: stop.clone() })
     }
 
-    /// Gives the lease back and closes its session.
+    /// Gives the lease back and closes its session. Where the server does not answer, the lease ends by itself.
     pub async fn give_back(self) {
         self.end.send_replace(true);
-        if let Err(error) = self.task.await {
-            tracing::warn!("the lease's task ended badly: {error}");
+        match tokio::time::timeout(self.stop.left(Until::Gone, GIVE_BACK_MAX), self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the lease's task ended badly: {error}"),
+            Err(_) => tracing::warn!("the lease ends by itself in {} s: no answer", self.term.0.as_secs()),
         }
     }
 }

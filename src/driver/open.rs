@@ -9,6 +9,7 @@ use super::{
     error::DriveError,
     heartbeat::Lease,
     journal::Journal,
+    room::Room,
     shell::{Shell, Tell, sessions},
     stop::Stop,
 };
@@ -53,6 +54,11 @@ pub struct Request<'a> {
 
 /// Opens the run of this plan: the one that is under way, or a new one. Nothing else is changed.
 pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
+    // Nothing is done before the first event, so there is nothing to wait for after a signal.
+    access.stop.unless_signalled(begin_run(access, request)).await
+}
+
+async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
     let safety = &request.program.safety;
     let (mut work, monitor) = sessions(&access.settings, safety).await?;
     refuse_pooler(&work)?;
@@ -74,6 +80,7 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
             journal,
             tell: access.tell.clone(),
             stop: access.stop.clone(),
+            room: Room::default(),
         })
     }
     .await;
@@ -88,6 +95,10 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
 
 /// Opens a run that is in the ledger, by the ledger alone: the newest, or the one named.
 pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
+    access.stop.unless_signalled(reopen_run(access, run, purpose)).await
+}
+
+async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
     let (mut work, monitor) = sessions(&access.settings, &Safety::default()).await?;
     refuse_pooler(&work)?;
     let record = current(&work.client, &access.schema, run).await?.record;
@@ -109,6 +120,7 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
                 journal,
                 tell: access.tell.clone(),
                 stop: access.stop.clone(),
+                room: Room::default(),
             };
             Ok((shell, lease))
         }
@@ -191,11 +203,11 @@ async fn newest(
     newest.ok_or(missing)
 }
 
-fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
+pub(super) fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
     Place { schema: access.schema.clone(), run, epoch: lease.acquired.epoch, host: access.host.clone() }
 }
 
-fn refuse_pooler(work: &Connection) -> Result<(), DriveError> {
+pub(super) fn refuse_pooler(work: &Connection) -> Result<(), DriveError> {
     if !work.pooled {
         return Ok(());
     }

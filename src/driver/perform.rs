@@ -8,11 +8,16 @@ use super::{
     attempt::execute,
     error::DriveError,
     shell::{Shell, cancellable, millis},
+    stop::Until,
 };
 use crate::{
     engine::{Event, Failure, Notice, UnitState},
     ledger::LedgerError,
-    pg::{Bounds, Class, Fault, in_transaction, probe},
+    pg::{
+        Bounds, Class, Fault,
+        connect::{SessionSpec, connect},
+        in_transaction, probe,
+    },
     sql,
     sql::Stmt,
     unit::{Before, Op, Presence, Probe, Unit},
@@ -35,6 +40,10 @@ impl Shell {
             }
         };
         let found = self.look_when_quiet(&unit, ours).await?;
+        let begins = matches!(found.presence, Presence::Absent | Presence::Partial);
+        if begins && !self.has_room(&unit).await? {
+            return Ok(());
+        }
         self.record(Event::Started { unit: unit.id.clone(), before: found.clone() }).await?;
         let result = match found.presence {
             Presence::Present => self.record(Event::Succeeded { unit: unit.id.clone(), rows: None }).await,
@@ -44,10 +53,16 @@ impl Shell {
         match result {
             Ok(()) => Ok(()),
             Err(error) => {
+                self.not_the_units(&error)?;
                 let failure = failure(error)?;
                 self.record(Event::Failed { unit: unit.id, failure }).await
             }
         }
+    }
+
+    /// What was cancelled after a signal, or hit by a cancel that came late, says nothing about the unit.
+    pub(super) fn not_the_units(&self, error: &DriveError) -> Result<(), DriveError> {
+        if error.class() == Some(Class::Cancelled) { self.stop.check() } else { Ok(()) }
     }
 
     /// The unit with this number.
@@ -157,18 +172,25 @@ impl Shell {
         Ok(())
     }
 
-    /// Clears a wreck on the way out. What does not fit is cleared by `resume` or the rollback.
+    /// Clears a wreck on the way out, within what is left of the time that a stop may take: on a session of its own, because
+    /// the statement may still be under way on the other, or its cancel arrive late. What does not fit is cleared by `resume`
+    /// or the rollback.
     async fn clear_in_haste(&self, repair: &[Stmt]) {
-        let (lock, statement) = (millis(CLEAR_BOUNDS.lock), millis(CLEAR_BOUNDS.statement));
-        for stmt in repair {
-            let set = format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{statement}ms'");
-            let done = async {
-                self.work.client.batch_execute(&set).await?;
-                self.work.client.batch_execute(stmt.as_str()).await
-            };
-            if let Ok(Err(error)) = tokio::time::timeout(CLEAR_BOUNDS.statement, done).await {
-                self.say(Notice::Note { text: format!("left for resume: {stmt} ({error})") });
+        let left = self.stop.left(Until::Cleared, CLEAR_BOUNDS.statement);
+        let mut spec = SessionSpec::new("tenantmig clear", CLEAR_BOUNDS.lock.min(left));
+        spec.statement_timeout = Some(left);
+        let work = async {
+            let session = connect(&self.settings, &spec).await.map_err(|error| error.to_string())?;
+            for stmt in repair {
+                let done = session.client.batch_execute(stmt.as_str()).await;
+                done.map_err(|error| Fault::from(error).to_string())?;
             }
+            Ok::<_, String>(())
+        };
+        let done = tokio::time::timeout(left, work).await;
+        if let Err(why) = done.unwrap_or_else(|_| Err("not in time".to_owned())) {
+            let list = repair.iter().map(Stmt::as_str).collect::<Vec<_>>().join("; ");
+            self.say(Notice::Note { text: format!("left for resume: {list} ({why})") });
         }
     }
 

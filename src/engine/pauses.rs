@@ -2,9 +2,9 @@
 
 use super::{Event, event::Asker};
 
-/// The operator's pause behind which nothing happened but words about the pace. One that a limit or a failure caused is none.
+/// The operator's pause behind which nothing happened but words about the pace, or a repair. One that a limit or a failure caused is none.
 pub fn operators_pause<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> Option<(&'a str, &'a Asker)> {
-    match events.rev().find(|event| !matches!(event, Event::Retuned { .. })) {
+    match events.rev().find(|event| !matches!(event, Event::Retuned { .. } | Event::Repaired { .. })) {
         Some(Event::Paused { why, asked: Some(asked) }) => Some((why, asked)),
         Some(_) | None => None,
     }

@@ -41,9 +41,9 @@ impl LedgerError {
             Self::Older { .. } => {
                 Some("apply, resume and rollback bring it up to date by themselves; until then use the tenantmig that wrote it".to_owned())
             }
-            Self::Damaged { .. } => {
-                Some("nothing was changed. Restore the ledger's tables from a backup".to_owned())
-            }
+            Self::Damaged { run, .. } => Some(format!(
+                "nothing was changed. Restore the ledger's tables from a backup; or, if the log is right as it stands: tenantmig repair --accept-ledger {run}"
+            )),
             Self::Unknown { .. } => Some(
                 "nothing was changed. If a newer tenantmig wrote it, use that one; otherwise restore the ledger's tables from a backup"
                     .to_owned(),

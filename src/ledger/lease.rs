@@ -62,6 +62,7 @@ pub enum Purpose {
     Cycle,
     /// For a moment, to record what was asked of a run that nobody works on.
     Pause,
+    Repair,
 }
 
 impl Purpose {
@@ -72,6 +73,7 @@ impl Purpose {
             Self::Rollback => "rollback",
             Self::Cycle => "cycle",
             Self::Pause => "pause",
+            Self::Repair => "repair",
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod fingerprint;
 mod preflight;
 mod probe;
 mod role;
+pub mod room;
 pub mod settings;
 pub mod signals;
 mod transaction;

@@ -7,6 +7,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
+use super::disk::Disk;
 use super::throttle::{Pacing, SynchronousCommit, Throttle};
 use crate::{
     checks::CheckKind,
@@ -25,6 +26,7 @@ pub struct Plan {
     pub tenancy: Option<Tenancy>,
     pub backfill: BackfillDefaults,
     pub throttle: Throttle,
+    pub disk: Disk,
     pub phases: Vec<Phase>,
 }
 

@@ -102,6 +102,7 @@ fn event_shape(event: &Event) -> Value {
         Event::Paused { why, asked: Some(asked) } => {
             json!({ "why": why, "by": asked.by, "from": asked.host, "asked_at": asked.at })
         }
+        Event::Repaired { what } => json!({ "what": what }),
         Event::Resumed => json!({}),
     }
 }

@@ -176,7 +176,7 @@ impl Story {
                 self.turn(at);
                 (self.requested, self.cause) = (Some(keep.clone()), None);
             }
-            Event::Throttled { .. } | Event::Unthrottled { .. } | Event::Retuned { .. } => {}
+            Event::Throttled { .. } | Event::Unthrottled { .. } | Event::Retuned { .. } | Event::Repaired { .. } => {}
             Event::Paused { why, asked: None } => self.paused = Some(why.clone()),
             Event::Paused { why, asked: Some(asked) } => {
                 self.paused = Some(format!("{} on {}: {why}", asked.by, asked.host));
@@ -236,7 +236,7 @@ fn wait_of(at: DateTime<Utc>, notice: &Notice, before: Option<Wait>) -> Option<W
         Notice::Event(Event::Throttled { why, .. }) => {
             Some(Wait { why: why.clone(), attempt: None, blockers: Vec::new(), until: at, throttled: true })
         }
-        Notice::Note { .. } | Notice::Event(Event::Retuned { .. }) => before,
+        Notice::Note { .. } | Notice::Event(Event::Retuned { .. } | Event::Repaired { .. }) => before,
         Notice::Opened { .. }
         | Notice::Phase { .. }
         | Notice::Unit { .. }

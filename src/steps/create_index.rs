@@ -6,6 +6,8 @@
 //! An index of that name counts as done only when it is valid and defined as the plan says.
 //! Undo: drops the index CONCURRENTLY, unless it was there before.
 
+mod shape;
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{
@@ -19,7 +21,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Scalar, Stmt},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
 /// A step of the kind `create_index`.
@@ -229,6 +231,7 @@ impl StepKind for CreateIndex {
             lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
             loses: None,
             guards_rows: false,
+            grows: Growth::Index(Box::new(self.shape())),
         }]
     }
 
@@ -245,16 +248,6 @@ impl StepKind for CreateIndex {
 }
 
 impl CreateIndex {
-    fn name(&self) -> Ident {
-        let keys = self.columns.iter().map(Part::word).chain(self.include.iter().map(Ident::as_str));
-        let parts: Vec<&str> = [self.table.name.as_str()].into_iter().chain(keys).chain(["idx"]).collect();
-        self.name.clone().unwrap_or_else(|| Ident::derived(&parts))
-    }
-
-    fn method(&self) -> Ident {
-        self.method.clone().unwrap_or_else(|| Ident::derived(&["btree"]))
-    }
-
     /// Everything behind the table's name. A twin is made without the tablespace, which may be full, or not be there.
     fn definition(&self, placed: bool) -> Stmt {
         let keys: Vec<Stmt> = self.columns.iter().map(Part::sql).collect();

@@ -3,9 +3,9 @@
 use tenantmig::{
     checks::Gate,
     engine::{Program, ProgramPhase},
-    plan::{OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
+    plan::{Disk, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt},
-    unit::{BackfillSpec, BackfillValue, Down, Lock, OnOrphan, Op, Probe, Unit, UnitId},
+    unit::{BackfillSpec, BackfillValue, Down, Growth, Lock, OnOrphan, Op, Probe, Unit, UnitId},
 };
 
 use super::database::Thing;
@@ -115,6 +115,7 @@ fn case(name: &'static str, phases: Vec<PhaseOf>) -> Case {
         server: ServerFacts::default(),
         safety: Safety::default(),
         pacing: Pacing::default(),
+        disk: Disk::default(),
         tenancy: None,
         phases,
     };
@@ -154,6 +155,7 @@ pub fn unit(number: usize, kind: Kind) -> Unit {
         lock: Lock::none(),
         loses: Some(format!("thing {number}")),
         guards_rows: false,
+        grows: Growth::Little,
     }
 }
 

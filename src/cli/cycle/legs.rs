@@ -229,6 +229,7 @@ fn measure(name: &'static str, goal: Goal, done: bool, events: &[Recorded], took
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
             | Event::Retuned { .. }
+            | Event::Repaired { .. }
             | Event::Resumed => {}
         }
     }
@@ -252,6 +253,7 @@ fn adopted(program: &Program, event: &Event) -> Option<String> {
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => None,
     }
 }
