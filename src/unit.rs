@@ -72,12 +72,28 @@ pub enum Op {
     /// Statements of one transaction; the outcome is recorded in the same transaction.
     Tx(Vec<Stmt>),
     /// A statement that PostgreSQL refuses inside a transaction. `repair` clears what a failed attempt leaves behind
-    /// (each a statement of its own, outside a transaction), and runs before a retry and before an undo.
-    Autocommit { stmt: Stmt, repair: Vec<Stmt> },
+    /// (each a statement of its own, outside a transaction), and runs before a retry and before an undo. Where `due` is
+    /// given, its answer is carried out instead of both. A program of an earlier version has none.
+    Autocommit {
+        stmt: Stmt,
+        repair: Vec<Stmt>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<Due>,
+    },
     /// Batches over a table.
     Backfill(BackfillSpec),
     /// A query of one boolean: false or NULL fails the unit. Changes nothing.
     Assert(Stmt),
+}
+
+/// What is still to be run, asked of the catalogue before each statement, so that it does not matter who ended where.
+/// A query with a row for each statement, first things first: `sql text`, `kind text` (clear, build: outside a transaction;
+/// share, exclusive: in one, with that lock), `tables text[]` (whom it locks), `place bigint` (its order). No row: done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// The table that the deed is about.
+    pub table: QName,
+    pub query: Stmt,
 }
 
 /// How a deed is taken back.

@@ -22,8 +22,11 @@ use tenantmig::{
 /// `h` and `i`; p2 with `d`, from which there is no way back, and `e`.
 fn program(on_failure: OnFailure) -> Program {
     let tx = |name: &str| Op::Tx(vec![Stmt::raw(format!("MAKE {name}"))]);
-    let alone =
-        |verb: &str| Op::Autocommit { stmt: Stmt::raw(format!("{verb} b")), repair: vec![Stmt::raw("REPAIR b")] };
+    let alone = |verb: &str| Op::Autocommit {
+        stmt: Stmt::raw(format!("{verb} b")),
+        repair: vec![Stmt::raw("REPAIR b")],
+        due: None,
+    };
     let for_good = || Down::Irreversible { why: "it is gone".to_owned() };
     let drop = |name: &str| Down::tx([Stmt::raw(format!("DROP {name}"))]);
     let phases = vec![

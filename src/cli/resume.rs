@@ -8,22 +8,41 @@ use super::{
 };
 use crate::{
     driver::{DriveError, Shell, refuse_operators_pause, reopen},
+    engine::{Effect, Outcome, taken_back},
     exit::Exit,
-    ledger::Purpose,
+    ledger::{self, LedgerError, Purpose},
 };
 
-/// Goes on: forward from a stop, a pause or a rollback; with the undo where it was stuck.
+/// Goes on: forward from a stop, a pause or a rollback that answered a failure; with the undo where it was stuck. A rollback
+/// that somebody asked for is finished and not turned round, also when it had just come to its end as it was killed.
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
     let (mut access, listener) = context.access()?;
     access.wait = args.patience.longest();
     let (mut shell, lease) = reopen(&access, args.run, Purpose::Resume).await?;
     drop(access);
     shell.room.unchecked = args.skip_disk_check;
-    if let Err(error) = heed(&shell, lease.waited).await {
-        lease.give_back().await;
-        return Err(error.into());
+    let goal = match heed(&shell, lease.waited).await {
+        Ok(()) => goal(&shell).await,
+        Err(error) => Err(error),
+    };
+    match goal {
+        Ok(goal) => carry(context, shell, lease, listener, goal).await,
+        Err(error) => {
+            lease.give_back().await;
+            Err(error.into())
+        }
     }
-    carry(context, shell, lease, listener, Goal::Forward { until: None }).await
+}
+
+/// Forward, unless the run rests where somebody wanted it.
+async fn goal(shell: &Shell) -> Result<Goal, DriveError> {
+    let place = &shell.journal.place;
+    if !matches!(shell.journal.next(), Effect::Halt(Outcome::RolledBack { .. })) {
+        return Ok(Goal::Forward { until: None });
+    }
+    let kept = ledger::read(&shell.work.client, &place.schema, place.run).await?.ok_or(LedgerError::Missing)?;
+    let wished = taken_back(kept.events.iter().map(|recorded| &recorded.event));
+    Ok(if wished { Goal::Back } else { Goal::Forward { until: None } })
 }
 
 /// A pause that was asked for before this command is what it ends; one that came while it waited came after it, and counts.

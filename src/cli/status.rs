@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{args, args::Format, asked, damage, failure::CliError, pace, session::Context};
 use crate::{
     driver::{self, DriveError},
-    engine::{Effect, Event, InForce, Outcome, Program, Run, in_force, operators_pause},
+    engine::{Effect, Event, InForce, Outcome, Program, Run, in_force, operators_pause, taken_back},
     exit::Exit,
     ledger::{self, Holder, Kept, Pace, Progress, Recorded, Request, RunRecord},
     report::{Tone, one_line, quantity},
@@ -72,6 +72,7 @@ impl Standing {
         let rested = !self.alive();
         match self.effect() {
             Effect::Halt(Outcome::Completed) => ("completed", "tenantmig verify"),
+            Effect::Halt(Outcome::RolledBack { .. }) if self.taken_back() => ("rolled back", "tenantmig apply PLAN"),
             Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
             Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
@@ -88,6 +89,11 @@ impl Standing {
             }
             Effect::Undo(_) => ("rolling back", "wait; it works"),
         }
+    }
+
+    /// Whether somebody asked for the rollback; otherwise it answered a failure.
+    fn taken_back(&self) -> bool {
+        taken_back(self.events.iter().map(|recorded| &recorded.event))
     }
 
     /// Why it is paused, and by whom.

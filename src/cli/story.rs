@@ -193,7 +193,7 @@ impl End {
                     format!("done: rolled back to `{}` ({} undone)", program.keep_name(keep), counted(undone.len()))
                 },
                 names(keep),
-                None,
+                undone.is_empty().then(|| "to go forward again: tenantmig apply PLAN".to_owned()),
             ),
             (Rest::At(Outcome::RolledBack { keep }), _) => (
                 Exit::RolledBack,

@@ -3,6 +3,7 @@
 mod attempt;
 mod backfill;
 mod drive;
+mod errands;
 mod error;
 mod free_space;
 mod gate;

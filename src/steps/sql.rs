@@ -218,7 +218,7 @@ impl Sql {
         let mut texts: Vec<Stmt> = statements.iter().map(|s| Stmt::raw(s.text.clone())).collect();
         let alone = !self.transaction && texts.len() == 1;
         match texts.pop() {
-            Some(stmt) if alone => Op::Autocommit { stmt, repair: Vec::new() },
+            Some(stmt) if alone => Op::Autocommit { stmt, repair: Vec::new(), due: None },
             last => {
                 texts.extend(last);
                 Op::Tx(texts)

@@ -131,14 +131,14 @@ pub fn id(number: usize) -> UnitId {
 pub fn unit(number: usize, kind: Kind) -> Unit {
     let stmt = |verb: &str| Stmt::raw(format!("{verb} {number}"));
     let probe = Probe::catalog(stmt("PROBE"));
-    let alone = || Op::Autocommit { stmt: stmt("MAKE"), repair: vec![stmt("REPAIR")] };
+    let alone = || Op::Autocommit { stmt: stmt("MAKE"), repair: vec![stmt("REPAIR")], due: None };
     let for_good = || Down::Irreversible { why: "there is no way back".to_owned() };
     let (up, down, probe) = match kind {
         Tx => (Op::Tx(vec![stmt("MAKE")]), Down::tx([stmt("DROP")]), probe),
         TxForGood => (Op::Tx(vec![stmt("MAKE")]), for_good(), probe),
         Autocommit | AutocommitBlind => {
             let probe = if matches!(kind, Autocommit) { probe } else { Probe::Ledger };
-            let down = Op::Autocommit { stmt: stmt("DROP"), repair: vec![stmt("REPAIR")] };
+            let down = Op::Autocommit { stmt: stmt("DROP"), repair: vec![stmt("REPAIR")], due: None };
             (alone(), Down::Op(down), probe)
         }
         AutocommitForGood => (alone(), for_good(), probe),
