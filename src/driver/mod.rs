@@ -18,6 +18,7 @@ mod room;
 mod shell;
 mod signal;
 mod stop;
+mod successor;
 mod undo;
 mod verify;
 
@@ -25,7 +26,7 @@ pub use drive::{Rest, drive};
 pub use error::DriveError;
 pub use free_space::free_space;
 pub use gate::{Measured, measure};
-pub use heartbeat::Lease;
+pub use heartbeat::{Lease, left};
 pub use journal::Journal;
 pub use open::{Access, Request, begin, current, find, reopen};
 pub use preflight::{hidden, preflight};

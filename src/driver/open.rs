@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::{Effect, Event, Notice, Outcome, Program, taken_back},
-    ledger::{self, Kept, LedgerError, NewRun, Place, Purpose, RunRecord},
+    ledger::{self, Kept, LedgerError, NewRun, Place, Purpose, RunRecord, Term},
     pg::{Bounds, Class, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
     sql::Ident,
@@ -26,6 +26,8 @@ pub struct Access {
     /// The ledger's schema.
     pub schema: Ident,
     pub host: String,
+    /// This process; the end of it is in the name of each of its sessions.
+    pub holder: Uuid,
     pub tell: Tell,
     pub stop: Stop,
 }
@@ -57,13 +59,14 @@ async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
     let (mut work, monitor) = sessions(&access.settings, safety).await?;
     refuse_pooler(&work)?;
     install(access, &mut work).await?;
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, request.purpose, &access.stop).await?;
+    let lease = Lease::take(access, request.purpose, Term(safety.lease.duration())).await?;
     let result = async {
         let run = match choose(&work.client, access, request).await? {
             Some(run) => run,
             None => create(access, &work, &lease, request).await?,
         };
         let place = place(access, &lease, run);
+        ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
         let journal = Journal::read(&work.client, place).await?;
         Ok(Shell {
             settings: access.settings.clone(),
@@ -96,10 +99,11 @@ async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     let record = current(&work.client, &access.schema, run).await?.record;
     // An earlier version may have begun the run.
     install(access, &mut work).await?;
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, purpose, &access.stop).await?;
+    let lease = Lease::take(access, purpose, Term(record.program.safety.lease.duration())).await?;
     let place = place(access, &lease, record.id);
     let journal = async {
         refuse_buried(&work.client, access, &record).await?;
+        ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
         Journal::read(&work.client, place).await
     };
     match journal.await {

@@ -158,7 +158,10 @@ impl Shell {
             let error = match error.class() {
                 Some(Class::Ambiguous) => return Err(error),
                 None => {
-                    self.clear_in_haste(Wreck::Known(repair)).await;
+                    // Without the lease what stands there may be the successor's.
+                    if matches!(error, DriveError::Interrupted(_)) {
+                        self.clear_in_haste(Wreck::Known(repair)).await;
+                    }
                     return Err(error);
                 }
                 Some(Class::Transient | Class::Privilege | Class::Cancelled | Class::Resources | Class::Fatal) => {

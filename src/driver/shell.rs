@@ -122,9 +122,11 @@ impl Shell {
         cancellable(&self.work, &self.stop, transaction).await
     }
 
-    /// Runs one statement outside a transaction, with these bounds set on the session for it.
+    /// Runs one statement outside a transaction, with these bounds set on the session for it. No fence holds while it runs:
+    /// the epoch is looked at as late as can be, and a takeover ends the session.
     pub async fn autocommit(&self, bounds: Bounds, statement: &str) -> Result<(), DriveError> {
         let client = &self.work.client;
+        ledger::fence(client, &self.journal.place.schema, self.journal.place.epoch).await?;
         let (lock, limit) = (bounds.lock.as_millis().max(1), bounds.statement.as_millis().max(1));
         client.batch_execute(&format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{limit}ms'")).await?;
         let run = async { client.batch_execute(statement).await.map_err(DriveError::from) };

@@ -13,7 +13,7 @@ use super::{
     limits,
     section::{self, Table},
     throttle::Throttle,
-    types::{BackfillDefaults, Safety, Tenancy},
+    types::{BackfillDefaults, LEASE, Safety, Tenancy},
     wording::a,
 };
 use crate::diag::{Diag, Diags};
@@ -154,6 +154,12 @@ fn check_sections(doc: &DeTable<'_>, safety: Option<&Safety>, tenancy: Option<&T
                     .help("PostgreSQL reads 0 as no limit; write a bound such as \"2s\""),
             );
         }
+    }
+    if let Some(safety) = safety.filter(|safety| !LEASE.contains(&safety.lease)) {
+        let message = format!("a lease of {} is no use", humantime::format_duration(safety.lease.duration()));
+        diags.push(Diag::error("TM0103", place("safety", "lease"), message).help(
+            "write 3s to 10min: it is renewed six times in that, and a successor of a process that froze waits as long",
+        ));
     }
     if let Some(tenancy) = tenancy
         && !tenancy.setting.contains('.')
