@@ -10,7 +10,7 @@ use crate::{
     driver::{DriveError, Shell, reopen},
     engine::{Effect, Outcome, taken_back},
     exit::Exit,
-    ledger::{self, Purpose},
+    ledger::{self, LedgerError, Purpose},
 };
 
 /// Goes on: forward from a stop, a pause or a rollback that answered a failure; with the undo where it was stuck. A rollback
@@ -34,7 +34,7 @@ async fn goal(shell: &Shell) -> Result<Goal, DriveError> {
     if !matches!(shell.journal.next(), Effect::Halt(Outcome::RolledBack { .. })) {
         return Ok(Goal::Forward { until: None });
     }
-    let events = ledger::events(&shell.work.client, &place.schema, place.run).await?;
-    let wished = taken_back(events.iter().map(|recorded| &recorded.event));
+    let kept = ledger::read(&shell.work.client, &place.schema, place.run).await?.ok_or(LedgerError::Missing)?;
+    let wished = taken_back(kept.events.iter().map(|recorded| &recorded.event));
     Ok(if wished { Goal::Back } else { Goal::Forward { until: None } })
 }
