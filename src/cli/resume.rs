@@ -17,8 +17,9 @@ use crate::{
 /// that somebody asked for is finished and not turned round, also when it had just come to its end as it was killed.
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
     let (access, listener) = context.access()?;
-    let (shell, lease) = reopen(&access, args.run, Purpose::Apply).await?;
+    let (mut shell, lease) = reopen(&access, args.run, Purpose::Resume).await?;
     drop(access);
+    shell.room.unchecked = args.skip_disk_check;
     match goal(&shell).await {
         Ok(goal) => carry(context, shell, lease, listener, goal).await,
         Err(error) => {

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use uuid::Uuid;
+
 use super::{
     args::{Connection as Flags, Format},
     console::Console,
@@ -10,6 +12,7 @@ use super::{
 use crate::{
     driver::{Access, Stop, Tell},
     exit::Exit,
+    ledger,
     pg::{
         connect::{Connection, SessionSpec, connect},
         settings::{Environment, Settings, resolve},
@@ -27,12 +30,17 @@ const LOOK_STATEMENT_MAX: Duration = Duration::from_secs(600);
 pub struct Context {
     pub connection: Flags,
     pub console: Console,
+    /// Signals are heard from the process's beginning.
+    pub stop: Stop,
+    /// This process.
+    pub holder: Uuid,
 }
 
 impl Context {
     /// The connection's settings; what was ignored is told.
     pub fn settings(&self) -> Result<Settings, CliError> {
-        let settings = resolve(&self.connection.flags(), &Environment::from_process())?;
+        let mut settings = resolve(&self.connection.flags(), &Environment::from_process())?;
+        settings.tag = Some(ledger::tag(self.holder));
         for warning in &settings.warnings {
             self.console.note(&format!("warning: {warning}"));
         }
@@ -56,18 +64,13 @@ impl Context {
         Ok(session)
     }
 
-    /// Everything a run needs: its reporters listen from now on, signals are heard.
+    /// Everything a run needs: its reporters listen from now on, and after a signal it ends by itself.
     pub fn access(&self) -> Result<(Access, Listener), CliError> {
-        let stop = Stop::new();
-        stop.listen().map_err(|e| CliError {
-            exit: Exit::Failed,
-            code: None,
-            message: format!("signals cannot be heard: {e}"),
-            advice: None,
-        })?;
+        self.stop.engage();
         let (teller, listener) = channel(FanOut::new(self.reporters()))?;
         let tell: Tell = Arc::new(move |notice| teller.tell(notice));
-        Ok((Access { settings: self.settings()?, schema: self.schema()?, host: host(), tell, stop }, listener))
+        let (settings, schema, stop) = (self.settings()?, self.schema()?, self.stop.clone());
+        Ok((Access { settings, schema, host: host(), holder: self.holder, tell, stop }, listener))
     }
 
     fn reporters(&self) -> Vec<Box<dyn Reporter>> {

@@ -138,8 +138,10 @@ impl Standing {
             out.push_str(&format!("because {why}\n"));
         }
         match &self.holder {
-            Some(holder) if holder.alive => out.push_str(&format!("lease   {holder}\n")),
-            Some(holder) => out.push_str(&format!("lease   free; its last holder is gone: {holder}\n")),
+            Some(holder) if holder.alive => out.push_str(&format!("lease   {holder}{}\n", on(holder))),
+            Some(holder) => {
+                out.push_str(&format!("lease   free; its last holder is gone: {holder}{}\n", on(holder)));
+            }
             None => out.push_str("lease   free\n"),
         }
         let done = self.effect() == Effect::Halt(Outcome::Completed);
@@ -207,7 +209,7 @@ impl Standing {
         let (state, next) = self.state();
         let holder = self.holder.as_ref().map(|h| {
             json!({
-                "host": h.host, "pid": h.pid, "role": h.role, "purpose": h.purpose, "since": h.since, "epoch": h.epoch,
+                "host": h.host, "pid": h.pid, "role": h.role, "purpose": h.purpose, "since": h.since, "epoch": h.epoch, "holder": h.id, "run": h.run,
                 "heartbeat_age_ms": h.heartbeat_age_ms, "alive": h.alive,
             })
         });
@@ -220,6 +222,11 @@ impl Standing {
             "lease": holder, "retuned": self.words(), "hold": self.hold(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
+}
+
+/// What the holder works on, once it has chosen.
+fn on(holder: &Holder) -> String {
+    holder.run.map_or(String::new(), |run| format!(", run {run}"))
 }
 
 fn minute(at: DateTime<Utc>) -> String {
@@ -249,6 +256,7 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::Paused { .. }
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
+            | Event::Repaired { .. }
             | Event::Retuned { .. } => {}
         }
     }

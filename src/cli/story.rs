@@ -43,6 +43,10 @@ pub async fn carry(
         },
         Goal::Back => drive(&mut shell, until).await,
     };
+    let driven = match driven {
+        Ok(rest) => Ok(rest),
+        Err(error) => Err(shell.name_successor(error).await),
+    };
     lease.give_back().await;
     let program = shell.journal.record.program.clone();
     let place = &shell.journal.place;
@@ -319,6 +323,7 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => None,
     }
 }

@@ -3,18 +3,22 @@
 use serde_json::json;
 
 use super::{args, console::Answer, failure::CliError, session::Context};
-use crate::{driver, exit::Exit, ledger};
+use crate::{driver, exit::Exit, ledger, report::quantity::counted};
 
 /// Ends the lease. Refused for another run than the newest, and without confirmation.
 pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let mut session = context.look().await?;
     let record = driver::current(&session.client, &schema, None).await?.record;
-    if record.id != args.force {
-        let message = format!("the run that holds the lease is {}, not {}", record.id, args.force);
+    ledger::require(&session.client, &schema).await?;
+    let holder = ledger::holder(&session.client, &schema).await?;
+    // One that has not chosen its run yet is known by the run that is worked on.
+    let run = holder.as_ref().and_then(|holder| holder.run).unwrap_or(record.id);
+    if run != args.force {
+        let message = format!("the run that holds the lease is {run}, not {}", args.force);
         return Err(CliError::new(Exit::Refused, message, "tenantmig status"));
     }
-    let Some(holder) = ledger::holder(&session.client, &schema).await? else {
+    let Some(holder) = holder else {
         let text = "nobody holds the lease; nothing to do";
         context.console.result(text, json!({ "outcome": "unchanged", "message": text }))?;
         return Ok(Exit::Done);
@@ -32,9 +36,17 @@ pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliErro
             ));
         }
     }
-    ledger::force_release(&mut session.client, &schema).await?;
-    let text = format!("the lease is free; it was held for: {holder}");
-    context.console.result(&text, json!({ "outcome": "unlocked", "message": text }))?;
+    let ended = ledger::force_release(&mut session.client, &schema).await?;
+    for line in driver::left(&ended) {
+        context.console.note(&format!("note: {line}"));
+    }
+    let sessions = counted(u64::try_from(ended.ended).unwrap_or(0), "session", "sessions");
+    let text = format!("the lease is free; it was held for: {holder}; {sessions} of it ended");
+    let left: Vec<i32> = ended.left.iter().map(|left| left.pid).collect();
+    context.console.result(
+        &text,
+        json!({ "outcome": "unlocked", "message": text, "sessions_ended": ended.ended, "sessions_left": left }),
+    )?;
     context.console.note(" next: tenantmig resume");
     Ok(Exit::Done)
 }

@@ -7,12 +7,13 @@ use super::{
     error::DriveError,
     heartbeat::Lease,
     journal::Journal,
+    room::Room,
     shell::{Shell, Tell, sessions},
     stop::Stop,
 };
 use crate::{
     engine::{Effect, Event, Notice, Outcome, Program, taken_back},
-    ledger::{self, Kept, LedgerError, NewRun, Place, Purpose, RunRecord},
+    ledger::{self, Kept, LedgerError, NewRun, Place, Purpose, RunRecord, Term},
     pg::{Bounds, Class, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
     sql::Ident,
@@ -25,6 +26,8 @@ pub struct Access {
     /// The ledger's schema.
     pub schema: Ident,
     pub host: String,
+    /// This process; the end of it is in the name of each of its sessions.
+    pub holder: Uuid,
     pub tell: Tell,
     pub stop: Stop,
 }
@@ -47,17 +50,23 @@ pub struct Request<'a> {
 
 /// Opens the run of this plan: the one that is under way, or a new one. Nothing else is changed.
 pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
+    // Nothing is done before the first event, so there is nothing to wait for after a signal.
+    access.stop.unless_signalled(begin_run(access, request)).await
+}
+
+async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
     let safety = &request.program.safety;
     let (mut work, monitor) = sessions(&access.settings, safety).await?;
     refuse_pooler(&work)?;
     install(access, &mut work).await?;
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, request.purpose, &access.stop).await?;
+    let lease = Lease::take(access, request.purpose, Term(safety.lease.duration())).await?;
     let result = async {
         let run = match choose(&work.client, access, request).await? {
             Some(run) => run,
             None => create(access, &work, &lease, request).await?,
         };
         let place = place(access, &lease, run);
+        ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
         let journal = Journal::read(&work.client, place).await?;
         Ok(Shell {
             settings: access.settings.clone(),
@@ -66,6 +75,7 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
             journal,
             tell: access.tell.clone(),
             stop: access.stop.clone(),
+            room: Room::default(),
         })
     }
     .await;
@@ -80,15 +90,20 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
 
 /// Opens a run that is in the ledger, by the ledger alone: the newest, or the one named.
 pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
+    access.stop.unless_signalled(reopen_run(access, run, purpose)).await
+}
+
+async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
     let (mut work, monitor) = sessions(&access.settings, &Safety::default()).await?;
     refuse_pooler(&work)?;
     let record = current(&work.client, &access.schema, run).await?.record;
     // An earlier version may have begun the run.
     install(access, &mut work).await?;
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, purpose, &access.stop).await?;
+    let lease = Lease::take(access, purpose, Term(record.program.safety.lease.duration())).await?;
     let place = place(access, &lease, record.id);
     let journal = async {
         refuse_buried(&work.client, access, &record).await?;
+        ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
         Journal::read(&work.client, place).await
     };
     match journal.await {
@@ -100,6 +115,7 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
                 journal,
                 tell: access.tell.clone(),
                 stop: access.stop.clone(),
+                room: Room::default(),
             };
             Ok((shell, lease))
         }
@@ -169,11 +185,11 @@ async fn newest(
     newest.ok_or(missing)
 }
 
-fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
+pub(super) fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
     Place { schema: access.schema.clone(), run, epoch: lease.acquired.epoch, host: access.host.clone() }
 }
 
-fn refuse_pooler(work: &Connection) -> Result<(), DriveError> {
+pub(super) fn refuse_pooler(work: &Connection) -> Result<(), DriveError> {
     if !work.pooled {
         return Ok(());
     }

@@ -4,6 +4,7 @@ use super::{
     error::DriveError,
     gate::{Measured, measure},
     open::find,
+    repair::differing,
 };
 use crate::{
     engine::{Finding, Run, UnitState},
@@ -84,19 +85,8 @@ async fn projection(
     record: &ledger::RunRecord,
     state: &Run,
 ) -> Result<Verified, DriveError> {
-    let rows = ledger::progress(&connection.client, schema, record.id).await?;
-    let mut findings = Vec::new();
-    for (number, (_, unit)) in record.program.units().enumerate() {
-        let word = state.unit(number).word();
-        let shown = rows.iter().find(|row| row.unit == unit.id.0).map_or("missing", |row| row.status.as_str());
-        if shown != word {
-            findings.push(Finding {
-                what: format!("{}: migration_progress says {shown}, the events say {word}", unit.id),
-                count: 1,
-                example: None,
-            });
-        }
-    }
+    let differing = differing(&connection.client, schema, record, state).await?;
+    let findings: Vec<_> = differing.into_iter().map(|what| Finding { what, count: 1, example: None }).collect();
     let verdict = if findings.is_empty() { Verdict::Passed } else { Verdict::Failed(findings) };
     Ok(Verified {
         phase: None,

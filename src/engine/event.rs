@@ -37,6 +37,8 @@ pub enum Event {
     Unthrottled { unit: UnitId, waited_ms: u64 },
     /// An operator changed how fast backfills go: who, from which host, when it was asked (by the server's clock) and what.
     Retuned { by: String, host: String, asked_at: String, tuning: Tuning },
+    /// Somebody took the log, as it stood, for the truth, and this was wrong with it. Who and when are the row's own columns.
+    Repaired { what: String },
     /// Go on: from a pause, from being stuck, or forward again after a rollback.
     Resumed,
 }
@@ -95,6 +97,7 @@ impl Event {
             Self::Throttled { .. } => "throttled",
             Self::Unthrottled { .. } => "unthrottled",
             Self::Retuned { .. } => "retuned",
+            Self::Repaired { .. } => "repaired",
             Self::Resumed => "resumed",
         }
     }
@@ -115,6 +118,7 @@ impl Event {
             | Self::RollbackRequested { .. }
             | Self::Paused { .. }
             | Self::Retuned { .. }
+            | Self::Repaired { .. }
             | Self::Resumed => None,
         }
     }

@@ -23,6 +23,7 @@
 //! | Unwinding | Resumed | nothing is left to undo | Forward |
 //! | Forward, Unwinding | Paused | | Paused, remembering the mode |
 //! | Forward | Throttled u, Unthrottled u | u Started | nothing |
+//! | any | Repaired | | nothing |
 //! | any | Retuned | | its words are laid over the earlier ones |
 //! | Paused | Resumed | | the remembered mode |
 //! | Stuck | Resumed | | Unwinding with the same keep: the undo is tried again |
@@ -152,6 +153,7 @@ impl Run {
             Event::Throttled { unit, .. } | Event::Unthrottled { unit, .. } => {
                 self.under_way(program, event, unit).map(drop)
             }
+            Event::Repaired { .. } => Ok(()),
             Event::Retuned { tuning, .. } => {
                 self.tuning.merge(tuning);
                 Ok(())

@@ -55,24 +55,30 @@ pub async fn create_run(tx: &impl GenericClient, place: &Place, new: &NewRun<'_>
         ],
     )
     .await?;
-    let rows: Vec<serde_json::Value> = new
-        .program
+    rows(tx, place, new.program).await?;
+    chain::begin(tx, place, 0).await.map(drop)
+}
+
+/// A pending row for each unit that has none.
+pub(super) async fn rows(tx: &impl GenericClient, place: &Place, program: &Program) -> Result<(), LedgerError> {
+    let rows: Vec<serde_json::Value> = program
         .units()
         .enumerate()
         .map(|(ordinal, (p, unit))| {
             let step = unit.id.0.split('/').nth(1).unwrap_or_default();
-            serde_json::json!({ "unit": unit.id, "ordinal": ordinal, "phase": new.program.phases[p].id, "step": step, "title": unit.title })
+            serde_json::json!({ "unit": unit.id, "ordinal": ordinal, "phase": program.phases[p].id, "step": step, "title": unit.title })
         })
         .collect();
-    let progress = sql!(
+    let insert = sql!(
         "INSERT INTO {}.migration_progress (run_id, unit, ordinal, phase, step, title)
          SELECT $1, x.unit, x.ordinal, x.phase, x.step, x.title
-           FROM jsonb_to_recordset($2) AS x(unit text, ordinal integer, phase text, step text, title text)",
+           FROM jsonb_to_recordset($2) AS x(unit text, ordinal integer, phase text, step text, title text)
+         ON CONFLICT (run_id, unit) DO NOTHING",
         place.schema
     );
     let rows = serde_json::Value::Array(rows);
-    tx.execute_typed(progress.as_str(), &[(&place.run, Type::UUID), (&rows, Type::JSONB)]).await?;
-    chain::begin(tx, place, 0).await.map(drop)
+    tx.execute_typed(insert.as_str(), &[(&place.run, Type::UUID), (&rows, Type::JSONB)]).await?;
+    Ok(())
 }
 
 /// Appends event `number`, with its link of the chain, and projects it on `migration_progress`, in the caller's transaction and behind its fence.
@@ -125,6 +131,7 @@ async fn project(tx: &impl GenericClient, place: &Place, event: &Event) -> Resul
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => return Ok(()),
     };
     let update = sql!(

@@ -62,6 +62,22 @@ pub(super) async fn begin(tx: &impl GenericClient, place: &Place, number: i64) -
     Ok(tx.execute_typed(insert.as_str(), &[(&place.run, Type::UUID), (&number, Type::INT8)]).await? == 1)
 }
 
+/// Takes the log as it stands for the truth: all its events become the base.
+pub(super) async fn rebase(tx: &impl GenericClient, place: &Place, number: i64) -> Result<(), LedgerError> {
+    let schema = &place.schema;
+    let insert = sql!(
+        "INSERT INTO {}.event_heads AS h (run_id, number, digest, base, base_digest)
+         SELECT b.run_id, $2, b.digest, $2, b.digest
+           FROM (SELECT r.run_id, {} AS digest FROM {}.runs r WHERE r.run_id = $1) AS b
+         ON CONFLICT (run_id) DO UPDATE SET number = $2, digest = excluded.digest, base = $2, base_digest = excluded.digest",
+        schema,
+        base_digest(schema, &Stmt::raw("$2")),
+        schema
+    );
+    tx.execute_typed(insert.as_str(), &[(&place.run, Type::UUID), (&number, Type::INT8)]).await?;
+    Ok(())
+}
+
 /// The statement that writes an event and moves the head to it: $1 run, $2 number, $3 epoch, $4 host, $5 kind, $6 unit, $7 event.
 /// Nothing is written where the head is not at the event before.
 pub(super) fn insert(schema: &Ident) -> Stmt {

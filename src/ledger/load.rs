@@ -85,6 +85,24 @@ pub async fn runs(client: &impl GenericClient, schema: &Ident) -> Result<Vec<Run
 
 /// One run with its log. The only way to either, so that nobody decides by a log that was not judged. `None`: no such run.
 pub async fn read(client: &impl GenericClient, schema: &Ident, run: Uuid) -> Result<Option<Kept>, LedgerError> {
+    kept(client, schema, run, true).await
+}
+
+/// One run with its log as it stands, for whoever is about to accept that. It must still be a log that can be folded.
+pub async fn read_as_it_stands(
+    client: &impl GenericClient,
+    schema: &Ident,
+    run: Uuid,
+) -> Result<Option<Kept>, LedgerError> {
+    kept(client, schema, run, false).await
+}
+
+async fn kept(
+    client: &impl GenericClient,
+    schema: &Ident,
+    run: Uuid,
+    judged: bool,
+) -> Result<Option<Kept>, LedgerError> {
     let query = sql!(
         "SELECT run_id, plan, plan_path, plan_text, fingerprint, program, baselines, created_at, created_by, host, tool_version
            FROM {}.runs WHERE run_id = $1",
@@ -95,7 +113,10 @@ pub async fn read(client: &impl GenericClient, schema: &Ident, run: Uuid) -> Res
     let chained = version(client, schema).await?.is_some_and(|version| version >= CHAINED_SINCE);
     let log = if chained { chain::select(schema) } else { unchained(schema) };
     let rows = client.query_typed(log.as_str(), &[(&run, Type::UUID)]).await?;
-    if chained && let Some(what) = chain::judge(&rows)? {
+    if chained
+        && judged
+        && let Some(what) = chain::judge(&rows)?
+    {
         return Err(damaged(what));
     }
     let record = record(&row)?;

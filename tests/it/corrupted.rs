@@ -1,11 +1,14 @@
 //! A log that somebody edited or cut: refused with what is wrong, by every command that would decide by it, before anything is
 //! touched; shown by status all the same; and whole again after the backup is restored.
 
+mod repair;
+mod rows;
+
 use crate::harness::Output;
 use crate::scene::{EXPAND, MARK, Scene, plan};
 
 /// What a person with the rights of the ledger's owner does: the trigger is no obstacle to them.
-fn by_hand(change: &str) -> String {
+pub fn by_hand(change: &str) -> String {
     format!(
         "SET search_path = tenantmig; ALTER TABLE events DISABLE TRIGGER append_only; {change};
          ALTER TABLE events ENABLE TRIGGER append_only"
@@ -54,7 +57,7 @@ fn check(name: &str, change: &str, what: &str) {
     let (scene, plan) = half(name);
     scene.db.sql(BACKUP);
     scene.db.sql(&by_hand(change));
-    let _ = refused_by_all(&scene, &plan, what).stdout_has("Restore");
+    let _ = refused_by_all(&scene, &plan, what).stdout_has("Restore").stdout_has("repair --accept-ledger");
     scene.db.sql(&by_hand(RESTORE));
     let _ = scene.run("resume").expect_code(0);
     scene.stands("completed");

@@ -276,6 +276,7 @@ pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: b
         | Event::GateFailed { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
+        | Event::Repaired { .. }
         | Event::Retuned { .. } => false,
     };
     demand(state, VERDICT, as_said);

@@ -228,6 +228,7 @@ fn measure(name: &'static str, goal: Goal, done: bool, events: &[Recorded], took
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
             | Event::Retuned { .. }
+            | Event::Repaired { .. }
             | Event::Resumed => {}
         }
     }
@@ -251,6 +252,7 @@ fn adopted(program: &Program, event: &Event) -> Option<String> {
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => None,
     }
 }
