@@ -29,6 +29,9 @@ pub enum DriveError {
     Connect(#[from] ConnectError),
     #[error("the ledger contradicts itself: {0}")]
     Illegal(#[from] Illegal),
+    /// An operator asked for a pause during a wait: the loop takes it, and asks the machine what comes next.
+    #[error("an operator's request comes first")]
+    Yield,
     #[error("{what}")]
     Refused { what: String, advice: String, exit: u8 },
 }
@@ -77,6 +80,7 @@ impl DriveError {
             | Self::Away { .. }
             | Self::Ledger(_)
             | Self::Illegal(_)
+            | Self::Yield
             | Self::Refused { .. } => false,
         }
     }
@@ -92,6 +96,7 @@ impl DriveError {
             | Self::Ledger(_)
             | Self::Connect(_)
             | Self::Illegal(_)
+            | Self::Yield
             | Self::Refused { .. } => None,
         }
     }

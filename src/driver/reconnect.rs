@@ -131,6 +131,7 @@ fn may_pass(error: &DriveError) -> bool {
         | DriveError::LeaseLost(_)
         | DriveError::Away { .. }
         | DriveError::Illegal(_)
+        | DriveError::Yield
         | DriveError::Refused { .. } => false,
     }
 }
