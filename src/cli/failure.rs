@@ -127,6 +127,7 @@ impl From<DriveError> for CliError {
             DriveError::Illegal(_) => {
                 Self::new(Exit::Refused, message, "nothing was changed; restore the ledger's tables from a backup")
             }
+            DriveError::Yield => Self::new(Exit::Temporary, message, "tenantmig status"),
             DriveError::Refused { what, advice, exit } => Self::new(Exit::of(exit), what, advice),
         }
     }

@@ -3,9 +3,9 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{args, failure::CliError, session::Context, session::host};
+use super::{args, failure::CliError, session::Context};
 use crate::{
-    driver::{self, Access, DriveError, Health, health},
+    driver::{self, DriveError, Health, health},
     exit::Exit,
     ledger::{self, LedgerError},
     pg::connect::Connection,
@@ -102,15 +102,7 @@ async fn accept(
         }
         None => return Err(CliError::new(Exit::Refused, format!("{means}; nothing was changed"), again)),
     }
-    let access = Access {
-        settings: context.settings()?,
-        schema: schema.clone(),
-        host: host(),
-        holder: context.holder,
-        tell: std::sync::Arc::new(drop),
-        stop: context.stop.clone(),
-    };
-    driver::accept(&access, run, &what).await?;
+    driver::accept(&context.access_quietly()?, run, &what).await?;
     let text = format!("the log of run {run} is accepted as it stands; event {} says so", kept.events.len() + 1);
     context.console.result(&text, json!({ "outcome": "repaired", "message": text }))?;
     context.console.note(" next: tenantmig verify, then tenantmig status");

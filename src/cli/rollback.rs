@@ -43,12 +43,23 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         return Ok(Exit::Done);
     }
     confirm(&context.console, &record.program, &plan, args, &database)?;
-    let (access, listener) = context.access()?;
+    let (mut access, listener) = context.access()?;
+    access.wait = args.patience.longest();
     let (mut shell, lease) = reopen(&access, Some(record.id), Purpose::Rollback).await?;
     drop(access);
-    if let Err(error) = request(&mut shell, plan.keep).await {
+    let begun = async {
+        // The run may have gone on since it was asked about: what is undone is what somebody agreed to.
+        let now = destination(&shell.journal.record.program, &shell.journal.run, &args.to)?;
+        if now != plan {
+            confirm(&context.console, &record.program, &now, args, &database)?;
+        }
+        shell.pass_over_pauses("`tenantmig rollback` came later").await?;
+        request(&mut shell, now.keep).await?;
+        Ok::<_, CliError>(())
+    };
+    if let Err(error) = begun.await {
         lease.give_back().await;
-        return Err(error.into());
+        return Err(error);
     }
     carry(context, shell, lease, listener, Goal::Back).await
 }

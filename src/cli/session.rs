@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     driver::{Access, Stop, Tell},
+    engine::Notice,
     exit::Exit,
     ledger,
     pg::{
@@ -69,8 +70,23 @@ impl Context {
         self.stop.engage();
         let (teller, listener) = channel(FanOut::new(self.reporters()))?;
         let tell: Tell = Arc::new(move |notice| teller.tell(notice));
+        Ok((self.access_telling(tell)?, listener))
+    }
+
+    /// As [`Self::access`], for a command that takes the lease for a moment and has no story: notes alone are told, and a
+    /// signal ends it at once.
+    pub fn access_quietly(&self) -> Result<Access, CliError> {
+        let console = self.console.clone();
+        self.access_telling(Arc::new(move |notice| {
+            if let Notice::Note { text } = notice {
+                console.note(&format!("note: {text}"));
+            }
+        }))
+    }
+
+    fn access_telling(&self, tell: Tell) -> Result<Access, CliError> {
         let (settings, schema, stop) = (self.settings()?, self.schema()?, self.stop.clone());
-        Ok((Access { settings, schema, host: host(), holder: self.holder, tell, stop }, listener))
+        Ok(Access { settings, schema, host: host(), holder: self.holder, wait: None, tell, stop })
     }
 
     fn reporters(&self) -> Vec<Box<dyn Reporter>> {

@@ -46,7 +46,7 @@ impl Shell {
         }
     }
 
-    /// As [`Patience::try_again`].
+    /// As [`Patience::try_again`], but gives way to a pause that an operator asks for.
     pub async fn try_again(
         &self,
         error: DriveError,
@@ -54,7 +54,8 @@ impl Shell {
         blockers: Vec<Blocker>,
         what: &str,
     ) -> Result<(), DriveError> {
-        self.patience().try_again(error, number, blockers, what).await
+        let pause = self.patience().pause_after(error, number, blockers, what)?;
+        self.rest(pause).await
     }
 
     /// The run's budget of retries, for those who work beside the shell.
@@ -82,7 +83,7 @@ impl Shell {
                 blockers: old,
                 again_in_ms: millis(pause),
             });
-            self.stop.sleep(pause).await?;
+            self.rest(pause).await?;
             tried += 1;
         }
     }
@@ -118,7 +119,7 @@ impl Shell {
             looked += 1;
             let pause = pause(looked).min(self.safety().index_wait.duration());
             self.say(Notice::Waiting { why: in_the_way(&old), again_in_ms: millis(pause) });
-            self.stop.sleep(pause).await?;
+            self.rest(pause).await?;
         }
     }
 
@@ -145,6 +146,18 @@ impl Patience {
         blockers: Vec<Blocker>,
         what: &str,
     ) -> Result<(), DriveError> {
+        let pause = self.pause_after(error, number, blockers, what)?;
+        self.stop.sleep(pause).await
+    }
+
+    /// How long to wait before the next try, which is told; the error where there is none.
+    fn pause_after(
+        &self,
+        error: DriveError,
+        number: u32,
+        blockers: Vec<Blocker>,
+        what: &str,
+    ) -> Result<Duration, DriveError> {
         if error.class() != Some(Class::Transient) || number > self.retries {
             return Err(naming(error, &blockers));
         }
@@ -156,7 +169,7 @@ impl Patience {
             blockers,
             again_in_ms: millis(pause),
         });
-        self.stop.sleep(pause).await
+        Ok(pause)
     }
 }
 
@@ -206,6 +219,7 @@ fn naming(error: DriveError, blockers: &[Blocker]) -> DriveError {
         | DriveError::Ledger(_)
         | DriveError::Connect(_)
         | DriveError::Illegal(_)
+        | DriveError::Yield
         | DriveError::Refused { .. }) => other,
     }
 }

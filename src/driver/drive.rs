@@ -33,11 +33,17 @@ async fn go(shell: &mut Shell, until: Option<usize>) -> Result<Rest, DriveError>
         shell.stop.check()?;
         let effect = shell.journal.next();
         if let Some(rest) = rest(shell, effect, until) {
+            if let Rest::At(_) = rest
+                && let Err(error) = shell.pass_over_pauses("the run had come to rest by itself").await
+            {
+                tracing::warn!("a request was not answered: {error}");
+            }
             return Ok(rest);
         }
         enter(shell, effect, &mut phase);
         match perform(shell, effect).await {
             Ok(()) => (losses, rows) = (0, 0),
+            Err(DriveError::Yield) => {}
             // Whether the last transaction committed is not known here; the ledger knows.
             Err(DriveError::Server(fault)) if fault.class == Class::Ambiguous && losses < LOSSES_MAX => {
                 losses += 1;

@@ -23,6 +23,9 @@ pub enum DriveError {
     Connect(#[from] ConnectError),
     #[error("the ledger contradicts itself: {0}")]
     Illegal(#[from] Illegal),
+    /// An operator asked for a pause during a wait: the loop takes it, and asks the machine what comes next.
+    #[error("an operator's request comes first")]
+    Yield,
     #[error("{what}")]
     Refused { what: String, advice: String, exit: u8 },
 }
@@ -68,6 +71,7 @@ impl DriveError {
             | Self::Ledger(_)
             | Self::Connect(_)
             | Self::Illegal(_)
+            | Self::Yield
             | Self::Refused { .. } => None,
         }
     }

@@ -7,6 +7,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::{
     error::DriveError,
     open::Access,
+    shell::millis,
     stop::{Stop, Until},
 };
 use crate::{
@@ -24,29 +25,37 @@ const GIVE_BACK_MAX: Duration = Duration::from_secs(10);
 /// No statement on the lease waits longer for a lock.
 const LEASE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
+/// How often a held lease is asked for again, and how often it is told who has it.
+const WAIT_POLL: Duration = Duration::from_secs(1);
+const WAIT_TELL: Duration = Duration::from_secs(10);
+
 /// The lease, renewed in the background until it is given back.
 #[derive(Debug)]
 pub struct Lease {
     pub acquired: Acquired,
+    /// Another one had it first, and was waited for.
+    pub waited: bool,
+    term: Term,
     end: watch::Sender<bool>,
     task: JoinHandle<()>,
     stop: Stop,
 }
 
 impl Lease {
-    /// Takes the lease, or says who has it.
+    /// Takes the lease, or says who has it; waits for that one as long as the command may.
     pub async fn take(access: &Access, purpose: Purpose, term: Term) -> Result<Self, DriveError> {
         let Access { settings, schema, host, stop, tell, holder, .. } = access;
         let mut session = connect(settings, &spec(term)).await?;
         let taker = Taker { holder: *holder, host, purpose, term, pooled: session.pooled };
-        let acquired = ledger::acquire(&mut session.client, schema, &taker).await?;
+        let (acquired, waited) = acquire(access, &mut session, &taker).await?;
         if let Some((former, ended)) = &acquired.over {
             told(former, ended).into_iter().for_each(|text| tell(Notice::Note { text }));
         }
         let (end, ended) = watch::channel(false);
         let (settings, schema, epoch) = (settings.clone(), schema.clone(), acquired.epoch);
         let keeper = Keeper { settings, schema, epoch, term, stop: stop.clone(), ended };
-        Ok(Self { acquired, end, task: tokio::spawn(keeper.run(session)), stop: stop.clone() })
+        let task = tokio::spawn(keeper.run(session));
+        Ok(Self { acquired, waited, term, end, task, stop: stop.clone() })
     }
 
     /// Gives the lease back and closes its session. Where the server does not answer, the lease ends by itself.
@@ -55,8 +64,27 @@ impl Lease {
         match tokio::time::timeout(self.stop.left(Until::Gone, GIVE_BACK_MAX), self.task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("the lease's task ended badly: {error}"),
-            Err(_) => tracing::warn!("the lease could not be given back, and ends by itself: no answer"),
+            Err(_) => tracing::warn!("the lease ends by itself in {} s: no answer", self.term.0.as_secs()),
         }
+    }
+}
+
+async fn acquire(access: &Access, session: &mut Connection, taker: &Taker<'_>) -> Result<(Acquired, bool), DriveError> {
+    let (begun, mut told) = (Instant::now(), None::<Instant>);
+    loop {
+        let error = match ledger::acquire(&mut session.client, &access.schema, taker).await {
+            Ok(acquired) => return Ok((acquired, told.is_some())),
+            Err(error) => error,
+        };
+        let left = access.wait.unwrap_or_default().saturating_sub(begun.elapsed());
+        if left.is_zero() || !matches!(error, LedgerError::Held(_) | LedgerError::InTheWay { .. }) {
+            return Err(error.into());
+        }
+        if told.is_none_or(|at| at.elapsed() >= WAIT_TELL) {
+            (access.tell)(Notice::Waiting { why: error.to_string(), again_in_ms: millis(WAIT_POLL) });
+            told = Some(Instant::now());
+        }
+        access.stop.sleep(left.min(WAIT_POLL)).await?;
     }
 }
 

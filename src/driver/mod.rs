@@ -28,7 +28,7 @@ pub use free_space::free_space;
 pub use gate::{Measured, measure};
 pub use heartbeat::{Lease, left};
 pub use journal::Journal;
-pub use open::{Access, Request, begin, current, find, reopen};
+pub use open::{Access, Request, begin, current, find, refuse_operators_pause, reopen};
 pub use preflight::{hidden, preflight};
 pub use repair::{Health, accept, health};
 pub use room::Room;

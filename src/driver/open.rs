@@ -1,5 +1,7 @@
 //! Opens a run: the ledger, the lease, the sessions, and the run that the command means.
 
+use std::time::Duration;
+
 use tokio_postgres::{Client, types::Type};
 use uuid::Uuid;
 
@@ -28,6 +30,8 @@ pub struct Access {
     pub host: String,
     /// This process; the end of it is in the name of each of its sessions.
     pub holder: Uuid,
+    /// How long a lease that another one holds is waited for.
+    pub wait: Option<Duration>,
     pub tell: Tell,
     pub stop: Stop,
 }
@@ -68,6 +72,7 @@ async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
         let place = place(access, &lease, run);
         ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
         let journal = Journal::read(&work.client, place).await?;
+        refuse_operators_pause(&journal)?;
         Ok(Shell {
             settings: access.settings.clone(),
             work,
@@ -143,6 +148,19 @@ async fn refuse_buried(client: &Client, access: &Access, record: &RunRecord) -> 
         }
     }
     Ok(())
+}
+
+/// A job that is tried again must not wake a run that a person wants to stand still: that takes `resume`.
+pub fn refuse_operators_pause(journal: &Journal) -> Result<(), DriveError> {
+    let Some((why, asked)) = &journal.pause else { return Ok(()) };
+    Err(DriveError::Refused {
+        what: format!(
+            "the run of `{}` is paused by {} on {} since {}: {why}; nothing was changed",
+            journal.record.plan, asked.by, asked.host, asked.at
+        ),
+        advice: "tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned(),
+        exit: 75,
+    })
 }
 
 /// The run that is meant: the one named, or else the newest of which anything stands in the database, or else the newest.

@@ -238,7 +238,7 @@ impl Shell {
             }
             let why = format!("{}: {}", unit.title, found.found.as_deref().unwrap_or("still under way"));
             self.say(Notice::Waiting { why, again_in_ms: millis(BUILD_POLL) });
-            self.stop.sleep(BUILD_POLL).await?;
+            self.rest(BUILD_POLL).await?;
         }
     }
 }
@@ -273,6 +273,7 @@ pub(super) fn in_statement(error: DriveError, stmt: &Stmt) -> DriveError {
         | DriveError::Ledger(_)
         | DriveError::Connect(_)
         | DriveError::Illegal(_)
+        | DriveError::Yield
         | DriveError::Refused { .. }) => other,
     }
 }
@@ -305,6 +306,7 @@ pub(super) fn failure(error: DriveError) -> Result<Failure, DriveError> {
         | DriveError::LeaseLost(_)
         | DriveError::Connect(_)
         | DriveError::Illegal(_)
+        | DriveError::Yield
         | DriveError::Refused { .. }) => Err(other),
     }
 }

@@ -50,7 +50,7 @@ impl LedgerError {
             ),
             Self::Broken { advice, .. } => Some(advice.clone()),
             Self::Held(_) => Some(
-                "wait, or look with: tenantmig status; if that process is gone for good: tenantmig unlock --force RUN"
+                "wait (--wait TIME), or look with: tenantmig status; to let it end in good order: tenantmig pause; if that process is gone for good: tenantmig unlock --force RUN"
                     .to_owned(),
             ),
             Self::InTheWay { pids, .. } => Some(match pids.as_slice() {

@@ -60,6 +60,8 @@ pub enum Purpose {
     Resume,
     Rollback,
     Cycle,
+    /// For a moment, to record what was asked of a run that nobody works on.
+    Pause,
     Repair,
 }
 
@@ -70,6 +72,7 @@ impl Purpose {
             Self::Resume => "resume",
             Self::Rollback => "rollback",
             Self::Cycle => "cycle",
+            Self::Pause => "pause",
             Self::Repair => "repair",
         }
     }

@@ -27,6 +27,6 @@ pub use pace::{Governing, Pace, PaceState};
 pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
 pub use ranges::{Batch, Written, abandon, batch, claim, newest_sweep, piece, range_now, ranges, written};
 pub use repair::accept;
-pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
+pub use requests::{Answer, Pause, Request, Wish, answer, ask, open_requests, pause_is_asked, refuse, taken};
 pub use schema::{exists, install, known_version, require, uninstall};
 pub use sessions::{Ended, Left, tag};

@@ -197,6 +197,7 @@ fn failed(error: DriveError) -> CliError {
         | DriveError::Server(_)
         | DriveError::Connect(_)
         | DriveError::Illegal(_)
+        | DriveError::Yield
         | DriveError::Refused { .. } => CliError::from(error),
     }
 }

@@ -1,9 +1,7 @@
 //! Writes the request and waits a moment for its answer. Nothing of the run is changed here: the holder of the lease does that.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::settings;
@@ -11,6 +9,7 @@ use crate::{
     cli::{
         args,
         args::Format,
+        asked::{self, ANSWER_MAX, Fate, grants, who},
         failure::CliError,
         pace,
         session::{Context, host},
@@ -18,16 +17,10 @@ use crate::{
     driver,
     engine::{Effect, Outcome, in_force},
     exit::Exit,
-    ledger::{self, Answer, Holder, Kept, Recorded, RunRecord, Wish},
+    ledger::{self, Kept, Recorded, RunRecord, Wish},
     plan::Tuning,
     sql::Ident,
 };
-
-/// How long an answer is waited for. A backfill looks for requests twice a second and between two batches; a statement that
-/// runs longer than this may run for hours.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// How often it is looked for an answer.
-const ANSWER_EVERY: Duration = Duration::from_millis(200);
 
 /// Asks for another pace; without a wish, shows the one in force.
 pub async fn run(context: &Context, args: &args::Throttle) -> Result<Exit, CliError> {
@@ -42,14 +35,6 @@ pub async fn run(context: &Context, args: &args::Throttle) -> Result<Exit, CliEr
     }
 }
 
-/// What lets a role look at the ledger and ask, and no more: who asks, and when, stays the server's word.
-async fn grants(client: &Client, schema: &Ident) -> Result<String, CliError> {
-    let query =
-        "SELECT format('GRANT USAGE ON SCHEMA %1$I TO %2$I; GRANT SELECT ON ALL TABLES IN SCHEMA %1$I TO %2$I; '
-        'GRANT INSERT (run_id, host, kind, body) ON %1$I.requests TO %2$I', $1, current_user)";
-    Ok(client.query_typed_one(query, &[(&schema.as_str(), Type::TEXT)]).await?.try_get(0)?)
-}
-
 async fn act(context: &Context, args: &args::Throttle, client: &Client, schema: &Ident) -> Result<Exit, CliError> {
     ledger::require(client, schema).await?;
     let Kept { record, events, run } = driver::current(client, schema, args.run).await?;
@@ -62,54 +47,18 @@ async fn act(context: &Context, args: &args::Throttle, client: &Client, schema: 
         return Err(CliError::new(Exit::Refused, message, "tenantmig status"));
     }
     let id = ledger::ask(client, schema, record.id, &host(), &Wish::Retune(tuning.clone())).await?;
-    let asked = Asked { id, run: record.id, tuning };
-    let fate = asked.wait(client, schema).await?;
-    asked.tell(context, fate)
+    let fate = asked::wait(client, schema, id).await?;
+    Retune { id, run: record.id, tuning }.tell(context, fate)
 }
 
-/// A request that is written.
-struct Asked {
+/// A wish that is written.
+struct Retune {
     id: i64,
     run: Uuid,
     tuning: Tuning,
 }
 
-/// What became of it while it was waited for.
-enum Fate {
-    /// The event of this number, by whoever held the lease then.
-    Taken {
-        event: i64,
-        holder: Option<Holder>,
-    },
-    Refused {
-        why: String,
-    },
-    /// Nobody works on the run.
-    Unheld,
-    /// Somebody does, and has not answered.
-    Late {
-        holder: Holder,
-    },
-}
-
-impl Asked {
-    async fn wait(&self, client: &Client, schema: &Ident) -> Result<Fate, CliError> {
-        let end = Instant::now() + ANSWER_MAX;
-        let mut last = None;
-        loop {
-            // The holder first: one that answers and leaves between the two questions has answered.
-            let holder = ledger::holder(client, schema).await?.filter(|holder| holder.alive);
-            match (ledger::answer(client, schema, self.id).await?, holder) {
-                (Some(Answer::Event(event)), holder) => return Ok(Fate::Taken { event, holder: holder.or(last) }),
-                (Some(Answer::Refused(why)), _) => return Ok(Fate::Refused { why }),
-                (None, None) => return Ok(Fate::Unheld),
-                (None, Some(holder)) if Instant::now() >= end => return Ok(Fate::Late { holder }),
-                (None, holder) => last = holder,
-            }
-            tokio::time::sleep(ANSWER_EVERY).await;
-        }
-    }
-
+impl Retune {
     fn tell(&self, context: &Context, fate: Fate) -> Result<Exit, CliError> {
         let Self { id, run, tuning } = self;
         let asked = format!("request {id}: {tuning}");
@@ -153,11 +102,6 @@ impl Asked {
     }
 }
 
-/// `apply by dba on host1, pid 4711`.
-fn who(holder: &Holder) -> String {
-    format!("{} by {} on {}, pid {}", holder.purpose, holder.role, holder.host, holder.pid)
-}
-
 /// The plan's word, what is in force, whose it is, and what nobody has taken yet.
 async fn show(
     context: &Context,
@@ -170,16 +114,7 @@ async fn show(
     let open = ledger::open_requests(client, schema, record.id).await?;
     let plan = &record.program.pacing;
     if context.console.format != Format::Text {
-        let open: Vec<_> = open
-            .iter()
-            .map(|r| {
-                let (tuning, unreadable) = match &r.wish {
-                    Ok(Wish::Retune(tuning)) => (Some(tuning), None),
-                    Err(why) => (None, Some(why)),
-                };
-                json!({ "request": r.id, "by": r.actor, "from": r.host, "asked_at": r.asked_at, "tuning": tuning, "unreadable": unreadable })
-            })
-            .collect();
+        let open: Vec<_> = open.iter().map(asked::json).collect();
         let value = json!({ "v": 1, "run": record.id, "plan": record.plan, "settings": settings::json(plan, &words), "open": open });
         context.console.print(&value.to_string())?;
         return Ok(Exit::Done);
@@ -187,7 +122,7 @@ async fn show(
     let mut text = format!("plan {}, run {}\n\n{}", record.plan, record.id, settings::text(plan, &words));
     for request in &open {
         let what = match &request.wish {
-            Ok(Wish::Retune(tuning)) => tuning.to_string(),
+            Ok(wish) => wish.to_string(),
             Err(why) => format!("cannot be read: {why}"),
         };
         let by = pace::asked(&request.actor, &request.host, &request.asked_at);

@@ -172,6 +172,7 @@ impl World {
             holder: uuid::Uuid::now_v7(),
             host: "law".to_owned(),
             tell,
+            wait: None,
             stop: Stop::new(),
         }
     }
