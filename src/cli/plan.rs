@@ -191,11 +191,13 @@ fn text(
 ) -> String {
     let units = rows.len();
     let mut out = format!(
-        "Plan `{}`: {} phases, {units} units. Locks are waited for {} at most, then tried again, {} times.\n",
+        "Plan `{}`: {} phases, {units} units. Locks are waited for {} at most, then tried again, {} times; \
+         a server that goes away, for {}.\n",
         program.plan,
         program.phases.len(),
         quantity::duration(program.safety.lock_timeout.duration()),
-        program.safety.lock_retries
+        program.safety.lock_retries,
+        quantity::duration(program.safety.reconnect_max.duration())
     );
     if let Some(run) = run {
         out.push_str(&applied(run, units));
