@@ -33,6 +33,7 @@ pub async fn run(context: &Context, args: &args::Apply) -> Result<Exit, CliError
     drop(session);
     let (mut access, listener) = context.access()?;
     access.wait = args.patience.longest();
+    access.accept_server = args.accept_server;
     let path = file.path.display().to_string();
     let request = Request {
         path: Some(&path),

@@ -215,6 +215,9 @@ pub struct Apply {
     /// Show what would be done and do nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Take this server for the one of the ledger: a restored copy that is meant, or the same after pg_upgrade
+    #[arg(long)]
+    pub accept_server: bool,
     /// Begin steps without looking whether the disk has room for them
     #[arg(long)]
     pub skip_disk_check: bool,
@@ -246,6 +249,9 @@ pub struct Resume {
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
+    /// Take this server for the one of the ledger: a restored copy that is meant, or the same after pg_upgrade
+    #[arg(long)]
+    pub accept_server: bool,
     #[command(flatten)]
     pub patience: Patience,
 }
@@ -351,6 +357,9 @@ pub struct Rollback {
     /// The database's name, where taking row-level security back asks for it
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,
+    /// Take this server for the one of the ledger: a restored copy that is meant, or the same after pg_upgrade
+    #[arg(long)]
+    pub accept_server: bool,
     #[command(flatten)]
     pub patience: Patience,
 }

@@ -102,6 +102,7 @@ impl From<LedgerError> for CliError {
             LedgerError::Missing
             | LedgerError::Newer { .. }
             | LedgerError::Older { .. }
+            | LedgerError::Moved(_)
             | LedgerError::Damaged { .. }
             | LedgerError::Unknown { .. }
             | LedgerError::Broken { .. } => Exit::Refused,
@@ -121,6 +122,11 @@ impl From<DriveError> for CliError {
                 "tenantmig resume, or tenantmig rollback --to PHASE",
             ),
             DriveError::LeaseLost(_) => Self::new(Exit::Temporary, message, "tenantmig status"),
+            DriveError::Silence(_) | DriveError::Away { .. } => Self::new(
+                Exit::Unreachable,
+                message,
+                "the checkpoint is kept; when the server is back: tenantmig resume",
+            ),
             DriveError::Ledger(error) => Self::from(error),
             DriveError::Server(fault) => Self::from(fault),
             DriveError::Connect(error) => Self::from(error),

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{args, failure::CliError, session::Context};
 use crate::{
-    driver::{self, DriveError, Health, health},
+    driver::{self, Access, DriveError, Health, health},
     exit::Exit,
     ledger::{self, LedgerError},
     pg::connect::Connection,
@@ -102,7 +102,9 @@ async fn accept(
         }
         None => return Err(CliError::new(Exit::Refused, format!("{means}; nothing was changed"), again)),
     }
-    driver::accept(&context.access_quietly()?, run, &what).await?;
+    // Who types the name of this very database means this one.
+    let access = Access { accept_server: true, ..context.access_quietly()? };
+    driver::accept(&access, run, &what).await?;
     let text = format!("the log of run {run} is accepted as it stands; event {} says so", kept.events.len() + 1);
     context.console.result(&text, json!({ "outcome": "repaired", "message": text }))?;
     context.console.note(" next: tenantmig verify, then tenantmig status");

@@ -18,6 +18,7 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
     let (mut access, listener) = context.access()?;
     access.wait = args.patience.longest();
+    access.accept_server = args.accept_server;
     let (mut shell, lease) = reopen(&access, args.run, Purpose::Resume).await?;
     drop(access);
     shell.room.unchecked = args.skip_disk_check;

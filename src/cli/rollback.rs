@@ -45,6 +45,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
     confirm(&context.console, &record.program, &plan, args, &database)?;
     let (mut access, listener) = context.access()?;
     access.wait = args.patience.longest();
+    access.accept_server = args.accept_server;
     let (mut shell, lease) = reopen(&access, Some(record.id), Purpose::Rollback).await?;
     drop(access);
     let begun = async {
@@ -66,13 +67,17 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
 
 /// Asks the machine for the rollback, unless it is on that way already.
 async fn request(shell: &mut driver::Shell, keep: usize) -> Result<(), DriveError> {
-    let Journal { run, record, .. } = &shell.journal;
-    let stuck = matches!(run.mode(), crate::engine::Mode::Stuck { .. } | crate::engine::Mode::Paused { .. });
-    if run.mode().keep() == Some(keep) && !stuck {
-        return Ok(());
-    }
-    let name = record.program.keep_name(keep).to_owned();
-    shell.record(Event::RollbackRequested { keep: name }).await
+    shell
+        .outlive(async |shell: &mut driver::Shell| {
+            let Journal { run, record, .. } = &shell.journal;
+            let stuck = matches!(run.mode(), crate::engine::Mode::Stuck { .. } | crate::engine::Mode::Paused { .. });
+            if run.mode().keep() == Some(keep) && !stuck {
+                return Ok(());
+            }
+            let name = record.program.keep_name(keep).to_owned();
+            shell.record(Event::RollbackRequested { keep: name }).await
+        })
+        .await
 }
 
 fn destination(program: &Program, run: &Run, to: &str) -> Result<Preview, CliError> {

@@ -59,7 +59,7 @@ impl Context {
         let mut spec = SessionSpec::new("tenantmig look", LOOK_LOCK_WAIT);
         spec.statement_timeout = Some(LOOK_STATEMENT_MAX);
         let session = connect(&self.settings()?, &spec).await?;
-        for warning in &session.warnings {
+        for warning in session.warnings.iter().chain(&session.notes) {
             self.console.note(&format!("warning: {warning}"));
         }
         Ok(session)
@@ -86,7 +86,8 @@ impl Context {
 
     fn access_telling(&self, tell: Tell) -> Result<Access, CliError> {
         let (settings, schema, stop) = (self.settings()?, self.schema()?, self.stop.clone());
-        Ok(Access { settings, schema, host: host(), holder: self.holder, wait: None, tell, stop })
+        let holder = self.holder;
+        Ok(Access { settings, schema, host: host(), holder, wait: None, tell, stop, accept_server: false })
     }
 
     fn reporters(&self) -> Vec<Box<dyn Reporter>> {

@@ -216,6 +216,8 @@ fn naming(error: DriveError, blockers: &[Blocker]) -> DriveError {
         other @ (DriveError::Server(_)
         | DriveError::Interrupted(_)
         | DriveError::LeaseLost(_)
+        | DriveError::Silence(_)
+        | DriveError::Away { .. }
         | DriveError::Ledger(_)
         | DriveError::Connect(_)
         | DriveError::Illegal(_)

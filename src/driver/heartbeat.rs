@@ -1,8 +1,13 @@
-//! Holds the lease: a session of its own renews it, and the driver stops by itself when that fails for too long.
+//! Holds the lease: a session of its own renews it. When that fails for too long all work stops by itself, before anybody else
+//! can take the lease, until it is taken again.
 
 use std::time::{Duration, Instant};
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+use uuid::Uuid;
 
 use super::{
     error::DriveError,
@@ -12,9 +17,10 @@ use super::{
 };
 use crate::{
     engine::Notice,
-    ledger::{self, Acquired, Ended, Holder, LedgerError, Left, Purpose, Taker, Term},
+    ledger::{self, Acquired, Ended, Holder, LedgerError, Left, Ours, Purpose, Taker, Term},
     pg::{
-        connect::{Connection, SessionSpec, connect},
+        Class, Fault,
+        connect::{Connection, Identity, SessionSpec, connect},
         settings::Settings,
     },
     sql::Ident,
@@ -24,6 +30,10 @@ use crate::{
 const GIVE_BACK_MAX: Duration = Duration::from_secs(10);
 /// No statement on the lease waits longer for a lock.
 const LEASE_LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Taking the lease again: a connection, a lock wait, and a commit that may wait for a replica.
+const RETAKE_MAX: Duration = Duration::from_secs(20);
+/// At the end a heartbeat that is under way, and the giving back, get so long: the command is done, or somebody wants it to be.
+const END_WAIT: Duration = Duration::from_secs(2);
 
 /// How often a held lease is asked for again, and how often it is told who has it.
 const WAIT_POLL: Duration = Duration::from_secs(1);
@@ -36,9 +46,32 @@ pub struct Lease {
     /// Another one had it first, and was waited for.
     pub waited: bool,
     term: Term,
+    tenure: Tenure,
     end: watch::Sender<bool>,
     task: JoinHandle<()>,
     stop: Stop,
+}
+
+/// What the lease was taken again as.
+#[derive(Debug, Clone, Copy)]
+pub struct Retaken {
+    pub epoch: i64,
+    /// The server on which it was.
+    pub server: Identity,
+}
+
+/// The way to the task that holds the lease.
+#[derive(Debug, Clone)]
+pub struct Tenure(mpsc::Sender<oneshot::Sender<Result<Retaken, DriveError>>>);
+
+impl Tenure {
+    /// Takes the lease again under a new epoch: whatever this process still has under way under the old one cannot commit.
+    pub async fn retake(&self) -> Result<Retaken, DriveError> {
+        let gone = || DriveError::LeaseLost("it was given back".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.0.send(reply).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
 }
 
 impl Lease {
@@ -46,16 +79,36 @@ impl Lease {
     pub async fn take(access: &Access, purpose: Purpose, term: Term) -> Result<Self, DriveError> {
         let Access { settings, schema, host, stop, tell, holder, .. } = access;
         let mut session = connect(settings, &spec(term)).await?;
+        if !access.accept_server {
+            ledger::same_server(&session.client, schema, session.identity).await?;
+        }
         let taker = Taker { holder: *holder, host, purpose, term, pooled: session.pooled };
         let (acquired, waited) = acquire(access, &mut session, &taker).await?;
         if let Some((former, ended)) = &acquired.over {
             told(former, ended).into_iter().for_each(|text| tell(Notice::Note { text }));
         }
+        ledger::stands_on(&session.client, schema, acquired.epoch, session.identity).await?;
         let (end, ended) = watch::channel(false);
-        let (settings, schema, epoch) = (settings.clone(), schema.clone(), acquired.epoch);
-        let keeper = Keeper { settings, schema, epoch, term, stop: stop.clone(), ended };
-        let task = tokio::spawn(keeper.run(session));
-        Ok(Self { acquired, waited, term, end, task, stop: stop.clone() })
+        let (asked, asks) = mpsc::channel(1);
+        let keeper = Keeper {
+            settings: settings.clone(),
+            schema: schema.clone(),
+            holder: *holder,
+            epoch: acquired.epoch,
+            term,
+            stop: stop.clone(),
+            ended,
+            asks,
+            session: Some(session),
+            renewed: Instant::now(),
+        };
+        let task = tokio::spawn(keeper.run());
+        Ok(Self { acquired, waited, term, tenure: Tenure(asked), end, task, stop: stop.clone() })
+    }
+
+    /// How whoever works asks for it to be taken again.
+    pub fn tenure(&self) -> Tenure {
+        self.tenure.clone()
     }
 
     /// Gives the lease back and closes its session. Where the server does not answer, the lease ends by itself.
@@ -92,6 +145,7 @@ fn spec(term: Term) -> SessionSpec {
     let mut spec = SessionSpec::new("tenantmig lease", LEASE_LOCK_WAIT);
     // Taking the lease waits for the row as long as the lock may take, whatever the term.
     spec.statement_timeout = Some((term.lost() / 2).max(LEASE_LOCK_WAIT + Duration::from_secs(1)));
+    spec.survey = true;
     spec
 }
 
@@ -118,58 +172,123 @@ pub fn left(ended: &Ended) -> Vec<String> {
 struct Keeper {
     settings: Settings,
     schema: Ident,
+    holder: Uuid,
     epoch: i64,
     term: Term,
     stop: Stop,
     ended: watch::Receiver<bool>,
+    asks: mpsc::Receiver<oneshot::Sender<Result<Retaken, DriveError>>>,
+    session: Option<Connection>,
+    /// When the last heartbeat that arrived was sent. Its arrival, from which the server counts, was later.
+    renewed: Instant,
+}
+
+/// What comes next for the keeper.
+enum Next {
+    Beat,
+    Retake(oneshot::Sender<Result<Retaken, DriveError>>),
+    End,
 }
 
 impl Keeper {
-    async fn run(mut self, session: Connection) {
-        let mut session = Some(session);
-        let mut renewed = Instant::now();
+    async fn run(mut self) {
+        // Contact is lost: nothing is renewed any more until it is taken again.
+        let mut silent = false;
         loop {
-            let over = self.ended.wait_for(|ended| *ended);
-            if tokio::time::timeout(self.term.heartbeat(), over).await.is_ok() {
-                break;
-            }
-            // What is left until the lease is doubtful bounds the attempt, so that the end comes in time.
-            let lost = self.term.lost();
-            let left = lost.saturating_sub(renewed.elapsed()).min(lost / 2);
-            match self.renew(&mut session, left).await {
-                Ok(true) => renewed = Instant::now(),
-                Ok(false) => return self.stop.lease_lost(LedgerError::Fenced { ours: self.epoch }.to_string()),
-                Err(why) if renewed.elapsed() >= lost => {
-                    return self.stop.lease_lost(format!("the lease could not be renewed: {why}"));
+            let next = tokio::select! {
+                () = over(&mut self.ended) => Next::End,
+                Some(reply) = self.asks.recv() => Next::Retake(reply),
+                () = tokio::time::sleep(self.term.heartbeat()), if !silent => Next::Beat,
+            };
+            match next {
+                Next::End => break,
+                Next::Retake(reply) => {
+                    let mut ended = self.ended.clone();
+                    let retaken = tokio::select! {
+                        retaken = self.retake() => retaken,
+                        () = over(&mut ended) => break,
+                    };
+                    silent &= retaken.is_err();
+                    if reply.send(retaken).is_err() {
+                        tracing::debug!("the lease was taken again for nobody");
+                    }
                 }
-                Err(why) => {
-                    tracing::warn!("heartbeat failed, trying again: {why}");
-                    session = None;
-                }
+                Next::Beat => match self.beat().await {
+                    Ok(true) => {}
+                    Ok(false) => return self.stop.lease_lost(LedgerError::Fenced { ours: self.epoch }.to_string()),
+                    Err(why) if self.renewed.elapsed() >= self.term.lost() => {
+                        silent = true;
+                        self.stop.lease_silent(&why);
+                        self.settings.fleet.sever(&format!("the lease could not be renewed: {why}"));
+                    }
+                    Err(why) => tracing::warn!("heartbeat failed, trying again: {why}"),
+                },
             }
         }
-        if let Some(session) = session
-            && let Err(error) = ledger::release(&session.client, &self.schema, self.epoch).await
-        {
+        let Some(session) = self.session.filter(|_| !silent) else { return };
+        let release = ledger::release(&session.client, &self.schema, self.epoch);
+        let released = tokio::time::timeout(END_WAIT, release).await.map_err(|_| "no answer".to_owned());
+        if let Err(error) = released.and_then(|released| released.map_err(|error| error.to_string())) {
             tracing::warn!("the lease ends by itself in {} s: {error}", self.term.0.as_secs());
         }
     }
 
     /// One heartbeat, on a new session where the last one was lost; never longer than what makes the lease doubtful.
-    async fn renew(&self, session: &mut Option<Connection>, limit: Duration) -> Result<bool, String> {
+    async fn beat(&mut self) -> Result<bool, String> {
+        let limit = self.term.lost().saturating_sub(self.renewed.elapsed()).min(self.term.lost() / 2);
+        let mut ended = self.ended.clone();
+        let sent = Instant::now();
         let work = async {
-            let open = match session.take() {
+            let open = match self.session.take() {
                 Some(open) => open,
                 None => connect(&self.settings, &spec(self.term)).await.map_err(|e| e.to_string())?,
             };
             let ours = ledger::heartbeat(&open.client, &self.schema, self.epoch, self.term, open.pooled).await;
-            let ours = ours.map_err(|e| e.to_string())?;
-            *session = Some(open);
+            let ours = ours.map_err(|e| open.lost_because().unwrap_or_else(|| e.to_string()))?;
+            self.session = Some(open);
             Ok(ours)
         };
-        match tokio::time::timeout(limit, work).await {
-            Ok(result) => result,
+        let cut = async {
+            over(&mut ended).await;
+            tokio::time::sleep(END_WAIT).await;
+        };
+        let result = tokio::select! {
+            result = tokio::time::timeout(limit, work) => result,
+            () = cut => return Err("the end came first".to_owned()),
+        };
+        match result {
+            Ok(result) => result.inspect(|_| self.renewed = sent),
             Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
         }
+    }
+
+    async fn retake(&mut self) -> Result<Retaken, DriveError> {
+        self.session = None;
+        let sent = Instant::now();
+        let work = async {
+            let mut session = connect(&self.settings, &spec(self.term)).await?;
+            let ours = Ours { holder: self.holder, epoch: self.epoch, term: self.term, pooled: session.pooled };
+            let epoch = ledger::retake(&mut session.client, &self.schema, ours).await?;
+            ledger::stands_on(&session.client, &self.schema, epoch, session.identity).await?;
+            Ok::<_, DriveError>((session, epoch))
+        };
+        let (session, epoch) = match tokio::time::timeout(RETAKE_MAX, work).await {
+            Ok(taken) => taken?,
+            Err(_) => {
+                let why = format!("the lease could not be taken again within {} s", RETAKE_MAX.as_secs());
+                return Err(Fault::new(Class::Ambiguous, why).into());
+            }
+        };
+        let server = session.identity;
+        (self.session, self.epoch, self.renewed) = (Some(session), epoch, sent);
+        self.stop.lease_renewed();
+        Ok(Retaken { epoch, server })
+    }
+}
+
+/// Returns when the lease is to be given back, or nobody is left to say so.
+async fn over(ended: &mut watch::Receiver<bool>) {
+    if ended.wait_for(|ended| *ended).await.is_err() {
+        tracing::debug!("the lease was dropped without being given back");
     }
 }

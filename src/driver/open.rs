@@ -9,7 +9,7 @@ use super::{
     error::DriveError,
     heartbeat::Lease,
     journal::Journal,
-    room::Room,
+    sentinel::Sentinel,
     shell::{Shell, Tell, sessions},
     stop::Stop,
 };
@@ -34,6 +34,8 @@ pub struct Access {
     pub wait: Option<Duration>,
     pub tell: Tell,
     pub stop: Stop,
+    /// Whether another server than the ledger's last one is meant: a restored copy, or the same after pg_upgrade.
+    pub accept_server: bool,
 }
 
 impl std::fmt::Debug for Access {
@@ -61,6 +63,7 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
 async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
     let safety = &request.program.safety;
     let (mut work, monitor) = sessions(&access.settings, safety).await?;
+    let _looks_after_it = Sentinel::over(&work, &monitor, &access.settings);
     refuse_pooler(&work)?;
     install(access, &mut work).await?;
     let lease = Lease::take(access, request.purpose, Term(safety.lease.duration())).await?;
@@ -73,15 +76,7 @@ async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
         ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
         let journal = Journal::read(&work.client, place).await?;
         refuse_operators_pause(&journal)?;
-        Ok(Shell {
-            settings: access.settings.clone(),
-            work,
-            monitor,
-            journal,
-            tell: access.tell.clone(),
-            stop: access.stop.clone(),
-            room: Room::default(),
-        })
+        Ok(Shell::new(access, &lease, (work, monitor), journal))
     }
     .await;
     match result {
@@ -100,6 +95,7 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
 
 async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
     let (mut work, monitor) = sessions(&access.settings, &Safety::default()).await?;
+    let _looks_after_it = Sentinel::over(&work, &monitor, &access.settings);
     refuse_pooler(&work)?;
     let record = current(&work.client, &access.schema, run).await?.record;
     // An earlier version may have begun the run.
@@ -113,15 +109,7 @@ async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     };
     match journal.await {
         Ok(journal) => {
-            let shell = Shell {
-                settings: access.settings.clone(),
-                work,
-                monitor,
-                journal,
-                tell: access.tell.clone(),
-                stop: access.stop.clone(),
-                room: Room::default(),
-            };
+            let shell = Shell::new(access, &lease, (work, monitor), journal);
             Ok((shell, lease))
         }
         Err(error) => {
@@ -334,15 +322,19 @@ impl Shell {
             units: record.program.units().count(),
             resumed: self.journal.last() > 0,
         });
+        for text in &self.work.notes {
+            self.say(Notice::Note { text: text.clone() });
+        }
     }
 
     /// Makes a run that rests ready to go the way of the command: forward for apply and resume.
     pub async fn wake(&mut self) -> Result<(), DriveError> {
-        match self.journal.next() {
+        self.outlive(async |shell: &mut Self| match shell.journal.next() {
             Effect::Halt(Outcome::Paused | Outcome::RolledBack { .. } | Outcome::Stuck { .. }) => {
-                self.record(Event::Resumed).await
+                shell.record(Event::Resumed).await
             }
             Effect::Halt(Outcome::Completed) | Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) => Ok(()),
-        }
+        })
+        .await
     }
 }

@@ -270,6 +270,8 @@ pub(super) fn in_statement(error: DriveError, stmt: &Stmt) -> DriveError {
         DriveError::Server(fault) => DriveError::Server(fault.in_statement(stmt.as_str())),
         other @ (DriveError::Interrupted(_)
         | DriveError::LeaseLost(_)
+        | DriveError::Silence(_)
+        | DriveError::Away { .. }
         | DriveError::Ledger(_)
         | DriveError::Connect(_)
         | DriveError::Illegal(_)
@@ -304,6 +306,8 @@ pub(super) fn failure(error: DriveError) -> Result<Failure, DriveError> {
         | DriveError::Ledger(_)
         | DriveError::Interrupted(_)
         | DriveError::LeaseLost(_)
+        | DriveError::Silence(_)
+        | DriveError::Away { .. }
         | DriveError::Connect(_)
         | DriveError::Illegal(_)
         | DriveError::Yield

@@ -12,7 +12,9 @@ mod progress;
 mod ranges;
 mod repair;
 mod requests;
+mod retake;
 mod schema;
+mod server;
 mod sessions;
 
 pub use append::{NewRun, Place, append, create_run};
@@ -28,5 +30,7 @@ pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set
 pub use ranges::{Batch, Written, abandon, batch, claim, newest_sweep, piece, range_now, ranges, written};
 pub use repair::accept;
 pub use requests::{Answer, Pause, Request, Wish, answer, ask, open_requests, pause_is_asked, refuse, taken};
+pub use retake::{Ours, retake};
 pub use schema::{exists, install, known_version, require, uninstall};
+pub use server::{last_server, same_server, stands_on};
 pub use sessions::{Ended, Left, tag};

@@ -23,6 +23,7 @@ pub async fn in_transaction<T, E: From<Fault>>(
     work: impl AsyncFnOnce(&Client) -> Result<T, E>,
 ) -> Result<T, E> {
     let client = &connection.client;
+    let bound = connection.bound_for_now(bounds.statement);
     client.batch_execute("BEGIN").await.map_err(Fault::from)?;
     let result = match prepare(connection, bounds).await {
         Ok(()) => work(client).await,
@@ -30,6 +31,7 @@ pub async fn in_transaction<T, E: From<Fault>>(
     };
     match result {
         Ok(value) => {
+            bound.committing();
             client.batch_execute("COMMIT").await.map_err(Fault::from)?;
             Ok(value)
         }

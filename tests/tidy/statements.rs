@@ -7,7 +7,6 @@ use crate::{
 
 /// Texts that are SQL with holes and not made by `sql!`: the path, how the text begins, and why it is right.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("src/driver/perform.rs", "SET lock_timeout = '{lock}ms'", "a setting takes no parameter; the holes are numbers"),
     ("src/driver/shell.rs", "SET lock_timeout = '{lock}ms'", "a setting takes no parameter; the holes are numbers"),
     ("src/pg/transaction.rs", "SET LOCAL row_security = off", "a setting takes no parameter; the holes are numbers"),
     ("src/ledger/schema.rs", "SET LOCAL lock_timeout = '{}ms'", "a setting takes no parameter; the hole is a number"),

@@ -156,6 +156,7 @@ impl Crew {
     pub(super) async fn session(&self) -> Result<Connection, DriveError> {
         let mut spec = SessionSpec::new("tenantmig batch", self.means.lock_wait);
         spec.statement_timeout = Some(self.deadline());
+        spec.survey = true;
         let session = connect(&self.means.settings, &spec).await?;
         // Compiling a statement takes longer than most batches.
         self.set(&session, &[("jit", "off".to_owned())]).await?;
@@ -169,6 +170,7 @@ impl Crew {
     pub(super) async fn bound(&self, session: &Connection, one_row: bool) -> Result<(), DriveError> {
         let (lock, statement) =
             if one_row { (ROW_LOCK_WAIT, ROW_DEADLINE) } else { (self.means.lock_wait, self.deadline()) };
+        session.bound(statement);
         let ms = |length: Duration| format!("{}ms", length.as_millis().max(1));
         self.set(session, &[("lock_timeout", ms(lock)), ("statement_timeout", ms(statement))]).await
     }

@@ -22,6 +22,9 @@ pub struct SessionSpec {
     pub statement_timeout: Option<Duration>,
     /// The longest pause inside a transaction.
     pub idle_in_transaction_timeout: Duration,
+    /// Whether every host of the list is looked at, and the writable one with the newest timeline taken. Otherwise the first
+    /// that is no older than what this process has seen.
+    pub survey: bool,
 }
 
 impl SessionSpec {
@@ -33,6 +36,7 @@ impl SessionSpec {
             lock_timeout,
             statement_timeout: None,
             idle_in_transaction_timeout: Duration::from_millis(IDLE_IN_TRANSACTION_MS_MAX),
+            survey: false,
         }
     }
 

@@ -8,6 +8,7 @@ use super::origin::Origin;
 use super::settings_error::SettingsError;
 use super::target::{self, Target};
 use super::value::{self, Setting, TargetSessionAttrs, TlsSettings};
+use crate::pg::connect::Fleet;
 
 /// One server is given this long to take the connection and the login; libpq would wait for ever, a migration must not.
 const CONNECT_TIMEOUT_S_DEFAULT: u64 = 10;
@@ -82,6 +83,8 @@ pub struct Settings {
     pub tcp_user_timeout: Setting<Option<Duration>>,
     /// What was ignored, and why.
     pub warnings: Vec<String>,
+    /// What the sessions opened with these settings, and with their clones, have in common.
+    pub fleet: Fleet,
 }
 
 /// TCP keepalives.
@@ -143,6 +146,7 @@ pub fn resolve(flags: &ConnectFlags, env: &Environment) -> Result<Settings, Sett
         user,
         dbname,
         warnings,
+        fleet: Fleet::default(),
     })
 }
 

@@ -174,6 +174,7 @@ impl World {
             tell,
             wait: None,
             stop: Stop::new(),
+            accept_server: false,
         }
     }
 
