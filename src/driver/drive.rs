@@ -68,10 +68,11 @@ async fn perform(shell: &mut Shell, effect: Effect) -> Result<(), DriveError> {
     if shell.take_requests().await? && shell.journal.next() != effect {
         return Ok(());
     }
+    // On the heap: each holds the states of all it may call, which together are more than a thread's stack has room for.
     match effect {
-        Effect::Do(unit) => shell.up(unit).await,
-        Effect::Undo(unit) => shell.down(unit).await,
-        Effect::Gate(p, gate) => shell.gate(p, gate).await,
+        Effect::Do(unit) => Box::pin(shell.up(unit)).await,
+        Effect::Undo(unit) => Box::pin(shell.down(unit)).await,
+        Effect::Gate(p, gate) => Box::pin(shell.gate(p, gate)).await,
         Effect::Halt(_) => Ok(()),
     }
 }

@@ -74,9 +74,9 @@ impl Shell {
     async fn deed(&mut self, unit: &Unit, found: &Before) -> Result<(), DriveError> {
         match &unit.up {
             Op::Tx(stmts) => self.transaction(unit, stmts).await,
-            Op::Autocommit { due: Some(due), .. } => self.errands_deed(unit, due, found).await,
+            Op::Autocommit { due: Some(due), .. } => Box::pin(self.errands_deed(unit, due, found)).await,
             Op::Autocommit { stmt, repair, due: None } => self.autocommit_deed(unit, stmt, repair, found).await,
-            Op::Backfill(spec) => self.backfill(unit, spec).await,
+            Op::Backfill(spec) => Box::pin(self.backfill(unit, spec)).await,
             Op::Assert(query) => self.assert(unit, query).await,
         }
     }
