@@ -68,8 +68,8 @@ async fn perform(shell: &mut Shell, effect: Effect) -> Result<(), DriveError> {
     if shell.take_requests().await? && shell.journal.next() != effect {
         return Ok(());
     }
-    // On the heap: each holds the states of all it may call, which together are more than a thread's stack has room for.
     match effect {
+        // On the heap: unoptimised, these futures together are larger than a thread's stack.
         Effect::Do(unit) => Box::pin(shell.up(unit)).await,
         Effect::Undo(unit) => Box::pin(shell.down(unit)).await,
         Effect::Gate(p, gate) => Box::pin(shell.gate(p, gate)).await,

@@ -4,10 +4,9 @@ use serde_json::json;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::settings;
+use super::{options::Throttle, settings};
 use crate::{
     cli::{
-        args,
         args::Format,
         asked::{self, ANSWER_MAX, Fate, grants, who},
         failure::CliError,
@@ -23,7 +22,7 @@ use crate::{
 };
 
 /// Asks for another pace; without a wish, shows the one in force.
-pub async fn run(context: &Context, args: &args::Throttle) -> Result<Exit, CliError> {
+pub async fn run(context: &Context, args: &Throttle) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
     let client = &session.client;
@@ -35,7 +34,7 @@ pub async fn run(context: &Context, args: &args::Throttle) -> Result<Exit, CliEr
     }
 }
 
-async fn act(context: &Context, args: &args::Throttle, client: &Client, schema: &Ident) -> Result<Exit, CliError> {
+async fn act(context: &Context, args: &Throttle, client: &Client, schema: &Ident) -> Result<Exit, CliError> {
     ledger::require(client, schema).await?;
     let Kept { record, events, run } = driver::current(client, schema, args.run).await?;
     let tuning = args.tuning();
