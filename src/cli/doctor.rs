@@ -1,6 +1,7 @@
 //! `doctor`: every setting with its origin, then the connection, the versions and the privileges.
 
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::{args::Format, failure::CliError, session::Context};
 use crate::{
@@ -56,14 +57,18 @@ async fn examine(session: &Connection, schema: &Ident) -> Result<Vec<Finding>, C
             current_setting('client_connection_check_interval', true), current_database()::text,
             current_setting('deadlock_timeout'), has_database_privilege(current_database(), 'TEMP')
        FROM pg_roles r WHERE r.rolname = current_user";
-    let row = session.client.query_typed_one(query, &[]).await?;
+    let (row, installed) = session
+        .with(async |client: &Client| {
+            let row = client.query_typed_one(query, &[]).await?;
+            Ok::<_, CliError>((row, ledger::version(client, schema).await?))
+        })
+        .await?;
     let (user, login): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     let (superuser, bypass): (bool, bool) = (row.try_get(2)?, row.try_get(3)?);
     let (create, monitor, temp): (bool, bool, bool) = (row.try_get(5)?, row.try_get(6)?, row.try_get(10)?);
     let version: String = row.try_get(4)?;
     let check: Option<String> = row.try_get(7)?;
     let database: String = row.try_get(8)?;
-    let installed = ledger::version(&session.client, schema).await?;
     let good = |what: String| Finding { mark: Mark::Done, what };
     let note = |what: String| Finding { mark: Mark::Wait, what };
     let bad = |what: String| Finding { mark: Mark::Failed, what };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::{
     args,
@@ -102,7 +103,9 @@ pub async fn show(
     let (program, run) = known.as_ref().map_or((program, None), |(program, run)| (program, Some(run)));
     let mut rows = Vec::new();
     for (p, unit) in program.units() {
-        rows.push((p, unit, rows_estimated(&session.client, &tables(unit)).await?));
+        let tables = tables(unit);
+        let rows_now = session.with(async |client: &Client| rows_estimated(client, &tables).await).await?;
+        rows.push((p, unit, rows_now));
     }
     match context.console.format {
         Format::Text => context.console.show(&text(program, run, &rows, context.console.width()))?,

@@ -1,5 +1,7 @@
 //! `rollback`: undoes everything after a phase, by the ledger alone.
 
+use tokio_postgres::Client;
+
 use super::{
     args,
     args::Format,
@@ -9,7 +11,7 @@ use super::{
     story::{Goal, carry},
 };
 use crate::{
-    driver::{self, DriveError, Journal, reopen},
+    driver::{self, DriveError, Journal, outside, reopen},
     engine::{Destination, Event, Preview, Program, Run, preview, script},
     exit::Exit,
     ledger::{self, Purpose},
@@ -20,8 +22,15 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let record = driver::find(&session.client, &schema, args.run).await?;
-    let newest = driver::find(&session.client, &schema, None).await?;
+    let (record, newest, events, database) = session
+        .with(async |client: &Client| {
+            let record = driver::find(client, &schema, args.run).await?;
+            let newest = driver::find(client, &schema, None).await?;
+            let events = ledger::events(client, &schema, record.id).await?;
+            let database = client.query_typed_one("SELECT current_database()::text", &[]).await?;
+            Ok::<_, CliError>((record, newest, events, database.try_get::<_, String>(0)?))
+        })
+        .await?;
     if newest.id != record.id && newest.created_at > record.created_at {
         let message =
             format!("the plan `{}` was applied on top of it and comes first; nothing was changed", newest.plan);
@@ -31,10 +40,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
             format!("tenantmig rollback --run {} --to start", newest.id),
         ));
     }
-    let events = ledger::events(&session.client, &schema, record.id).await?;
     let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
-    let database: String = session.client.query_typed_one("SELECT current_database()::text", &[]).await?.try_get(0)?;
-    drop(session);
     let plan = destination(&record.program, &run, &args.to)?;
     if args.dry_run {
         return show(context, &record.program, &plan, args.sql);
@@ -44,6 +50,10 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         context.console.result(&text, serde_json::json!({ "outcome": "unchanged", "exit": 0, "message": text }))?;
         return Ok(Exit::Done);
     }
+    if let Some(note) = outside::way(&session, &outside::backward(&record.program, &plan)).await?.note() {
+        context.console.note(&format!("note: {note}"));
+    }
+    drop(session);
     confirm(&context.console, &record.program, &plan, args, &database)?;
     let (access, listener) = context.access()?;
     let (mut shell, lease) = reopen(&access, Some(record.id), Purpose::Rollback).await?;

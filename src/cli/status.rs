@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use tokio_postgres::Client;
+use uuid::Uuid;
 
 use super::{args, args::Format, failure::CliError, pace, session::Context};
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
     exit::Exit,
     ledger::{self, Holder, Pace, Progress, Recorded, RunRecord},
     report::{Tone, quantity},
+    sql::Ident,
 };
 
 /// Everything that status tells.
@@ -26,11 +29,9 @@ struct Standing {
 pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let client = &session.client;
-    let none = !ledger::exists(client, &schema).await?
-        || (args.run.is_none() && ledger::runs(client, &schema).await?.is_empty());
+    let standing = session.with(async |client: &Client| standing(client, &schema, args.run).await).await?;
     let json = args.json || context.console.format != Format::Text;
-    if none {
+    let Some(standing) = standing else {
         let text = if json {
             json!({ "v": 1, "run": null }).to_string()
         } else {
@@ -38,20 +39,27 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
         };
         context.console.print(&text)?;
         return Ok(Exit::Done);
-    }
-    ledger::require(client, &schema).await?;
-    let record = driver::current(client, &schema, args.run).await?;
-    let events = ledger::events(client, &schema, record.id).await?;
-    let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
-    let progress = ledger::progress(client, &schema, record.id).await?;
-    let holder = ledger::holder(client, &schema).await?;
-    let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
-    let standing = Standing { record, run, events, progress, holder, now };
+    };
     match json {
         true => context.console.print(&standing.json().to_string())?,
         false => context.console.show(&standing.text(context))?,
     }
     Ok(if args.detailed_exitcode { standing.exit() } else { Exit::Done })
+}
+
+/// What the ledger says; `None` where there is no run.
+async fn standing(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<Option<Standing>, CliError> {
+    if !ledger::exists(client, schema).await? || (run.is_none() && ledger::runs(client, schema).await?.is_empty()) {
+        return Ok(None);
+    }
+    ledger::require(client, schema).await?;
+    let record = driver::current(client, schema, run).await?;
+    let events = ledger::events(client, schema, record.id).await?;
+    let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
+    let progress = ledger::progress(client, schema, record.id).await?;
+    let holder = ledger::holder(client, schema).await?;
+    let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
+    Ok(Some(Standing { record, run, events, progress, holder, now }))
 }
 
 impl Standing {

@@ -1,6 +1,7 @@
 //! Carries a run on and tells how it ended: what failed, where, why, what was undone, what stays, what to type next.
 
 use serde_json::{Value, json};
+use tokio_postgres::Client;
 
 use super::{args::Format, failure::CliError, session::Context};
 use crate::{
@@ -49,11 +50,14 @@ pub async fn carry(
     let events = match &driven {
         // The statement that was stopped may still be under way, and a question would wait behind it.
         Err(_) => Ok(Vec::new()),
-        Ok(_) => match ledger::events(&shell.work.client, &place.schema, place.run).await {
-            Ok(events) => Ok(events),
-            // One of the two sessions may have been lost after its last use.
-            Err(_) => ledger::events(&shell.monitor.client, &place.schema, place.run).await,
-        },
+        Ok(_) => {
+            let read = async |client: &Client| ledger::events(client, &place.schema, place.run).await;
+            match shell.work.with(read).await {
+                Ok(events) => Ok(events),
+                // One of the two sessions may have been lost after its last use.
+                Err(_) => shell.monitor.with(read).await,
+            }
+        }
     };
     drop(shell);
     // The reporters end before the summary, so that their last lines stand above it.

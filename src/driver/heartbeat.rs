@@ -34,8 +34,8 @@ impl Lease {
         purpose: Purpose,
         stop: &Stop,
     ) -> Result<Self, DriveError> {
-        let mut session = connect(settings, &spec()).await?;
-        let acquired = ledger::acquire(&mut session.client, schema, host, purpose).await?;
+        let session = connect(settings, &spec()).await?;
+        let acquired = ledger::acquire(&session, schema, host, purpose).await?;
         let (end, ended) = watch::channel(false);
         let keeper = Keeper {
             settings: settings.clone(),
@@ -92,7 +92,7 @@ impl Keeper {
             }
         }
         if let Some(session) = session
-            && let Err(error) = ledger::release(&session.client, &self.schema, self.epoch).await
+            && let Err(error) = ledger::release(&session, &self.schema, self.epoch).await
         {
             tracing::warn!("the lease ends by itself in {} s: {error}", ledger::LEASE.as_secs());
         }
@@ -105,7 +105,7 @@ impl Keeper {
                 Some(open) => open,
                 None => connect(&self.settings, &spec()).await.map_err(|e| e.to_string())?,
             };
-            let ours = ledger::heartbeat(&open.client, &self.schema, self.epoch).await.map_err(|e| e.to_string())?;
+            let ours = ledger::heartbeat(&open, &self.schema, self.epoch).await.map_err(|e| e.to_string())?;
             *session = Some(open);
             Ok(ours)
         };

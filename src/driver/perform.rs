@@ -7,7 +7,9 @@ use tokio_postgres::{Client, types::Type};
 use super::{
     attempt::execute,
     error::DriveError,
+    outside,
     shell::{Shell, cancellable, millis},
+    stop::Stop,
 };
 use crate::{
     engine::{Event, Failure, Notice, UnitState},
@@ -156,13 +158,10 @@ impl Shell {
 
     /// Clears a wreck on the way out. What does not fit is cleared by `resume` or the rollback.
     async fn clear_in_haste(&self, repair: &[Stmt]) {
-        let (lock, statement) = (millis(CLEAR_BOUNDS.lock), millis(CLEAR_BOUNDS.statement));
+        // The run's own reason to stop would end this at once.
+        let unstopped = Stop::new();
         for stmt in repair {
-            let set = format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{statement}ms'");
-            let done = async {
-                self.work.client.batch_execute(&set).await?;
-                self.work.client.batch_execute(stmt.as_str()).await
-            };
+            let done = outside::run(&self.work, &unstopped, CLEAR_BOUNDS, stmt.as_str());
             if let Ok(Err(error)) = tokio::time::timeout(CLEAR_BOUNDS.statement, done).await {
                 self.say(Notice::Note { text: format!("left for resume: {stmt} ({error})") });
             }

@@ -19,7 +19,8 @@ impl Shell {
     /// open requests. The number of requests that are taken at once is bounded by the ledger.
     pub async fn take_requests(&mut self) -> Result<bool, DriveError> {
         let place = &self.journal.place;
-        let open = match ledger::open_requests(&self.work.client, &place.schema, place.run).await {
+        let ask = async |client: &Client| ledger::open_requests(client, &place.schema, place.run).await;
+        let open = match self.work.with(ask).await {
             Ok(open) => open,
             Err(error) => return later(error.into()),
         };

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_postgres::Client;
 
-use super::{error::DriveError, journal::Journal, stop::Stop};
+use super::{error::DriveError, journal::Journal, outside, stop::Stop};
 use crate::{
     engine::{Event, Notice},
     ledger,
@@ -116,22 +116,14 @@ impl Shell {
         cancellable(&self.work, &self.stop, transaction).await
     }
 
-    /// Runs one statement outside a transaction, with these bounds set on the session for it.
+    /// Runs one statement outside a transaction within these bounds.
     pub async fn autocommit(&self, bounds: Bounds, statement: &str) -> Result<(), DriveError> {
-        let client = &self.work.client;
-        let (lock, limit) = (bounds.lock.as_millis().max(1), bounds.statement.as_millis().max(1));
-        client.batch_execute(&format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{limit}ms'")).await?;
-        let run = async { client.batch_execute(statement).await.map_err(DriveError::from) };
-        let result = cancellable(&self.work, &self.stop, run).await;
-        let usual = self.bounds();
-        let (lock, limit) = (usual.lock.as_millis(), usual.statement.as_millis());
+        let result = outside::run(&self.work, &self.stop, bounds, statement).await;
         // After a stop the statement may still be under way, and whatever is asked next would wait behind it; after a
         // loss there is no session to set anything on.
         let over = result.as_ref().is_err_and(|error| matches!(error.class(), None | Some(Class::Ambiguous)));
         if !over {
-            client
-                .batch_execute(&format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{limit}ms'"))
-                .await?;
+            self.work.bound(self.bounds()).await?;
         }
         result
     }
@@ -149,7 +141,8 @@ impl Shell {
             self.stop.sleep(pause).await?;
             let opened = async {
                 let (work, monitor) = sessions(&self.settings, self.safety()).await?;
-                let journal = Journal::read(&work.client, self.journal.place.clone()).await?;
+                let place = self.journal.place.clone();
+                let journal = work.with(async |client: &Client| Journal::read(client, place).await).await?;
                 Ok::<_, DriveError>((work, monitor, journal))
             };
             match opened.await {

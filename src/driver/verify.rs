@@ -1,5 +1,7 @@
 //! Verifies what the ledger claims: the projection equals the fold, every deed is still there, every gate still passes.
 
+use tokio_postgres::Client;
+
 use super::{
     error::DriveError,
     gate::{Measured, measure},
@@ -36,10 +38,14 @@ pub async fn verify(
     schema: &Ident,
     run: Option<uuid::Uuid>,
 ) -> Result<Vec<Verified>, DriveError> {
-    let client = &connection.client;
-    ledger::require(client, schema).await?;
-    let record = find(client, schema, run).await?;
-    let events = ledger::events(client, schema, record.id).await?;
+    let (record, events) = connection
+        .with(async |client: &Client| {
+            ledger::require(client, schema).await?;
+            let record = find(client, schema, run).await?;
+            let events = ledger::events(client, schema, record.id).await?;
+            Ok::<_, DriveError>((record, events))
+        })
+        .await?;
     let state = Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?;
     let safety = &record.program.safety;
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
@@ -86,7 +92,7 @@ async fn projection(
     record: &ledger::RunRecord,
     state: &Run,
 ) -> Result<Verified, DriveError> {
-    let rows = ledger::progress(&connection.client, schema, record.id).await?;
+    let rows = connection.with(async |client: &Client| ledger::progress(client, schema, record.id).await).await?;
     let mut findings = Vec::new();
     for (number, (_, unit)) in record.program.units().enumerate() {
         let word = state.unit(number).word();

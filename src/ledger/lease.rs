@@ -10,7 +10,11 @@ use tokio_postgres::{Client, GenericClient, types::Type};
 use uuid::Uuid;
 
 use super::{error::LedgerError, holder::Holder};
-use crate::{pg::Fault, sql, sql::Ident};
+use crate::{
+    pg::{Bounds, Fault, connect::Connection, in_transaction},
+    sql,
+    sql::{Ident, Stmt},
+};
 
 /// How long a lease is good without a heartbeat.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -19,7 +23,7 @@ pub const HEARTBEAT: Duration = Duration::from_secs(5);
 /// After so long without a heartbeat that arrived the holder stops by itself, well before the lease can be taken.
 pub const HEARTBEAT_LOST: Duration = Duration::from_secs(20);
 /// How long taking the lease waits for a transaction of the last holder that is still under way.
-const TAKE_WAIT_MS: u64 = 5_000;
+const TAKE_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(10) };
 
 /// What the holder does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +53,13 @@ pub struct Acquired {
 }
 
 /// `alive` also asks for the session that renews the lease: after kill -9 the server closes it at once, and a successor need
-/// not wait for the expiry. Only the pid is compared where the role may not see `backend_start`.
+/// not wait for the expiry. Only the pid is compared where the role may not see `backend_start`. Behind a pooler the session is
+/// the pool's and says nothing of the holder: none is stored, and the expiry alone counts.
 const STATE: &str = "l.host, l.pid, l.purpose, l.role, l.acquired_at, l.epoch,
     coalesce((extract(epoch FROM clock_timestamp() - l.heartbeat_at) * 1000)::bigint, 0),
     l.holder IS NOT NULL AND l.expires_at > clock_timestamp()
-      AND EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid
-                     AND coalesce(a.backend_start = l.backend_start, true))";
+      AND (l.backend_pid IS NULL OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid
+                     AND coalesce(a.backend_start = l.backend_start, true)))";
 
 /// Who holds the lease now, or held it last without giving it back.
 pub async fn holder(client: &impl GenericClient, schema: &Ident) -> Result<Option<Holder>, LedgerError> {
@@ -78,36 +83,46 @@ fn read(row: &tokio_postgres::Row) -> Result<Holder, LedgerError> {
 
 /// Takes the lease on the session `client`, which will also renew it. Refused while another holder is alive.
 pub async fn acquire(
-    client: &mut Client,
+    session: &Connection,
     schema: &Ident,
     host: &str,
     purpose: Purpose,
 ) -> Result<Acquired, LedgerError> {
-    let tx = client.transaction().await?;
-    let wait = format!("SET LOCAL lock_timeout = '{TAKE_WAIT_MS}ms'");
-    tx.batch_execute(&wait).await?;
+    in_transaction(session, TAKE_BOUNDS, async |tx: &Client| take(tx, session, schema, host, purpose).await).await
+}
+
+async fn take(
+    tx: &Client,
+    session: &Connection,
+    schema: &Ident,
+    host: &str,
+    purpose: Purpose,
+) -> Result<Acquired, LedgerError> {
+    tx.batch_execute("SAVEPOINT tenantmig_take").await?;
     let lock = sql!("SELECT l.holder IS NOT NULL FROM {}.lease l FOR UPDATE", schema);
     let held: bool = match tx.query_typed_one(lock.as_str(), &[]).await.map_err(Fault::from) {
         Ok(row) => row.try_get(0)?,
         Err(fault) if fault.sqlstate.as_deref() == Some("55P03") => {
-            drop(tx);
-            let holder = holder(client, schema).await?;
+            tx.batch_execute("ROLLBACK TO SAVEPOINT tenantmig_take").await?;
+            let holder = holder(tx, schema).await?;
             return Err(holder.map_or(LedgerError::Server(fault), |h| LedgerError::Held(Box::new(h))));
         }
         Err(fault) => return Err(fault.into()),
     };
-    if held && let Some(other) = holder(&tx, schema).await?.filter(|h| h.alive) {
+    if held && let Some(other) = holder(tx, schema).await?.filter(|h| h.alive) {
         return Err(LedgerError::Held(Box::new(other)));
     }
     let me = Uuid::now_v7();
     let take = sql!(
         "UPDATE {}.lease SET epoch = epoch + 1, holder = $1, host = $2, pid = $3, purpose = $4, role = current_user,
-                backend_pid = pg_backend_pid(),
-                backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+                backend_pid = {},
+                backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = {}),
                 acquired_at = clock_timestamp(), heartbeat_at = clock_timestamp(),
                 expires_at = clock_timestamp() + $5 * interval '1 ms'
          RETURNING epoch",
-        schema
+        schema,
+        process(session),
+        process(session)
     );
     let pid = i32::try_from(std::process::id()).unwrap_or(0);
     let lease_ms = f64::from(u32::try_from(LEASE.as_millis()).unwrap_or(u32::MAX));
@@ -119,22 +134,24 @@ pub async fn acquire(
         (&lease_ms, Type::FLOAT8),
     ];
     let epoch = tx.query_typed_one(take.as_str(), &params).await?.try_get(0)?;
-    tx.commit().await?;
     Ok(Acquired { holder: me, epoch, took_over: held })
 }
 
 /// Renews the lease, from whichever session does it now. `false`: it is no longer ours.
-pub async fn heartbeat(client: &Client, schema: &Ident, epoch: i64) -> Result<bool, LedgerError> {
+pub async fn heartbeat(session: &Connection, schema: &Ident, epoch: i64) -> Result<bool, LedgerError> {
     let renew = sql!(
         "UPDATE {}.lease SET heartbeat_at = clock_timestamp(), expires_at = clock_timestamp() + $2 * interval '1 ms',
-                backend_pid = pg_backend_pid(),
-                backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+                backend_pid = {},
+                backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = {})
           WHERE epoch = $1 AND holder IS NOT NULL",
-        schema
+        schema,
+        process(session),
+        process(session)
     );
     let lease_ms = f64::from(u32::try_from(LEASE.as_millis()).unwrap_or(u32::MAX));
-    let rows = client.execute_typed(renew.as_str(), &[(&epoch, Type::INT8), (&lease_ms, Type::FLOAT8)]).await?;
-    Ok(rows == 1)
+    let turn = session.turn().await?;
+    let renewed = turn.client().execute_typed(renew.as_str(), &[(&epoch, Type::INT8), (&lease_ms, Type::FLOAT8)]).await;
+    Ok(turn.end(renewed.map_err(Fault::from)).await? == 1)
 }
 
 /// The first statement of every transaction of a holder: fails when the epoch is over, and keeps it from ending before the commit.
@@ -145,20 +162,26 @@ pub async fn fence(tx: &impl GenericClient, schema: &Ident, epoch: i64) -> Resul
 }
 
 /// Gives the lease back.
-pub async fn release(client: &Client, schema: &Ident, epoch: i64) -> Result<(), LedgerError> {
+pub async fn release(session: &Connection, schema: &Ident, epoch: i64) -> Result<(), LedgerError> {
     let give = sql!("UPDATE {}.lease SET holder = NULL, expires_at = NULL WHERE epoch = $1", schema);
-    client.execute_typed(give.as_str(), &[(&epoch, Type::INT8)]).await?;
+    let turn = session.turn().await?;
+    let given = turn.client().execute_typed(give.as_str(), &[(&epoch, Type::INT8)]).await;
+    turn.end(given.map_err(Fault::from)).await?;
     Ok(())
 }
 
 /// Takes the lease from whoever has it: the epoch moves on, so that nothing of the former holder commits any more.
-pub async fn force_release(client: &mut Client, schema: &Ident) -> Result<(), LedgerError> {
-    let tx = client.transaction().await?;
-    let wait = format!("SET LOCAL lock_timeout = '{TAKE_WAIT_MS}ms'");
-    tx.batch_execute(&wait).await?;
-    tx.query_typed(sql!("SELECT FROM {}.lease FOR UPDATE", schema).as_str(), &[]).await?;
-    let free = sql!("UPDATE {}.lease SET epoch = epoch + 1, holder = NULL, expires_at = NULL", schema);
-    tx.execute_typed(free.as_str(), &[]).await?;
-    tx.commit().await?;
-    Ok(())
+pub async fn force_release(session: &Connection, schema: &Ident) -> Result<(), LedgerError> {
+    in_transaction(session, TAKE_BOUNDS, async |tx: &Client| {
+        tx.query_typed(sql!("SELECT FROM {}.lease FOR UPDATE", schema).as_str(), &[]).await?;
+        let free = sql!("UPDATE {}.lease SET epoch = epoch + 1, holder = NULL, expires_at = NULL", schema);
+        tx.execute_typed(free.as_str(), &[]).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// The process of the statement's own session; behind a pooler none.
+fn process(session: &Connection) -> Stmt {
+    Stmt::raw(if session.pooled { "NULL::integer" } else { "pg_backend_pid()" })
 }

@@ -22,4 +22,4 @@ pub use pace::{Governing, Pace, PaceState};
 pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
 pub use ranges::{Batch, Written, abandon, batch, claim, piece, range_now, ranges, written};
 pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
-pub use schema::{exists, install, known_version, require, uninstall, version};
+pub use schema::{exists, install, is_current, known_version, require, uninstall, version};

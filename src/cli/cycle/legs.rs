@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio_postgres::Client;
+
 use super::compare::{Comparison, End, tables};
 use crate::{
     cli::{
@@ -150,7 +152,8 @@ impl Walk {
             rest = down(shell).await.map_err(failed)?;
         }
         let place = &shell.journal.place;
-        let events = ledger::events(&shell.monitor.client, &place.schema, place.run).await?;
+        let read = async |client: &Client| ledger::events(client, &place.schema, place.run).await;
+        let events = shell.monitor.with(read).await?;
         let program = &shell.journal.record.program;
         if !done {
             self.failure = Some(story::End::of(program, &events, first, rest, goal));

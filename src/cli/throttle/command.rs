@@ -19,6 +19,7 @@ use crate::{
     engine::{Effect, Outcome, Run, in_force},
     exit::Exit,
     ledger::{self, Answer, Holder, Recorded, RunRecord, Wish},
+    pg::connect::Connection,
     plan::Tuning,
     sql::Ident,
 };
@@ -33,10 +34,10 @@ const ANSWER_EVERY: Duration = Duration::from_millis(200);
 pub async fn run(context: &Context, args: &args::Throttle) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let client = &session.client;
-    match act(context, args, client, &schema).await {
+    match act(context, args, &session, &schema).await {
         Err(error) if error.exit == Exit::Privilege => {
-            Err(CliError { advice: Some(grants(client, &schema).await?), ..error })
+            let grants = session.with(async |client: &Client| grants(client, &schema).await).await?;
+            Err(CliError { advice: Some(grants), ..error })
         }
         done => done,
     }
@@ -50,22 +51,29 @@ async fn grants(client: &Client, schema: &Ident) -> Result<String, CliError> {
     Ok(client.query_typed_one(query, &[(&schema.as_str(), Type::TEXT)]).await?.try_get(0)?)
 }
 
-async fn act(context: &Context, args: &args::Throttle, client: &Client, schema: &Ident) -> Result<Exit, CliError> {
-    ledger::require(client, schema).await?;
-    let record = driver::current(client, schema, args.run).await?;
-    let events = ledger::events(client, schema, record.id).await?;
+async fn act(context: &Context, args: &args::Throttle, session: &Connection, schema: &Ident) -> Result<Exit, CliError> {
+    let (record, events, open) = session
+        .with(async |client: &Client| {
+            ledger::require(client, schema).await?;
+            let record = driver::current(client, schema, args.run).await?;
+            let events = ledger::events(client, schema, record.id).await?;
+            let open = ledger::open_requests(client, schema, record.id).await?;
+            Ok::<_, CliError>((record, events, open))
+        })
+        .await?;
     let tuning = args.tuning();
     if tuning.is_empty() {
-        return show(context, client, schema, &record, &events).await;
+        return show(context, &record, &events, &open);
     }
     let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
     if run.next(&record.program) == Effect::Halt(Outcome::Completed) {
         let message = format!("the plan `{}` is applied: no backfill is left whose pace could change", record.plan);
         return Err(CliError::new(Exit::Refused, message, "tenantmig status"));
     }
-    let id = ledger::ask(client, schema, record.id, &host(), &Wish::Retune(tuning.clone())).await?;
-    let asked = Asked { id, run: record.id, tuning };
-    let fate = asked.wait(client, schema).await?;
+    let wish = Wish::Retune(tuning.clone());
+    let ask = async |client: &Client| ledger::ask(client, schema, record.id, &host(), &wish).await;
+    let asked = Asked { id: session.with(ask).await?, run: record.id, tuning };
+    let fate = asked.wait(session, schema).await?;
     asked.tell(context, fate)
 }
 
@@ -95,13 +103,18 @@ enum Fate {
 }
 
 impl Asked {
-    async fn wait(&self, client: &Client, schema: &Ident) -> Result<Fate, CliError> {
+    async fn wait(&self, session: &Connection, schema: &Ident) -> Result<Fate, CliError> {
         let end = Instant::now() + ANSWER_MAX;
         let mut last = None;
         loop {
             // The holder first: one that answers and leaves between the two questions has answered.
-            let holder = ledger::holder(client, schema).await?.filter(|holder| holder.alive);
-            match (ledger::answer(client, schema, self.id).await?, holder) {
+            let (holder, answer) = session
+                .with(async |client: &Client| {
+                    let holder = ledger::holder(client, schema).await?.filter(|holder| holder.alive);
+                    Ok::<_, CliError>((holder, ledger::answer(client, schema, self.id).await?))
+                })
+                .await?;
+            match (answer, holder) {
                 (Some(Answer::Event(event)), holder) => return Ok(Fate::Taken { event, holder: holder.or(last) }),
                 (Some(Answer::Refused(why)), _) => return Ok(Fate::Refused { why }),
                 (None, None) => return Ok(Fate::Unheld),
@@ -161,15 +174,13 @@ fn who(holder: &Holder) -> String {
 }
 
 /// The plan's word, what is in force, whose it is, and what nobody has taken yet.
-async fn show(
+fn show(
     context: &Context,
-    client: &Client,
-    schema: &Ident,
     record: &RunRecord,
     events: &[Recorded],
+    open: &[ledger::Request],
 ) -> Result<Exit, CliError> {
     let words = in_force(events.iter().map(|recorded| &recorded.event));
-    let open = ledger::open_requests(client, schema, record.id).await?;
     let plan = &record.program.pacing;
     if context.console.format != Format::Text {
         let open: Vec<_> = open
@@ -187,7 +198,7 @@ async fn show(
         return Ok(Exit::Done);
     }
     let mut text = format!("plan {}, run {}\n\n{}", record.plan, record.id, settings::text(plan, &words));
-    for request in &open {
+    for request in open {
         let what = match &request.wish {
             Ok(Wish::Retune(tuning)) => tuning.to_string(),
             Err(why) => format!("cannot be read: {why}"),
