@@ -23,6 +23,7 @@
 //! | a request passes over what is irreversible | FIXED |
 //! | the same for a deed outside a transaction that was started and not concluded | FIXED |
 //! | a failure passes over what is irreversible; `rollback_all` undoes one phase; a failed gate is passed over | FAILURE |
+//! | a full disk is a failure like any other; it pauses although the plan says rollback; the pause does not go on | FAILURE |
 //! | Failed treated as Done | ORDER, GATE, COMPLETED |
 //! | a failed gate counts as passed | ORDER, MEASURED |
 //! | a refused rollback forgets gates | REFUSED |
@@ -75,6 +76,9 @@ impl Model for World {
         actions.push(Action::Step);
         if state.failures < FAILURES_MAX && state.can_fail(self) {
             actions.push(Action::Fail);
+        }
+        if state.failures < FAILURES_MAX && state.can_fill_disk() {
+            actions.push(Action::FillDisk);
         }
         if state.crashes < CRASHES_MAX && !state.is_idle() {
             actions.push(Action::Crash);

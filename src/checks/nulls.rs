@@ -37,7 +37,7 @@ impl CheckKind for Nulls {
         let table = &self.table;
         let one = |column: &Ident| {
             sql!(
-                "SELECT {} AS what, count(*) AS found, 'e.g. ' || left(min(t::text), 200) AS example
+                "SELECT {} AS what, count(*) AS found, left(min(t::text), 200) AS example
                    FROM {} AS t WHERE t.{} IS NULL HAVING count(*) > 0",
                 Literal::new(format!("{table}.{column} is NULL")),
                 table,

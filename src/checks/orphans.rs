@@ -184,7 +184,7 @@ impl Orphans {
     fn count(&self, what: &str, condition: &Stmt) -> Stmt {
         let only = self.r#where.as_ref().map_or(Stmt::raw(""), |e| sql!(" AND ({})", e));
         sql!(
-            "SELECT {} AS what, count(*) AS found, 'e.g. ' || left(min(row::text), 200) AS example
+            "SELECT {} AS what, count(*) AS found, left(min(row::text), 200) AS example
                FROM {} AS row WHERE {}{} HAVING count(*) > 0",
             Literal::new(what),
             self.table,

@@ -172,6 +172,8 @@ pub enum Command {
     Verify(Verify),
     /// Break-glass: take the lease from a holder that is gone for good
     Unlock(Unlock),
+    /// Break-glass: say what is wrong with the ledger, or accept a damaged log as it stands
+    Repair(Repair),
     /// Show every setting with its origin, and test the connection and privileges
     Doctor,
     /// The whole story on a throwaway PostgreSQL
@@ -345,6 +347,17 @@ pub struct Unlock {
     /// The run whose lease is taken, as status prints it
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub force: uuid::Uuid,
+}
+
+/// `repair`.
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// Take this run's log, as it stands, for the truth: somebody changed it and knows why
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
+    pub accept_ledger: Option<uuid::Uuid>,
+    /// The database's name, which accepting asks for
+    #[arg(long, value_name = "NAME", requires = "accept_ledger")]
+    pub confirm: Option<String>,
 }
 
 /// `demo`.

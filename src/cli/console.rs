@@ -111,6 +111,13 @@ impl Console {
         }
     }
 
+    /// Ends the line of a question that is not answered any more.
+    pub fn break_line(&self) {
+        if self.ask {
+            self.tell("");
+        }
+    }
+
     /// Asks for a text; `None` when nobody is there to answer.
     pub fn line(&self, question: &str) -> Option<String> {
         if !self.ask {
@@ -119,6 +126,8 @@ impl Console {
         let mut err = io::stderr().lock();
         err.write_all(fit(question, self.err_width).as_bytes()).ok()?;
         err.flush().ok()?;
+        // Whoever is told of a signal meanwhile needs it.
+        drop(err);
         let mut line = String::new();
         io::stdin().read_line(&mut line).ok()?;
         Some(line.trim().to_owned())

@@ -73,6 +73,12 @@ impl From<Fault> for CliError {
                 Exit::Refused,
                 "connect to the primary (target_session_attrs=read-write), or see: SHOW default_transaction_read_only",
             ),
+            _ if fault.is_disk_full() => {
+                let message = format!("the server's disk is full, and the ledger can record nothing: {fault}");
+                let advice =
+                    "everything recorded so far is kept; make room on the server's disk, then: tenantmig resume";
+                return Self::new(Exit::Temporary, message, advice);
+            }
             Class::Transient | Class::Resources => {
                 (Exit::Temporary, "try again later; the checkpoint is kept: tenantmig resume")
             }
@@ -96,7 +102,9 @@ impl From<LedgerError> for CliError {
             LedgerError::Missing
             | LedgerError::Newer { .. }
             | LedgerError::Older { .. }
-            | LedgerError::Damaged { .. } => Exit::Refused,
+            | LedgerError::Damaged { .. }
+            | LedgerError::Unknown { .. }
+            | LedgerError::Broken { .. } => Exit::Refused,
             LedgerError::Held(_) | LedgerError::Fenced { .. } => Exit::Temporary,
         };
         Self { exit, code: None, message: error.to_string(), advice: error.advice() }

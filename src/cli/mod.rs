@@ -5,6 +5,7 @@ mod args;
 mod completions;
 mod console;
 mod cycle;
+mod damage;
 mod demo;
 mod doctor;
 mod failure;
@@ -12,6 +13,7 @@ mod pace;
 mod plan;
 mod plan_file;
 mod preview;
+mod repair;
 mod resume;
 mod rollback;
 mod session;
@@ -33,7 +35,10 @@ use self::{
     failure::CliError,
     session::Context,
 };
-use crate::exit::Exit;
+use crate::{
+    driver::{Stop, Until},
+    exit::Exit,
+};
 
 /// Runs the command line and says how it ended. The one place where errors are printed.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
@@ -63,6 +68,28 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
+/// Ends the process after a signal: at once while no run is under way (a question may be open, or a server be looked at), and
+/// otherwise when the time for the end is over, whatever is still waited for. The server ends what a session left.
+async fn guard(stop: Stop, console: Console) {
+    stop.signalled().await;
+    if stop.is_engaged() {
+        stop.over(Until::Gone).await;
+    }
+    if let Err(reason) = stop.check() {
+        let mut error = CliError::from(reason);
+        if !stop.is_engaged() {
+            console.break_line();
+            error = CliError {
+                advice: Some("tenantmig status".to_owned()),
+                message: error.message.replace("; everything done so far is kept", ""),
+                ..error
+            };
+        }
+        console.error(&error);
+        std::process::exit(i32::from(error.exit as u8));
+    }
+}
+
 /// clap's own text; its exit code 2 means something else here.
 fn usage(error: &clap::Error) -> Exit {
     let printed = error.print();
@@ -89,7 +116,13 @@ fn log(cli: &Cli, console: &Console) {
 }
 
 async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
-    let context = Context { connection: cli.connection, console };
+    let stop = Stop::new();
+    // The demo hears them itself, to end its server and its commands.
+    if !matches!(cli.command, Command::Demo(_)) {
+        stop.listen()?;
+        tokio::spawn(guard(stop.clone(), console.clone()));
+    }
+    let context = Context { connection: cli.connection, console, stop };
     match cli.command {
         Command::Validate(args) => validate::run(&context, &args),
         Command::Plan(args) => plan::run(&context, &args).await,
@@ -101,6 +134,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         Command::Cycle(args) => cycle::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args).await,
         Command::Unlock(args) => unlock::run(&context, &args).await,
+        Command::Repair(args) => repair::run(&context, &args).await,
         Command::Doctor => doctor::run(&context).await,
         Command::Demo(args) => demo::run(&context, &args).await,
         Command::Completions { shell } => completions::run(&context, shell),

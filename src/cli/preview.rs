@@ -126,11 +126,10 @@ pub async fn known(
             if !ledger::exists(client, &schema).await? {
                 return Ok(None);
             }
-            for record in ledger::runs(client, &schema).await?.iter().rev() {
-                if record.fingerprint == file.fingerprint.0 && record.plan == file.plan.name {
-                    let events = ledger::events(client, &schema, record.id).await?;
-                    let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
-                    return Ok((!run.is_untouched()).then(|| (record.program.clone(), run)));
+            for name in ledger::runs(client, &schema).await? {
+                if name.fingerprint == file.fingerprint.0 && name.plan == file.plan.name {
+                    let kept = ledger::read(client, &schema, name.id).await?;
+                    return Ok(kept.filter(|k| !k.run.is_untouched()).map(|kept| (kept.record.program, kept.run)));
                 }
             }
             Ok(None)

@@ -14,7 +14,7 @@ use crate::{
     driver::{self, DriveError, Journal, outside, reopen},
     engine::{Destination, Event, Preview, Program, Run, preview, script},
     exit::Exit,
-    ledger::{self, Purpose},
+    ledger::{Kept, Purpose},
     unit::UnitId,
 };
 
@@ -22,15 +22,15 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let (record, newest, events, database) = session
+    let (kept, newest, database) = session
         .with(async |client: &Client| {
-            let record = driver::find(client, &schema, args.run).await?;
-            let newest = driver::find(client, &schema, None).await?;
-            let events = ledger::events(client, &schema, record.id).await?;
+            let kept = driver::find(client, &schema, args.run).await?;
+            let newest = driver::find(client, &schema, None).await?.record;
             let database = client.query_typed_one("SELECT current_database()::text", &[]).await?;
-            Ok::<_, CliError>((record, newest, events, database.try_get::<_, String>(0)?))
+            Ok::<_, CliError>((kept, newest, database.try_get::<_, String>(0)?))
         })
         .await?;
+    let Kept { record, run, .. } = kept;
     if newest.id != record.id && newest.created_at > record.created_at {
         let message =
             format!("the plan `{}` was applied on top of it and comes first; nothing was changed", newest.plan);
@@ -40,7 +40,6 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
             format!("tenantmig rollback --run {} --to start", newest.id),
         ));
     }
-    let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
     let plan = destination(&record.program, &run, &args.to)?;
     if args.dry_run {
         return show(context, &record.program, &plan, args.sql);

@@ -27,6 +27,8 @@ const LOOK_STATEMENT_MAX: Duration = Duration::from_secs(600);
 pub struct Context {
     pub connection: Flags,
     pub console: Console,
+    /// Signals are heard from the process's beginning.
+    pub stop: Stop,
 }
 
 impl Context {
@@ -56,18 +58,15 @@ impl Context {
         Ok(session)
     }
 
-    /// Everything a run needs: its reporters listen from now on, signals are heard.
+    /// Everything a run needs: its reporters listen from now on, and after a signal it ends by itself.
     pub fn access(&self) -> Result<(Access, Listener), CliError> {
-        let stop = Stop::new();
-        stop.listen().map_err(|e| CliError {
-            exit: Exit::Failed,
-            code: None,
-            message: format!("signals cannot be heard: {e}"),
-            advice: None,
-        })?;
+        self.stop.engage();
         let (teller, listener) = channel(FanOut::new(self.reporters()))?;
         let tell: Tell = Arc::new(move |notice| teller.tell(notice));
-        Ok((Access { settings: self.settings()?, schema: self.schema()?, host: host(), tell, stop }, listener))
+        Ok((
+            Access { settings: self.settings()?, schema: self.schema()?, host: host(), tell, stop: self.stop.clone() },
+            listener,
+        ))
     }
 
     fn reporters(&self) -> Vec<Box<dyn Reporter>> {

@@ -5,12 +5,12 @@ use serde_json::json;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::{args, args::Format, failure::CliError, pace, session::Context};
+use super::{args, args::Format, damage, failure::CliError, pace, session::Context};
 use crate::{
     driver::{self, DriveError},
     engine::{Effect, Event, InForce, Outcome, Program, Run, in_force},
     exit::Exit,
-    ledger::{self, Holder, Pace, Progress, Recorded, RunRecord},
+    ledger::{self, Holder, Kept, LedgerError, Pace, Progress, Recorded, RunRecord},
     report::{Tone, quantity},
     sql::Ident,
 };
@@ -40,6 +40,10 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
         context.console.print(&text)?;
         return Ok(Exit::Done);
     };
+    let standing = match standing {
+        Ok(standing) => standing,
+        Err(damage) => return damage::show(context, &session, &schema, *damage, json).await,
+    };
     match json {
         true => context.console.print(&standing.json().to_string())?,
         false => context.console.show(&standing.text(context))?,
@@ -47,19 +51,25 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
     Ok(if args.detailed_exitcode { standing.exit() } else { Exit::Done })
 }
 
-/// What the ledger says; `None` where there is no run.
-async fn standing(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<Option<Standing>, CliError> {
+/// What the ledger says, or that it is damaged; `None` where there is no run.
+async fn standing(
+    client: &Client,
+    schema: &Ident,
+    run: Option<Uuid>,
+) -> Result<Option<Result<Standing, Box<LedgerError>>>, CliError> {
     if !ledger::exists(client, schema).await? || (run.is_none() && ledger::runs(client, schema).await?.is_empty()) {
         return Ok(None);
     }
     ledger::require(client, schema).await?;
-    let record = driver::current(client, schema, run).await?;
-    let events = ledger::events(client, schema, record.id).await?;
-    let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
+    let Kept { record, events, run } = match driver::current(client, schema, run).await {
+        Ok(kept) => kept,
+        Err(DriveError::Ledger(error)) => return Ok(Some(Err(Box::new(error)))),
+        Err(error) => return Err(error.into()),
+    };
     let progress = ledger::progress(client, schema, record.id).await?;
     let holder = ledger::holder(client, schema).await?;
     let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
-    Ok(Some(Standing { record, run, events, progress, holder, now }))
+    Ok(Some(Ok(Standing { record, run, events, progress, holder, now })))
 }
 
 impl Standing {
@@ -249,6 +259,7 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::Paused { .. }
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
+            | Event::Repaired { .. }
             | Event::Retuned { .. } => {}
         }
     }

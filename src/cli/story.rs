@@ -8,7 +8,7 @@ use crate::{
     driver::{Lease, Rest, Shell, drive},
     engine::{Event, Outcome, Program, Run, nothing_to_run, taken_back},
     exit::Exit,
-    ledger::{self, Recorded},
+    ledger::{self, LedgerError, Recorded},
     report::Listener,
     unit::UnitId,
 };
@@ -51,12 +51,13 @@ pub async fn carry(
         // The statement that was stopped may still be under way, and a question would wait behind it.
         Err(_) => Ok(Vec::new()),
         Ok(_) => {
-            let read = async |client: &Client| ledger::events(client, &place.schema, place.run).await;
+            let read = async |client: &Client| ledger::read(client, &place.schema, place.run).await;
             match shell.work.with(read).await {
-                Ok(events) => Ok(events),
                 // One of the two sessions may have been lost after its last use.
-                Err(_) => shell.monitor.with(read).await,
+                Err(LedgerError::Server(_)) => shell.monitor.with(read).await,
+                read => read,
             }
+            .map(|kept| kept.map_or(Vec::new(), |kept| kept.events))
         }
     };
     drop(shell);
@@ -122,6 +123,13 @@ fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Opti
             format!("paused: {why}"),
             Vec::new(),
             Some("when it is over: tenantmig resume; other limits: tenantmig throttle --help; or undo: tenantmig rollback --to PHASE".to_owned()),
+        ),
+        Some(Event::Failed { failure, .. }) if failure.disk_full => (
+            Exit::Temporary,
+            "paused",
+            "paused: the server's disk is full; everything done so far stays".to_owned(),
+            Vec::new(),
+            Some("make room, then: tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned()),
         ),
         Some(_) | None => (
             Exit::Failed,
@@ -315,6 +323,7 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => None,
     }
 }

@@ -12,7 +12,7 @@ pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliErro
     let session = context.look().await?;
     let (record, holder) = session
         .with(async |client: &Client| {
-            let record = driver::current(client, &schema, None).await?;
+            let record = driver::current(client, &schema, None).await?.record;
             let holder = ledger::holder(client, &schema).await?;
             Ok::<_, CliError>((record, holder))
         })

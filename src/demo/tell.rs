@@ -1,5 +1,7 @@
 //! The demo from its beginning to its verdict.
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::{
     alphapulse::{APP, OWNER, TABLES},
     sabotage::Sabotage,
@@ -32,7 +34,7 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<u8> {
     // Dropping the story ends its server and its commands, and removes its folders.
     let (stage, exit) = tokio::select! {
         told = tell(options.fail_at.as_ref()) => told?,
-        signal = tokio::signal::ctrl_c() => return Ok(signal.map(|()| Exit::Interrupted as u8)?),
+        signal = asked_to_end() => return Ok(signal? as u8),
     };
     if options.keep {
         if let Err(error) = &exit {
@@ -148,5 +150,15 @@ async fn keep(stage: &Stage) -> anyhow::Result<()> {
         stage.cluster.url(DATABASE),
         stage.folder.path().join(PLAN_PATH).display()
     ))?;
-    Ok(tokio::signal::ctrl_c().await?)
+    asked_to_end().await.map(drop)
+}
+
+/// Returns when a signal asks for the end, with its exit code.
+async fn asked_to_end() -> anyhow::Result<Exit> {
+    let (mut terminate, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => Ok(interrupt.map(|()| Exit::Interrupted)?),
+        _ = terminate.recv() => Ok(Exit::Terminated),
+        _ = hangup.recv() => Ok(Exit::Terminated),
+    }
 }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{error::DriveError, shell::Shell};
+use super::{error::DriveError, shell::Shell, stop::Until};
 use crate::{
     engine::{Effect, Notice, Outcome},
     ledger,
@@ -21,8 +21,14 @@ pub enum Rest {
     Reached { phases: usize },
 }
 
-/// Drives the run until it rests, or until the first `until` phases are done.
+/// Drives the run until it rests, or until the first `until` phases are done; after a signal, until the time for that is over,
+/// whatever is waited for.
 pub async fn drive(shell: &mut Shell, until: Option<usize>) -> Result<Rest, DriveError> {
+    let stop = shell.stop.clone();
+    stop.bounded(Until::Ended, go(shell, until)).await
+}
+
+async fn go(shell: &mut Shell, until: Option<usize>) -> Result<Rest, DriveError> {
     let mut phase = None;
     let (mut losses, mut rows) = (0, 0);
     loop {

@@ -43,6 +43,8 @@ impl From<LedgerError> for DriveError {
             | LedgerError::Newer { .. }
             | LedgerError::Older { .. }
             | LedgerError::Damaged { .. }
+            | LedgerError::Unknown { .. }
+            | LedgerError::Broken { .. }
             | LedgerError::Held(_)
             | LedgerError::Fenced { .. }) => Self::Ledger(other),
         }

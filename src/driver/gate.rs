@@ -10,6 +10,7 @@ use crate::{
     checks::Gate,
     engine::{Event, Finding, Notice},
     pg::{Bounds, Class, Fault, connect::Connection, in_transaction},
+    plan::OnDiskFull,
 };
 
 /// What measuring a gate gave.
@@ -33,6 +34,12 @@ impl Shell {
             Ok(Measured::Failed(findings)) => Event::GateFailed { phase: id, gate: gate.id, findings },
             Ok(Measured::Unmeasurable(why)) => {
                 Event::GateFailed { phase: id, gate: gate.id, findings: vec![unmeasured(why)] }
+            }
+            // A gate that sorts needs room as well; that it had none says nothing about the rows.
+            Err(DriveError::Server(fault))
+                if fault.is_disk_full() && self.safety().on_disk_full == OnDiskFull::Pause =>
+            {
+                Event::Paused { why: format!("the gate could not be measured: {fault}") }
             }
             Err(DriveError::Server(fault)) if fault.class != Class::Ambiguous => {
                 self.stop.check()?;

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{error::DriveError, stop::Stop};
+use super::{
+    error::DriveError,
+    stop::{Stop, Until},
+};
 use crate::{
     ledger::{self, Acquired, HEARTBEAT, HEARTBEAT_LOST, Purpose},
     pg::{
@@ -14,6 +17,8 @@ use crate::{
     sql::Ident,
 };
 
+/// How long the end waits for the lease to be given back: one short statement, on a server that may be busy.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(10);
 /// No statement on the lease waits longer for a lock.
 const LEASE_LOCK_WAIT: Duration = Duration::from_secs(5);
 
@@ -23,6 +28,7 @@ pub struct Lease {
     pub acquired: Acquired,
     end: watch::Sender<bool>,
     task: JoinHandle<()>,
+    stop: Stop,
 }
 
 impl Lease {
@@ -44,14 +50,16 @@ impl Lease {
             stop: stop.clone(),
             ended,
         };
-        Ok(Self { acquired, end, task: tokio::spawn(keeper.run(session)) })
+        Ok(Self { acquired, end, task: tokio::spawn(keeper.run(session)), stop: stop.clone() })
     }
 
-    /// Gives the lease back and closes its session.
+    /// Gives the lease back and closes its session. Where the server does not answer, the lease ends by itself.
     pub async fn give_back(self) {
         self.end.send_replace(true);
-        if let Err(error) = self.task.await {
-            tracing::warn!("the lease's task ended badly: {error}");
+        match tokio::time::timeout(self.stop.left(Until::Gone, GIVE_BACK_MAX), self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the lease's task ended badly: {error}"),
+            Err(_) => tracing::warn!("the lease ends by itself in {} s: no answer", ledger::LEASE.as_secs()),
         }
     }
 }

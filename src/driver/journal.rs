@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::error::DriveError;
 use crate::{
     engine::{Effect, Event, Run},
-    ledger::{self, LedgerError, Place, RunRecord},
+    ledger::{self, Kept, LedgerError, Place, RunRecord},
 };
 
 /// The run, and where its next event goes.
@@ -26,12 +26,10 @@ pub struct Written {
 }
 
 impl Journal {
-    /// Reads the run and folds its events.
+    /// Reads the run and folds its events. A log that is damaged is refused here.
     pub async fn read(client: &Client, place: Place) -> Result<Self, DriveError> {
-        let record = ledger::load(client, &place.schema, place.run).await?;
-        let record = record.ok_or(DriveError::Ledger(LedgerError::Missing))?;
-        let events = ledger::events(client, &place.schema, place.run).await?;
-        let run = Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?;
+        let kept = ledger::read(client, &place.schema, place.run).await?;
+        let Kept { record, events, run } = kept.ok_or(DriveError::Ledger(LedgerError::Missing))?;
         Ok(Self { place, record, run, last: events.last().map_or(0, |recorded| recorded.number) })
     }
 

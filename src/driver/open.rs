@@ -14,8 +14,8 @@ use super::{
     stop::Stop,
 };
 use crate::{
-    engine::{Effect, Event, Notice, Outcome, Program, Run, taken_back},
-    ledger::{self, LedgerError, NewRun, Place, Purpose, RunRecord},
+    engine::{Effect, Event, Notice, Outcome, Program, taken_back},
+    ledger::{self, Kept, LedgerError, NewRun, Place, Purpose, RunRecord},
     pg::{Bounds, Class, Fault, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
     sql::Ident,
@@ -53,6 +53,11 @@ pub struct Request<'a> {
 
 /// Opens the run of this plan: the one that is under way, or a new one. Nothing else is changed.
 pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
+    // Nothing is done before the first event, so there is nothing to wait for after a signal.
+    access.stop.unless_signalled(begin_run(access, request)).await
+}
+
+async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
     let safety = &request.program.safety;
     let (work, monitor) = sessions(&access.settings, safety).await?;
     outside::way(&work, &outside::forward(request.program)).await?;
@@ -86,8 +91,12 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
 
 /// Opens a run that is in the ledger, by the ledger alone: the newest, or the one named.
 pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
+    access.stop.unless_signalled(reopen_run(access, run, purpose)).await
+}
+
+async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
     let (work, monitor) = sessions(&access.settings, &Safety::default()).await?;
-    let record = work.with(async |client: &Client| current(client, &access.schema, run).await).await?;
+    let record = work.with(async |client: &Client| current(client, &access.schema, run).await).await?.record;
     if purpose != Purpose::Rollback {
         outside::way(&work, &outside::forward(&record.program)).await?;
     }
@@ -121,10 +130,9 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
 /// A run on which a newer one stands neither goes on nor back: the newer plan may need what this one would change.
 async fn refuse_buried(client: &Client, access: &Access, record: &RunRecord) -> Result<(), DriveError> {
     let runs = ledger::runs(client, &access.schema).await?;
-    for newer in runs.iter().rev().take_while(|run| run.id != record.id) {
-        let events = ledger::events(client, &access.schema, newer.id).await?;
-        let run = Run::fold(&newer.program, events.iter().map(|recorded| &recorded.event))?;
-        if !run.is_untouched() {
+    for newer in runs.iter().take_while(|run| run.id != record.id) {
+        let Some(kept) = ledger::read(client, &access.schema, newer.id).await? else { continue };
+        if !kept.run.is_untouched() {
             return Err(DriveError::Refused {
                 what: format!(
                     "the plan `{}` was applied on top of `{}` and stands; nothing was changed",
@@ -139,47 +147,46 @@ async fn refuse_buried(client: &Client, access: &Access, record: &RunRecord) -> 
 }
 
 /// The run that is meant: the one named, or else the newest of which anything stands in the database, or else the newest.
-pub async fn find(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<RunRecord, DriveError> {
-    newest(client, schema, run, |run, _| !run.is_untouched()).await
+pub async fn find(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<Kept, DriveError> {
+    newest(client, schema, run, |kept| !kept.run.is_untouched()).await
 }
 
 /// The run that is worked on: the one named, or else the newest that nobody asked to take back whole, or else the newest. A
 /// run that failed and was rolled back by itself is still worked on.
-pub async fn current(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<RunRecord, DriveError> {
-    newest(client, schema, run, |run, events| !(run.is_untouched() && taken_back(events.iter().map(|r| &r.event))))
-        .await
+pub async fn current(client: &Client, schema: &Ident, run: Option<Uuid>) -> Result<Kept, DriveError> {
+    let asked_back = |kept: &Kept| kept.run.is_untouched() && taken_back(kept.events.iter().map(|r| &r.event));
+    newest(client, schema, run, |kept| !asked_back(kept)).await
 }
 
 async fn newest(
     client: &Client,
     schema: &Ident,
     run: Option<Uuid>,
-    is_meant: impl Fn(&Run, &[ledger::Recorded]) -> bool,
-) -> Result<RunRecord, DriveError> {
+    is_meant: impl Fn(&Kept) -> bool,
+) -> Result<Kept, DriveError> {
     let missing = DriveError::Ledger(LedgerError::Missing);
     if !ledger::exists(client, schema).await? {
         return Err(missing);
     }
     if let Some(id) = run {
-        return ledger::load(client, schema, id).await?.ok_or_else(|| DriveError::Refused {
+        return ledger::read(client, schema, id).await?.ok_or_else(|| DriveError::Refused {
             what: format!("the ledger has no run {id}"),
             advice: "tenantmig status prints the run's id".to_owned(),
             exit: 4,
         });
     }
     let mut newest = None;
-    for record in ledger::runs(client, schema).await?.into_iter().rev() {
-        let events = ledger::events(client, schema, record.id).await?;
-        let run = Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?;
-        if is_meant(&run, &events) {
-            return Ok(record);
+    for name in ledger::runs(client, schema).await? {
+        let Some(kept) = ledger::read(client, schema, name.id).await? else { continue };
+        if is_meant(&kept) {
+            return Ok(kept);
         }
-        newest.get_or_insert(record);
+        newest.get_or_insert(kept);
     }
     newest.ok_or(missing)
 }
 
-fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
+pub(super) fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
     Place { schema: access.schema.clone(), run, epoch: lease.acquired.epoch, host: access.host.clone() }
 }
 
@@ -203,9 +210,8 @@ async fn install(access: &Access, work: &Connection) -> Result<(), DriveError> {
 
 /// The run of this plan that goes on; `None` when a new one is due; refused when another plan is in the way.
 async fn choose(client: &Client, access: &Access, request: &Request<'_>) -> Result<Option<Uuid>, DriveError> {
-    for record in ledger::runs(client, &access.schema).await?.into_iter().rev() {
-        let events = ledger::events(client, &access.schema, record.id).await?;
-        let run = Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?;
+    for name in ledger::runs(client, &access.schema).await? {
+        let Some(Kept { record, run, .. }) = ledger::read(client, &access.schema, name.id).await? else { continue };
         let untouched = run.is_untouched();
         let same_plan = record.plan == request.program.plan;
         if same_plan && record.fingerprint == request.fingerprint {

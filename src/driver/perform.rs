@@ -9,12 +9,16 @@ use super::{
     error::DriveError,
     outside,
     shell::{Shell, cancellable, millis},
-    stop::Stop,
+    stop::{Stop, Until},
 };
 use crate::{
     engine::{Event, Failure, Notice, UnitState},
     ledger::LedgerError,
-    pg::{Bounds, Class, Fault, in_transaction, probe},
+    pg::{
+        Bounds, Class, Fault,
+        connect::{SessionSpec, connect},
+        in_transaction, probe,
+    },
     sql,
     sql::Stmt,
     unit::{Before, Op, Presence, Probe, Unit},
@@ -46,10 +50,16 @@ impl Shell {
         match result {
             Ok(()) => Ok(()),
             Err(error) => {
+                self.not_the_units(&error)?;
                 let failure = failure(error)?;
                 self.record(Event::Failed { unit: unit.id, failure }).await
             }
         }
+    }
+
+    /// What was cancelled after a signal, or hit by a cancel that came late, says nothing about the unit.
+    pub(super) fn not_the_units(&self, error: &DriveError) -> Result<(), DriveError> {
+        if error.class() == Some(Class::Cancelled) { self.stop.check() } else { Ok(()) }
     }
 
     /// The unit with this number.
@@ -156,15 +166,27 @@ impl Shell {
         Ok(())
     }
 
-    /// Clears a wreck on the way out. What does not fit is cleared by `resume` or the rollback.
+    /// Clears a wreck on the way out, within what is left of the time that a stop may take: on a session of its own, because
+    /// the statement may still be under way on the other, or its cancel arrive late. What does not fit is cleared by `resume`
+    /// or the rollback.
     async fn clear_in_haste(&self, repair: &[Stmt]) {
+        let left = self.stop.left(Until::Cleared, CLEAR_BOUNDS.statement);
+        let bounds = Bounds { lock: CLEAR_BOUNDS.lock.min(left), statement: left };
+        let spec = SessionSpec::new("tenantmig clear", bounds.lock);
         // The run's own reason to stop would end this at once.
         let unstopped = Stop::new();
-        for stmt in repair {
-            let done = outside::run(&self.work, &unstopped, CLEAR_BOUNDS, stmt.as_str());
-            if let Ok(Err(error)) = tokio::time::timeout(CLEAR_BOUNDS.statement, done).await {
-                self.say(Notice::Note { text: format!("left for resume: {stmt} ({error})") });
+        let work = async {
+            let session = connect(&self.settings, &spec).await.map_err(|error| error.to_string())?;
+            for stmt in repair {
+                let done = outside::run(&session, &unstopped, bounds, stmt.as_str()).await;
+                done.map_err(|error| error.to_string())?;
             }
+            Ok::<_, String>(())
+        };
+        let done = tokio::time::timeout(left, work).await;
+        if let Err(why) = done.unwrap_or_else(|_| Err("not in time".to_owned())) {
+            let list = repair.iter().map(Stmt::as_str).collect::<Vec<_>>().join("; ");
+            self.say(Notice::Note { text: format!("left for resume: {list} ({why})") });
         }
     }
 
@@ -243,12 +265,14 @@ pub(super) fn failure(error: DriveError) -> Result<Failure, DriveError> {
                 (Some(ours), Some(hint)) => Some(format!("{ours}; the server says: {hint}")),
                 (ours, hint) => ours.or(hint),
             };
+            let disk_full = fault.is_disk_full();
             let detail = fault.detail.as_ref().map_or(String::new(), |d| format!("; {d}"));
             Ok(Failure {
                 sqlstate: fault.sqlstate,
                 message: format!("{}{detail}", fault.message),
                 statement: fault.statement,
                 advice,
+                disk_full,
             })
         }
         DriveError::Ledger(LedgerError::Damaged { run, what }) => {
@@ -275,7 +299,10 @@ fn advice(fault: &Fault) -> Option<String> {
         Class::Cancelled => {
             "the statement ran into its deadline: raise statement_deadline or index_wait in [safety], or look for what it waited for"
         }
-        Class::Resources => "the server is out of disk or memory: make room, then tenantmig resume",
+        Class::Resources if fault.is_disk_full() => {
+            "make room on the disk (what the failed statement had written is gone), then: tenantmig resume"
+        }
+        Class::Resources => "the server is out of memory or sessions: make room, then: tenantmig resume",
         Class::Ambiguous | Class::Fatal => return None,
     };
     Some(text.to_owned())

@@ -4,7 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_postgres::Client;
 
-use super::{error::DriveError, journal::Journal, outside, stop::Stop};
+use super::{
+    error::DriveError,
+    journal::Journal,
+    outside,
+    stop::{Stop, Until},
+};
 use crate::{
     engine::{Event, Notice},
     ledger,
@@ -171,6 +176,8 @@ pub fn millis(length: Duration) -> u64 {
 }
 
 /// Runs `work` to its end; when something asks for the end meanwhile, cancels the statement under way and gives the reason.
+/// After a stop nothing is asked of the session any more that matters: the statement may still be under way, or the cancel
+/// arrive late.
 pub(super) async fn cancellable<T>(
     connection: &Connection,
     stop: &Stop,
@@ -181,14 +188,18 @@ pub(super) async fn cancellable<T>(
         result = &mut work => return result,
         () = stop.cancel_now() => {}
     }
-    if let Err(error) = connection.cancel().await {
-        tracing::warn!("the statement could not be cancelled: {error}");
-    }
-    match tokio::time::timeout(CANCEL_WAIT, work).await {
+    // Beside the wait, since the request may itself wait for a server that does not answer.
+    let cancel = async {
+        if let Err(error) = connection.cancel().await {
+            tracing::warn!("the statement could not be cancelled: {error}");
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
         // What finished in spite of the cancel counts; the loop sees the reason to stop next.
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(stop.check().err().unwrap_or(error)),
-        Err(_) => {
+        result = &mut work => result.map_err(|error| stop.check().err().unwrap_or(error)),
+        () = cancel => Err(DriveError::LeaseLost("the statement did not end".to_owned())),
+        () = tokio::time::sleep(stop.left(Until::Settled, CANCEL_WAIT)) => {
             Err(stop.check().err().unwrap_or_else(|| DriveError::LeaseLost("the statement did not end".to_owned())))
         }
     }

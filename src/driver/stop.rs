@@ -1,6 +1,6 @@
 //! What makes the driver stop from outside: a signal, or the loss of the lease.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -9,15 +9,57 @@ use tokio::{
 
 use super::{error::DriveError, signal::Signal};
 
-/// How long the statement under way may take to finish after the first signal, before it is cancelled. Kubernetes kills
-/// after 30 s; 10 s for everything is what is promised, so half of it is spent on waiting.
-pub const GRACE: Duration = Duration::from_secs(5);
+/// What is promised for the end after a signal is 10 s, counted from the first one: Kubernetes kills after 30 s, an init system
+/// after 90 s, and a person's patience ends before. One course of deadlines, not a sum of bounds: whatever comes late has
+/// what is left. First the statement under way may finish by itself.
+const GRACE: Duration = Duration::from_secs(4);
+/// Until then a cancelled statement has ended, or its session is given up.
+const SETTLED: Duration = Duration::from_millis(5_500);
+/// Until then a wreck is cleared, or left for `resume`.
+const CLEARED: Duration = Duration::from_millis(7_500);
+/// Until then the driver has ended, whatever it waits for. The lease is given back, and the summary told, in what remains.
+const ENDED: Duration = Duration::from_secs(8);
+/// Then the process ends.
+const GONE: Duration = Duration::from_millis(9_300);
+
+/// What must be over by a time counted from the first signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    Settled,
+    Cleared,
+    Ended,
+    Gone,
+}
+
+impl Until {
+    fn after(self) -> Duration {
+        match self {
+            Self::Settled => SETTLED,
+            Self::Cleared => CLEARED,
+            Self::Ended => ENDED,
+            Self::Gone => GONE,
+        }
+    }
+
+    /// Counted from a second signal: whoever sends it does not want to wait.
+    fn in_haste(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Settled => 1_000,
+            Self::Cleared => 1_800,
+            Self::Ended => 2_200,
+            Self::Gone => 2_700,
+        })
+    }
+}
 
 #[derive(Debug, Clone, Default)]
 struct State {
     signal: Option<Signal>,
-    /// How often a signal came: the second one does not wait for the statement.
-    times: u32,
+    /// When the first and the second came: the second one does not wait for the statement.
+    first: Option<Instant>,
+    second: Option<Instant>,
+    /// A run is under way, and ends by itself in the course above.
+    engaged: bool,
     lease_lost: Option<String>,
 }
 
@@ -49,7 +91,10 @@ impl Stop {
                 while stream.recv().await.is_some() {
                     change.send_modify(|state| {
                         state.signal.get_or_insert(which);
-                        state.times += 1;
+                        match state.first {
+                            Some(_) => drop(state.second.get_or_insert_with(Instant::now)),
+                            None => state.first = Some(Instant::now()),
+                        }
                     });
                 }
             });
@@ -82,10 +127,83 @@ impl Stop {
         if state.wait_for(|s| s.signal.is_some() || s.lease_lost.is_some()).await.is_err() {
             std::future::pending::<()>().await;
         }
-        let urgent = state.wait_for(|s| s.times > 1 || s.lease_lost.is_some());
+        let urgent = state.wait_for(|s| s.second.is_some() || s.lease_lost.is_some());
         if tokio::time::timeout(GRACE, urgent).await.is_err() {
             tracing::debug!("the grace after a signal is over");
         }
+    }
+
+    /// From now on a run is under way: it ends by itself when a signal comes.
+    pub fn engage(&self) {
+        self.change.send_modify(|state| state.engaged = true);
+    }
+
+    /// Whether a run is under way.
+    pub fn is_engaged(&self) -> bool {
+        self.state.borrow().engaged
+    }
+
+    /// What is left until then, at most `usual`. Without a signal all of it; never nothing, for what is due has not even been
+    /// asked for.
+    pub fn left(&self, until: Until, usual: Duration) -> Duration {
+        let state = self.state.borrow();
+        let Some(first) = state.first else { return usual };
+        let haste = state.second.map_or(Duration::MAX, |second| until.in_haste().saturating_sub(second.elapsed()));
+        usual.min(until.after().saturating_sub(first.elapsed())).min(haste).max(Duration::from_millis(200))
+    }
+
+    /// Returns once a signal came and that time is over.
+    pub async fn over(&self, until: Until) {
+        let mut state = self.state.clone();
+        if state.wait_for(|s| s.first.is_some()).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        // A second signal shortens what is left.
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.left(until, Duration::MAX)) => return,
+                changed = state.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Returns once a signal came.
+    pub async fn signalled(&self) {
+        let mut state = self.state.clone();
+        if state.wait_for(|s| s.first.is_some()).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Runs `work` until that time after a signal at most. What is dropped half-way is a question, or a transaction, which the
+    /// server rolls back when it finds the session gone.
+    pub async fn bounded<T>(
+        &self,
+        until: Until,
+        work: impl Future<Output = Result<T, DriveError>>,
+    ) -> Result<T, DriveError> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.over(until) => Err(self.reason()),
+        }
+    }
+
+    /// Runs `work` until a signal comes: for what has nothing to lose.
+    pub async fn unless_signalled<T>(
+        &self,
+        work: impl Future<Output = Result<T, DriveError>>,
+    ) -> Result<T, DriveError> {
+        tokio::select! {
+            biased;
+            done = work => done,
+            () = self.signalled() => Err(self.reason()),
+        }
+    }
+
+    /// The reason, for whoever was told to stop.
+    fn reason(&self) -> DriveError {
+        self.check().err().unwrap_or_else(|| DriveError::LeaseLost("it was asked to stop".to_owned()))
     }
 
     /// Waits so long, or until something asks for the end.

@@ -22,6 +22,7 @@ impl Shell {
         match self.take_back(&unit, &before, done).await {
             Ok(()) => Ok(()),
             Err(error) => {
+                self.not_the_units(&error)?;
                 let failure = failure(error)?;
                 self.record(Event::UndoFailed { unit: unit.id, failure }).await
             }

@@ -6,10 +6,11 @@ use super::{
     error::DriveError,
     gate::{Measured, measure},
     open::find,
+    repair::differing,
 };
 use crate::{
     engine::{Finding, Run, UnitState},
-    ledger,
+    ledger::{self, Kept},
     pg::{Bounds, connect::Connection, in_transaction, probe},
     sql::Ident,
     unit::{Presence, Probe},
@@ -38,15 +39,13 @@ pub async fn verify(
     schema: &Ident,
     run: Option<uuid::Uuid>,
 ) -> Result<Vec<Verified>, DriveError> {
-    let (record, events) = connection
+    let kept = connection
         .with(async |client: &Client| {
             ledger::require(client, schema).await?;
-            let record = find(client, schema, run).await?;
-            let events = ledger::events(client, schema, record.id).await?;
-            Ok::<_, DriveError>((record, events))
+            find(client, schema, run).await
         })
         .await?;
-    let state = Run::fold(&record.program, events.iter().map(|recorded| &recorded.event))?;
+    let Kept { record, run: state, .. } = kept;
     let safety = &record.program.safety;
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
     let mut out = vec![projection(connection, schema, &record, &state).await?];
@@ -92,19 +91,9 @@ async fn projection(
     record: &ledger::RunRecord,
     state: &Run,
 ) -> Result<Verified, DriveError> {
-    let rows = connection.with(async |client: &Client| ledger::progress(client, schema, record.id).await).await?;
-    let mut findings = Vec::new();
-    for (number, (_, unit)) in record.program.units().enumerate() {
-        let word = state.unit(number).word();
-        let shown = rows.iter().find(|row| row.unit == unit.id.0).map_or("missing", |row| row.status.as_str());
-        if shown != word {
-            findings.push(Finding {
-                what: format!("{}: migration_progress says {shown}, the events say {word}", unit.id),
-                count: 1,
-                example: None,
-            });
-        }
-    }
+    let look = async |client: &Client| differing(client, schema, record, state).await;
+    let differing = connection.with(look).await?;
+    let findings: Vec<_> = differing.into_iter().map(|what| Finding { what, count: 1, example: None }).collect();
     let verdict = if findings.is_empty() { Verdict::Passed } else { Verdict::Failed(findings) };
     Ok(Verified {
         phase: None,

@@ -37,6 +37,8 @@ pub enum Event {
     Unthrottled { unit: UnitId, waited_ms: u64 },
     /// An operator changed how fast backfills go: who, from which host, when it was asked (by the server's clock) and what.
     Retuned { by: String, host: String, asked_at: String, tuning: Tuning },
+    /// Somebody took the log, as it stood, for the truth, and this was wrong with it. Who and when are the row's own columns.
+    Repaired { what: String },
     /// Go on: from a pause, from being stuck, or forward again after a rollback.
     Resumed,
 }
@@ -52,6 +54,9 @@ pub struct Failure {
     pub statement: Option<String>,
     /// What can be done about it.
     pub advice: Option<String>,
+    /// The server's disk was full. Ledgers of earlier versions do not say so: there it was a failure like any other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disk_full: bool,
 }
 
 /// One finding of a gate.
@@ -65,7 +70,7 @@ pub struct Finding {
 impl Failure {
     /// A failure that the server did not report.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { sqlstate: None, message: message.into(), statement: None, advice: None }
+        Self { sqlstate: None, message: message.into(), statement: None, advice: None, disk_full: false }
     }
 
     /// With advice.
@@ -92,6 +97,7 @@ impl Event {
             Self::Throttled { .. } => "throttled",
             Self::Unthrottled { .. } => "unthrottled",
             Self::Retuned { .. } => "retuned",
+            Self::Repaired { .. } => "repaired",
             Self::Resumed => "resumed",
         }
     }
@@ -112,6 +118,7 @@ impl Event {
             | Self::RollbackRequested { .. }
             | Self::Paused { .. }
             | Self::Retuned { .. }
+            | Self::Repaired { .. }
             | Self::Resumed => None,
         }
     }

@@ -92,6 +92,7 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => None,
     };
     events.rev().find_map(word).unwrap_or(false)

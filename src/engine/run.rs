@@ -8,7 +8,8 @@
 //! |---|---|---|---|
 //! | Forward | Started u | u is next, not done | u: Started (the first `before` that was acted on is kept) |
 //! | Forward | Succeeded u | u Started | u: Done |
-//! | Forward | Failed u | u Started | u: Failed; then as *failure of p* |
+//! | Forward | Failed u | u Started, the disk was full, `on_disk_full = pause` | u: Failed; Paused, then Forward |
+//! | Forward | Failed u | u Started, otherwise | u: Failed; then as *failure of p* |
 //! | Forward | GatePassed | the gate is next | gate: passed |
 //! | Forward | GateFailed | the gate is next | then as *failure of p* |
 //! | *failure of p* | | `on_failure = rollback` | Unwinding, keep = p |
@@ -22,6 +23,7 @@
 //! | Unwinding | Resumed | nothing is left to undo | Forward |
 //! | Forward, Unwinding | Paused | | Paused, remembering the mode |
 //! | Forward | Throttled u, Unthrottled u | u Started | nothing |
+//! | any | Repaired | | nothing |
 //! | any | Retuned | | its words are laid over the earlier ones |
 //! | Paused | Resumed | | the remembered mode |
 //! | Stuck | Resumed | | Unwinding with the same keep: the undo is tried again |
@@ -34,7 +36,7 @@
 
 use super::{Effect, Event, Outcome, Program, unit_state::UnitState};
 use crate::{
-    plan::{OnFailure, Tuning},
+    plan::{OnDiskFull, OnFailure, Tuning},
     unit::{Before, Down, UnitId},
 };
 
@@ -123,9 +125,13 @@ impl Run {
             Event::Succeeded { unit, .. } => {
                 self.finished(program, event, unit, |before| UnitState::Done { before }).map(drop)
             }
-            Event::Failed { unit, .. } => {
+            Event::Failed { unit, failure } => {
                 let phase = self.finished(program, event, unit, |before| UnitState::Failed { before })?;
-                self.fail(program, phase);
+                if failure.disk_full && program.safety.on_disk_full == OnDiskFull::Pause {
+                    self.mode = Mode::Paused { then: Box::new(Mode::Forward) };
+                } else {
+                    self.fail(program, phase);
+                }
                 Ok(())
             }
             Event::GatePassed { phase, gate } => {
@@ -147,6 +153,7 @@ impl Run {
             Event::Throttled { unit, .. } | Event::Unthrottled { unit, .. } => {
                 self.under_way(program, event, unit).map(drop)
             }
+            Event::Repaired { .. } => Ok(()),
             Event::Retuned { tuning, .. } => {
                 self.tuning.merge(tuning);
                 Ok(())

@@ -1,9 +1,12 @@
 //! Writing: a new run, and its events one after the other.
 
-use tokio_postgres::{GenericClient, types::Type};
+use tokio_postgres::{
+    GenericClient,
+    types::{ToSql, Type},
+};
 use uuid::Uuid;
 
-use super::error::LedgerError;
+use super::{chain, error::LedgerError};
 use crate::{
     engine::{Event, Program},
     sql,
@@ -52,47 +55,53 @@ pub async fn create_run(tx: &impl GenericClient, place: &Place, new: &NewRun<'_>
         ],
     )
     .await?;
-    let rows: Vec<serde_json::Value> = new
-        .program
+    rows(tx, place, new.program).await?;
+    chain::begin(tx, place, 0).await.map(drop)
+}
+
+/// A pending row for each unit that has none.
+pub(super) async fn rows(tx: &impl GenericClient, place: &Place, program: &Program) -> Result<(), LedgerError> {
+    let rows: Vec<serde_json::Value> = program
         .units()
         .enumerate()
         .map(|(ordinal, (p, unit))| {
             let step = unit.id.0.split('/').nth(1).unwrap_or_default();
-            serde_json::json!({ "unit": unit.id, "ordinal": ordinal, "phase": new.program.phases[p].id, "step": step, "title": unit.title })
+            serde_json::json!({ "unit": unit.id, "ordinal": ordinal, "phase": program.phases[p].id, "step": step, "title": unit.title })
         })
         .collect();
-    let progress = sql!(
+    let insert = sql!(
         "INSERT INTO {}.migration_progress (run_id, unit, ordinal, phase, step, title)
          SELECT $1, x.unit, x.ordinal, x.phase, x.step, x.title
-           FROM jsonb_to_recordset($2) AS x(unit text, ordinal integer, phase text, step text, title text)",
+           FROM jsonb_to_recordset($2) AS x(unit text, ordinal integer, phase text, step text, title text)
+         ON CONFLICT (run_id, unit) DO NOTHING",
         place.schema
     );
     let rows = serde_json::Value::Array(rows);
-    tx.execute_typed(progress.as_str(), &[(&place.run, Type::UUID), (&rows, Type::JSONB)]).await?;
+    tx.execute_typed(insert.as_str(), &[(&place.run, Type::UUID), (&rows, Type::JSONB)]).await?;
     Ok(())
 }
 
-/// Appends event `number` and projects it on `migration_progress`, in the caller's transaction and behind its fence.
+/// Appends event `number`, with its link of the chain, and projects it on `migration_progress`, in the caller's transaction and behind its fence.
 pub async fn append(tx: &impl GenericClient, place: &Place, number: i64, event: &Event) -> Result<(), LedgerError> {
-    let insert = sql!(
-        "INSERT INTO {}.events (run_id, number, epoch, host, kind, unit, event) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        place.schema
-    );
+    let insert = chain::insert(&place.schema);
     let body = serde_json::to_value(event).map_err(|e| LedgerError::Install(e.to_string()))?;
     let unit = event.unit().map(|unit| unit.0.as_str());
-    tx.execute_typed(
-        insert.as_str(),
-        &[
-            (&place.run, Type::UUID),
-            (&number, Type::INT8),
-            (&place.epoch, Type::INT8),
-            (&place.host, Type::TEXT),
-            (&event.kind(), Type::TEXT),
-            (&unit, Type::TEXT),
-            (&body, Type::JSONB),
-        ],
-    )
-    .await?;
+    let params: [(&(dyn ToSql + Sync), Type); 7] = [
+        (&place.run, Type::UUID),
+        (&number, Type::INT8),
+        (&place.epoch, Type::INT8),
+        (&place.host, Type::TEXT),
+        (&event.kind(), Type::TEXT),
+        (&unit, Type::TEXT),
+        (&body, Type::JSONB),
+    ];
+    if tx.execute_typed(insert.as_str(), &params).await? == 0 {
+        // A run that an earlier version began has no chain yet.
+        let begun = chain::begin(tx, place, number - 1).await?;
+        if !begun || tx.execute_typed(insert.as_str(), &params).await? == 0 {
+            return Err(chain::moved(place.run, number));
+        }
+    }
     project(tx, place, event).await
 }
 
@@ -122,6 +131,7 @@ async fn project(tx: &impl GenericClient, place: &Place, event: &Event) -> Resul
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => return Ok(()),
     };
     let update = sql!(

@@ -18,6 +18,10 @@ pub enum LedgerError {
     Older { found: i32, known: i32 },
     #[error("the ledger of run {run} is damaged: {what}")]
     Damaged { run: String, what: String },
+    #[error("this version of tenantmig cannot read the ledger of run {run}: {what}")]
+    Unknown { run: String, what: String },
+    #[error("the ledger is damaged: {what}")]
+    Broken { what: String, advice: String },
     #[error("another tenantmig holds the lease: {0}")]
     Held(Box<Holder>),
     #[error("the lease was taken over by another tenantmig (epoch {ours} is over)")]
@@ -35,7 +39,14 @@ impl LedgerError {
             Self::Older { .. } => {
                 Some("apply, resume and rollback bring it up to date by themselves; until then use the tenantmig that wrote it".to_owned())
             }
-            Self::Damaged { .. } => Some("nothing was changed; restore the ledger's tables from a backup".to_owned()),
+            Self::Damaged { run, .. } => Some(format!(
+                "nothing was changed. Restore the ledger's tables from a backup; or, if the log is right as it stands: tenantmig repair --accept-ledger {run}"
+            )),
+            Self::Unknown { .. } => Some(
+                "nothing was changed. If a newer tenantmig wrote it, use that one; otherwise restore the ledger's tables from a backup"
+                    .to_owned(),
+            ),
+            Self::Broken { advice, .. } => Some(advice.clone()),
             Self::Held(_) => Some(
                 "wait, or look with: tenantmig status; if that process is gone for good: tenantmig unlock --force RUN"
                     .to_owned(),

@@ -31,6 +31,7 @@ pub enum Purpose {
     Apply,
     Rollback,
     Cycle,
+    Repair,
 }
 
 impl Purpose {
@@ -39,6 +40,7 @@ impl Purpose {
             Self::Apply => "apply",
             Self::Rollback => "rollback",
             Self::Cycle => "cycle",
+            Self::Repair => "repair",
         }
     }
 }
@@ -55,9 +57,12 @@ pub struct Acquired {
 /// `alive` also asks for the session that renews the lease: after kill -9 the server closes it at once, and a successor need
 /// not wait for the expiry. Only the pid is compared where the role may not see `backend_start`. Behind a pooler the session is
 /// the pool's and says nothing of the holder: none is stored, and the expiry alone counts.
-const STATE: &str = "l.host, l.pid, l.purpose, l.role, l.acquired_at, l.epoch,
+/// A row that somebody wrote by hand need not have all of it.
+const STATE: &str =
+    "coalesce(l.host, 'unknown'), coalesce(l.pid, 0), coalesce(l.purpose, 'unknown'), coalesce(l.role, 'unknown'),
+    coalesce(l.acquired_at, to_timestamp(0)), l.epoch,
     coalesce((extract(epoch FROM clock_timestamp() - l.heartbeat_at) * 1000)::bigint, 0),
-    l.holder IS NOT NULL AND l.expires_at > clock_timestamp()
+    l.holder IS NOT NULL AND coalesce(l.expires_at > clock_timestamp(), false)
       AND (l.backend_pid IS NULL OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid
                      AND coalesce(a.backend_start = l.backend_start, true)))";
 
@@ -100,8 +105,11 @@ async fn take(
 ) -> Result<Acquired, LedgerError> {
     tx.batch_execute("SAVEPOINT tenantmig_take").await?;
     let lock = sql!("SELECT l.holder IS NOT NULL FROM {}.lease l FOR UPDATE", schema);
-    let held: bool = match tx.query_typed_one(lock.as_str(), &[]).await.map_err(Fault::from) {
-        Ok(row) => row.try_get(0)?,
+    let held: bool = match tx.query_typed(lock.as_str(), &[]).await.map_err(Fault::from) {
+        Ok(rows) => match rows.as_slice() {
+            [row] => row.try_get(0)?,
+            rows => return Err(not_one_row(schema, rows.len())),
+        },
         Err(fault) if fault.sqlstate.as_deref() == Some("55P03") => {
             tx.batch_execute("ROLLBACK TO SAVEPOINT tenantmig_take").await?;
             let holder = holder(tx, schema).await?;
@@ -114,12 +122,13 @@ async fn take(
     }
     let me = Uuid::now_v7();
     let take = sql!(
-        "UPDATE {}.lease SET epoch = epoch + 1, holder = $1, host = $2, pid = $3, purpose = $4, role = current_user,
+        "UPDATE {}.lease SET epoch = greatest(epoch, (SELECT max(e.epoch) FROM {}.events e)) + 1, holder = $1, host = $2, pid = $3, purpose = $4, role = current_user,
                 backend_pid = {},
                 backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = {}),
                 acquired_at = clock_timestamp(), heartbeat_at = clock_timestamp(),
                 expires_at = clock_timestamp() + $5 * interval '1 ms'
          RETURNING epoch",
+        schema,
         schema,
         process(session),
         process(session)
@@ -135,6 +144,14 @@ async fn take(
     ];
     let epoch = tx.query_typed_one(take.as_str(), &params).await?.try_get(0)?;
     Ok(Acquired { holder: me, epoch, took_over: held })
+}
+
+fn not_one_row(schema: &Ident, rows: usize) -> LedgerError {
+    let mend = sql!("DELETE FROM {}.lease; INSERT INTO {}.lease DEFAULT VALUES", schema, schema);
+    LedgerError::Broken {
+        what: format!("the table lease has {rows} rows instead of one"),
+        advice: format!("nothing was changed. When no tenantmig works here, in psql: {mend}"),
+    }
 }
 
 /// Renews the lease, from whichever session does it now. `false`: it is no longer ours.

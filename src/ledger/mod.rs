@@ -1,25 +1,30 @@
 //! The ledger: tenantmig's own tables in the target database. Runs, events, progress and the lease live here.
 
 mod append;
+mod chain;
 mod error;
 mod holder;
+mod layout;
 mod lease;
 mod load;
 mod pace;
 mod progress;
 mod ranges;
+mod repair;
 mod requests;
 mod schema;
 
 pub use append::{NewRun, Place, append, create_run};
 pub use error::LedgerError;
 pub use holder::Holder;
+pub use layout::version;
 pub use lease::{
     Acquired, HEARTBEAT, HEARTBEAT_LOST, LEASE, Purpose, acquire, fence, force_release, heartbeat, holder, release,
 };
-pub use load::{Recorded, RunRecord, events, load, runs};
+pub use load::{Entry, Kept, Recorded, RunName, RunRecord, entries, read, read_as_it_stands, runs};
 pub use pace::{Governing, Pace, PaceState};
 pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
-pub use ranges::{Batch, Written, abandon, batch, claim, piece, range_now, ranges, written};
+pub use ranges::{Batch, Written, abandon, batch, claim, newest_sweep, piece, range_now, ranges, written};
+pub use repair::accept;
 pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
-pub use schema::{exists, install, is_current, known_version, require, uninstall, version};
+pub use schema::{exists, install, is_current, known_version, require, uninstall};

@@ -86,16 +86,18 @@ pub async fn progress(
         .collect()
 }
 
-/// The walk that a unit began last; `None` before its first.
+/// The walk that a unit began last; `None` before its first. One that cannot be read (an earlier version wrote it, or somebody by
+/// hand) is none either: a walk that begins anew leaves no row out, since rows that have their value are not due.
 pub async fn cursor(client: &impl GenericClient, place: &Place, unit: &UnitId) -> Result<Option<Cursor>, LedgerError> {
     let query = sql!("SELECT cursor FROM {}.migration_progress WHERE run_id = $1 AND unit = $2", place.schema);
-    let row = client.query_typed_one(query.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT)]).await?;
-    let json: Option<serde_json::Value> = row.try_get(0)?;
-    let damaged = |e: serde_json::Error| LedgerError::Damaged {
-        run: place.run.to_string(),
-        what: format!("the cursor of {unit}: {e}"),
+    let row = client.query_typed_opt(query.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT)]).await?;
+    let json: Option<serde_json::Value> = row.map(|row| row.try_get(0)).transpose()?.flatten();
+    let read = |json| {
+        let read = serde_json::from_value(json);
+        read.inspect_err(|why| tracing::warn!("the cursor of {unit} cannot be read, so its walk begins anew: {why}"))
+            .ok()
     };
-    json.map(serde_json::from_value).transpose().map_err(damaged)
+    Ok(json.and_then(read))
 }
 
 /// Begins a walk, behind the caller's fence and before its first range.

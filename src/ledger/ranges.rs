@@ -40,6 +40,17 @@ pub async fn ranges(client: &impl GenericClient, place: &Place, unit: &UnitId) -
     Ok(rows.iter().map(range).collect::<Result<_, _>>()?)
 }
 
+/// The newest sweep that has a range; `None` before the first.
+pub async fn newest_sweep(
+    client: &impl GenericClient,
+    place: &Place,
+    unit: &UnitId,
+) -> Result<Option<u32>, LedgerError> {
+    let query = sql!("SELECT max(sweep) FROM {}.backfill_ranges WHERE run_id = $1 AND unit = $2", place.schema);
+    let row = client.query_typed_one(query.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT)]).await?;
+    Ok(row.try_get::<_, Option<i32>>(0)?.and_then(|sweep| u32::try_from(sweep).ok()))
+}
+
 /// One range as it stands.
 pub async fn range_now(
     client: &impl GenericClient,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::{Client, GenericClient, types::Type};
 
-use super::error::LedgerError;
+use super::{error::LedgerError, layout::version};
 use crate::{
     pg::Fault,
     sql,
@@ -32,20 +32,9 @@ const TWINS: &[(i32, &str)] = &[
     (3, include_str!("../../rollback/V3__heads.sql")),
 ];
 
-/// Whether the ledger's tables are there.
-pub async fn exists(client: &Client, schema: &Ident) -> Result<bool, LedgerError> {
-    let table = sql!("{}.events", schema).to_string();
-    let row = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&table, Type::TEXT)]).await?;
-    Ok(row.try_get(0)?)
-}
-
-/// The version of the ledger that stands in the database; `None` without one.
-pub async fn version(client: &Client, schema: &Ident) -> Result<Option<i32>, LedgerError> {
-    if !exists(client, schema).await? {
-        return Ok(None);
-    }
-    let query = sql!("SELECT max(version) FROM {}.refinery_schema_history", schema);
-    Ok(client.query_typed_one(query.as_str(), &[]).await?.try_get(0)?)
+/// Whether the database has a ledger.
+pub async fn exists(client: &impl GenericClient, schema: &Ident) -> Result<bool, LedgerError> {
+    Ok(version(client, schema).await?.is_some())
 }
 
 /// Refuses a ledger of another version, for a command that only looks: its tables would not be those that are asked.

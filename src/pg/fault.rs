@@ -51,6 +51,11 @@ impl Fault {
         self.sqlstate.as_deref() == Some(state.code())
     }
 
+    /// Whether a disk of the server's was full.
+    pub fn is_disk_full(&self) -> bool {
+        self.is(&SqlState::DISK_FULL)
+    }
+
     fn text(&self) -> String {
         let state = self.sqlstate.as_ref().map_or(String::new(), |s| format!(" ({s})"));
         let detail = self.detail.as_ref().map_or(String::new(), |d| format!("; {d}"));

@@ -22,6 +22,6 @@ pub use site::Site;
 pub use throttle::{OnCritical, Pacing, SynchronousCommit, Throttle, Tuning, UserSignal};
 pub use tuning::{HOLD_CHARS_MAX, TARGET_BATCH, WORKERS};
 pub use types::{
-    BackfillDefaults, Lowering, Millis, OnFailure, Phase, Plan, PlanGate, PlanStep, Registry, Safety, ServerFacts,
-    Tenancy,
+    BackfillDefaults, Lowering, Millis, OnDiskFull, OnFailure, Phase, Plan, PlanGate, PlanStep, Registry, Safety,
+    ServerFacts, Tenancy,
 };

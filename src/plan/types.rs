@@ -68,6 +68,17 @@ pub enum OnFailure {
     Pause,
 }
 
+/// What happens when the server's disk is full in the middle of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDiskFull {
+    /// What failed is cleared away, and the run waits for somebody to make room.
+    #[default]
+    Pause,
+    /// It is a failure like any other: the phase's `on_failure` says what becomes of it.
+    Rollback,
+}
+
 /// A length of time, written as `250ms`, `2s` or `5min`; kept as the first of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);
@@ -126,6 +137,7 @@ pub struct Safety {
     /// The longest that one statement may run: an index build, a validation, a gate.
     pub statement_deadline: Millis,
     pub on_failure: OnFailure,
+    pub on_disk_full: OnDiskFull,
 }
 
 impl Default for Safety {
@@ -137,6 +149,7 @@ impl Default for Safety {
             index_wait: Millis(10 * 60_000),
             statement_deadline: Millis(6 * 3_600_000),
             on_failure: OnFailure::Rollback,
+            on_disk_full: OnDiskFull::Pause,
         }
     }
 }

@@ -99,6 +99,7 @@ fn event_shape(event: &Event) -> Value {
             json!({ "by": by, "from": host, "asked_at": asked_at, "tuning": tuning })
         }
         Event::Paused { why } => json!({ "why": why }),
+        Event::Repaired { what } => json!({ "what": what }),
         Event::Resumed => json!({}),
     }
 }

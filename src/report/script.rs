@@ -129,6 +129,7 @@ pub(super) fn rollback() -> Vec<(DateTime<Utc>, Notice)> {
         message: "could not create unique index \"trades_ref\":\nKey (ref)=(A-1) is duplicated.".into(),
         statement: Some("CREATE UNIQUE INDEX CONCURRENTLY trades_ref ON app.trades (tenant_id, ref)".into()),
         advice: Some("remove the duplicates, then apply again".into()),
+        disk_full: false,
     };
     let finding =
         Finding { what: "rows of app.trades without a tenant".into(), count: 3, example: Some("id 17".into()) };

@@ -176,7 +176,7 @@ impl Story {
                 self.turn(at);
                 (self.requested, self.cause) = (Some(keep.clone()), None);
             }
-            Event::Throttled { .. } | Event::Unthrottled { .. } | Event::Retuned { .. } => {}
+            Event::Throttled { .. } | Event::Unthrottled { .. } | Event::Retuned { .. } | Event::Repaired { .. } => {}
             Event::Paused { why } => self.paused = Some(why.clone()),
             Event::Resumed => {
                 self.turn(at);
@@ -233,7 +233,7 @@ fn wait_of(at: DateTime<Utc>, notice: &Notice, before: Option<Wait>) -> Option<W
         Notice::Event(Event::Throttled { why, .. }) => {
             Some(Wait { why: why.clone(), attempt: None, blockers: Vec::new(), until: at, throttled: true })
         }
-        Notice::Note { .. } | Notice::Event(Event::Retuned { .. }) => before,
+        Notice::Note { .. } | Notice::Event(Event::Retuned { .. } | Event::Repaired { .. }) => before,
         Notice::Opened { .. }
         | Notice::Phase { .. }
         | Notice::Unit { .. }

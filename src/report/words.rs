@@ -146,6 +146,7 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
         Event::Retuned { by, host, tuning, .. } => {
             retuned(&format!("{by} on {host}"), &tuning.without_hold().to_string(), tuning.hold.as_ref())
         }
+        Event::Repaired { what } => Words::lasting(Mark::Wait, format!("the log was accepted as it stood: {what}")),
         Event::Resumed => Words::lasting(Mark::Begin, "goes on"),
     })
 }

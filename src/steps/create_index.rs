@@ -41,6 +41,8 @@ pub struct CreateIndex {
     /// Storage parameters: `{ fillfactor = 90 }`.
     #[serde(default)]
     with: BTreeMap<Ident, Scalar>,
+    /// Where it lies; without one, where `default_tablespace` or the database says.
+    tablespace: Option<Ident>,
     /// From PostgreSQL 15 on.
     #[serde(default)]
     nulls_not_distinct: bool,
@@ -219,7 +221,7 @@ impl StepKind for CreateIndex {
                 List(&keys, ", ")
             ),
             up: Op::Autocommit {
-                stmt: sql!("CREATE {}INDEX CONCURRENTLY {} ON {} {}", unique, name, table, self.definition()),
+                stmt: sql!("CREATE {}INDEX CONCURRENTLY {} ON {} {}", unique, name, table, self.definition(true)),
                 repair: vec![drop.clone()],
             },
             down: Down::Op(Op::Autocommit { stmt: drop, repair: Vec::new() }),
@@ -253,8 +255,8 @@ impl CreateIndex {
         self.method.clone().unwrap_or_else(|| Ident::derived(&["btree"]))
     }
 
-    /// Everything behind the table's name.
-    fn definition(&self) -> Stmt {
+    /// Everything behind the table's name. A twin is made without the tablespace, which may be full, or not be there.
+    fn definition(&self, placed: bool) -> Stmt {
         let keys: Vec<Stmt> = self.columns.iter().map(Part::sql).collect();
         let mut text = sql!("USING {} ({})", self.method(), List(&keys, ", "));
         if !self.include.is_empty() {
@@ -267,6 +269,9 @@ impl CreateIndex {
             let with: Vec<Stmt> = self.with.iter().map(|(name, value)| sql!("{} = {}", name, value.0)).collect();
             text = sql!("{} WITH ({})", text, List(&with, ", "));
         }
+        if let Some(tablespace) = self.tablespace.as_ref().filter(|_| placed) {
+            text = sql!("{} TABLESPACE {}", text, tablespace);
+        }
         self.r#where.as_ref().map_or(text.clone(), |condition| sql!("{} WHERE {}", text, condition))
     }
 
@@ -278,14 +283,19 @@ impl CreateIndex {
                              format(' ON %s.%I USING ', pg_my_temp_schema()::regnamespace, k.relname), u.here)
                 FROM pg_index w JOIN pg_class wc ON wc.oid = w.indexrelid,
                      format(' ON %s.%I USING ', k.relnamespace::regnamespace, k.relname) AS u (here)
-               WHERE wc.relnamespace = pg_my_temp_schema() AND wc.relname = i.relname) = pg_get_indexdef(i.oid)"
+               WHERE wc.relnamespace = pg_my_temp_schema() AND wc.relname = i.relname) = pg_get_indexdef(i.oid){}",
+            self.tablespace.as_ref().map_or(Stmt::raw(""), |name| sql!(
+                " AND {} = (SELECT s.spcname FROM pg_tablespace s JOIN pg_database d ON d.datname = current_database()
+                             WHERE s.oid = coalesce(nullif(i.reltablespace, 0), d.dattablespace))",
+                Literal::new(name.as_str())
+            ))
         );
         Probe::Catalog {
             query: self.state(name, "compare", &Stmt::raw("false")),
             twin: Some(Twin {
                 setup: vec![
                     sql!("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", table.name, table),
-                    sql!("CREATE {}INDEX {} ON pg_temp.{} {}", unique, name, table.name, self.definition()),
+                    sql!("CREATE {}INDEX {} ON pg_temp.{} {}", unique, name, table.name, self.definition(false)),
                 ],
                 query: self.state(name, "conflict", &same),
             }),
@@ -360,6 +370,10 @@ mod tests {
         check(
             "table = \"t\"\nname = \"i\"\ncolumns = [{ expr = \"a || b\" }]\nmethod = \"gin\"\nwith = { fastupdate = false, x = 1 }\nwhere = \"c\"",
             "CREATE INDEX CONCURRENTLY i ON public.t USING gin ((a || b)) WITH (fastupdate = 'false', x = '1') WHERE c",
+        );
+        check(
+            "table = \"t\"\ncolumns = [\"a\"]\ntablespace = '\"Fast\"'\nwhere = \"b\"",
+            r#"CREATE INDEX CONCURRENTLY t_a_idx ON public.t USING btree (a) TABLESPACE "Fast" WHERE b"#,
         );
     }
 

@@ -24,8 +24,15 @@ fn any_before() -> impl Strategy<Value = Before> {
 }
 
 fn any_failure() -> impl Strategy<Value = Failure> {
-    (any::<Option<String>>(), any::<String>(), any::<Option<String>>(), any::<Option<String>>())
-        .prop_map(|(sqlstate, message, statement, advice)| Failure { sqlstate, message, statement, advice })
+    (any::<Option<String>>(), any::<String>(), any::<Option<String>>(), any::<Option<String>>()).prop_map(
+        |(sqlstate, message, statement, advice)| Failure {
+            disk_full: sqlstate.is_some(),
+            sqlstate,
+            message,
+            statement,
+            advice,
+        },
+    )
 }
 
 /// Events about the units and gates that exist, and now and then about one that does not.

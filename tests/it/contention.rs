@@ -6,7 +6,7 @@
 //! (`contention/sampler.rs`). The statements' own times are printed and not judged.
 
 mod application;
-mod sampler;
+pub mod sampler;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};

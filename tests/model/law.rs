@@ -4,7 +4,7 @@
 use stateright::Property;
 use tenantmig::{
     engine::{Destination, Effect, Event, Illegal, Mode, Outcome, Run, preview},
-    plan::OnFailure,
+    plan::{OnDiskFull, OnFailure},
     unit::Down,
 };
 
@@ -186,6 +186,12 @@ pub fn remember(world: &World, state: &mut State, event: &Event, mode: &Mode) {
             let stuck = matches!(state.run.mode(), Mode::Stuck { unit, .. } if *unit == number);
             demand(state, STUCK, stuck);
         }
+        (Event::Failed { failure, .. }, Some(_))
+            if failure.disk_full && world.program.safety.on_disk_full == OnDiskFull::Pause =>
+        {
+            let waits = matches!(state.run.mode(), Mode::Paused { then } if **then == Mode::Forward);
+            demand(state, FAILURE, waits);
+        }
         (Event::Failed { .. }, Some((_, phase))) => failed(world, state, phase),
         (Event::GateFailed { phase, .. }, _) => {
             let phase = world.program.keep(phase).unwrap() - 1;
@@ -270,6 +276,7 @@ pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: b
         | Event::GateFailed { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
+        | Event::Repaired { .. }
         | Event::Retuned { .. } => false,
     };
     demand(state, VERDICT, as_said);

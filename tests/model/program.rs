@@ -3,7 +3,7 @@
 use tenantmig::{
     checks::Gate,
     engine::{Program, ProgramPhase},
-    plan::{OnFailure, Pacing, Safety, ServerFacts},
+    plan::{OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt},
     unit::{BackfillSpec, BackfillValue, Down, Lock, OnOrphan, Op, Probe, Unit, UnitId},
 };
@@ -83,8 +83,17 @@ pub fn cases() -> Vec<Case> {
                 (Rollback, 0, vec![(Tx, Nothing), (FillOf(2), Nothing)]),
                 (Pause, 1, vec![(AutocommitBlind, Nothing)]),
             ],
-        ),
+        )
+        .disk_full_is_a_failure(),
     ]
+}
+
+impl Case {
+    /// `on_disk_full = "rollback"`; elsewhere a full disk pauses.
+    fn disk_full_is_a_failure(mut self) -> Self {
+        self.program.safety.on_disk_full = OnDiskFull::Rollback;
+        self
+    }
 }
 
 type PhaseOf = (OnFailure, usize, Vec<(Kind, Thing)>);

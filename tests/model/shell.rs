@@ -35,6 +35,8 @@ pub enum Action {
     Step,
     /// What the driver is about to do fails for good.
     Fail,
+    /// The unit that the driver is about to do fails because the disk is full.
+    FillDisk,
     /// The driver's process dies.
     Crash,
     Pause,
@@ -126,6 +128,11 @@ impl State {
         self.hand == Hand::Idle
     }
 
+    /// Whether the driver is about to write something that a full disk could refuse.
+    pub fn can_fill_disk(&self) -> bool {
+        matches!(self.hand, Hand::Doing(unit) if !matches!(self.db.0[unit], Thing::Made | Thing::Blocking))
+    }
+
     /// Whether the driver is about to do something that can fail.
     pub fn can_fail(&self, world: &World) -> bool {
         match self.hand {
@@ -141,6 +148,7 @@ impl State {
         match action {
             Action::Step => self.step(world),
             Action::Fail => self.fail(world),
+            Action::FillDisk => self.fill_disk(world),
             Action::Crash => {
                 self.crashes += 1;
                 self.hand = Hand::Idle;
@@ -247,6 +255,20 @@ impl State {
                 self.hand = Hand::Idle;
             }
         }
+    }
+
+    /// The driver clears what it can before it records the failure, since a wreck holds the disk.
+    fn fill_disk(&mut self, world: &World) {
+        let Hand::Doing(number) = self.hand else { return };
+        self.failures += 1;
+        if let (Op::Autocommit { repair, .. }, Thing::Wreck) =
+            (&world.program.units().nth(number).unwrap().1.up, self.db.0[number])
+        {
+            repair.iter().for_each(|stmt| self.db.run(&world.program, stmt));
+        }
+        let failure = Failure { disk_full: true, ..Failure::new("the disk is full") };
+        self.append(world, Event::Failed { unit: id(number), failure });
+        self.hand = Hand::Idle;
     }
 
     fn give_up(&mut self, world: &World, unit: usize) {

@@ -6,10 +6,9 @@ use tokio_postgres::Client;
 use super::role::Actor;
 use crate::{
     cli::{failure::CliError, plan_file::PlanFile},
-    driver::DriveError,
-    engine::{Effect, Mode, Outcome, Program, Run},
+    engine::{Effect, Mode, Outcome, Program},
     exit::Exit,
-    ledger::{self, Holder, LedgerError, RunRecord},
+    ledger::{self, Holder, Kept, LedgerError},
     pg::{Fault, connect::Connection},
     sql,
     sql::Ident,
@@ -45,7 +44,7 @@ pub async fn refuse_unrest(session: &Connection, real: &Ident, file: &PlanFile) 
     if let Some(holder) = holder {
         return Err(LedgerError::Held(Box::new(holder)).into());
     }
-    for (record, run) in runs {
+    for Kept { record, run, .. } in runs {
         if run.is_untouched() {
             continue;
         }
@@ -79,7 +78,7 @@ pub async fn refuse_unrest(session: &Connection, real: &Ident, file: &PlanFile) 
 }
 
 /// The holder, if one is alive, and every run of a ledger; `None` where there is none.
-type Standing = Option<(Option<Holder>, Vec<(RunRecord, Run)>)>;
+type Standing = Option<(Option<Holder>, Vec<Kept>)>;
 
 async fn standing(client: &Client, schema: &Ident) -> Result<Standing, CliError> {
     if !ledger::exists(client, schema).await? {
@@ -87,10 +86,8 @@ async fn standing(client: &Client, schema: &Ident) -> Result<Standing, CliError>
     }
     let holder = ledger::holder(client, schema).await?.filter(|holder| holder.alive);
     let mut runs = Vec::new();
-    for record in ledger::runs(client, schema).await? {
-        let events = ledger::events(client, schema, record.id).await?;
-        let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
-        runs.push((record, run));
+    for name in ledger::runs(client, schema).await? {
+        runs.extend(ledger::read(client, schema, name.id).await?);
     }
     Ok(Some((holder, runs)))
 }
@@ -104,7 +101,7 @@ pub async fn refuse_leftover(session: &Connection, own: &Ident, back: &str) -> R
         let message = format!("another cycle works on this database: {holder}");
         return Err(CliError::new(Exit::Temporary, message, "wait for its end"));
     }
-    for (record, run) in runs {
+    for Kept { record, run, .. } in runs {
         if !run.is_untouched() || !matches!(run.mode(), Mode::Forward | Mode::Unwinding { .. }) {
             let message = format!(
                 "an earlier cycle of `{}` was stopped half-way and left {} units",
@@ -157,7 +154,7 @@ pub async fn clear(session: &Connection, own: &Ident) -> Result<bool, CliError> 
     session
         .with(async |client: &Client| {
             let standing = standing(client, own).await?;
-            if standing.is_some_and(|(_, runs)| runs.iter().any(|(_, run)| !run.is_untouched())) {
+            if standing.is_some_and(|(_, runs)| runs.iter().any(|kept| !kept.run.is_untouched())) {
                 return Ok(false);
             }
             // CASCADE takes the ledger's own tables; nobody else has a reason to depend on them.

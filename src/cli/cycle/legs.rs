@@ -152,8 +152,8 @@ impl Walk {
             rest = down(shell).await.map_err(failed)?;
         }
         let place = &shell.journal.place;
-        let read = async |client: &Client| ledger::events(client, &place.schema, place.run).await;
-        let events = shell.monitor.with(read).await?;
+        let read = async |client: &Client| ledger::read(client, &place.schema, place.run).await;
+        let events = shell.monitor.with(read).await?.map_or(Vec::new(), |kept| kept.events);
         let program = &shell.journal.record.program;
         if !done {
             self.failure = Some(story::End::of(program, &events, first, rest, goal));
@@ -230,6 +230,7 @@ fn measure(name: &'static str, goal: Goal, done: bool, events: &[Recorded], took
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
             | Event::Retuned { .. }
+            | Event::Repaired { .. }
             | Event::Resumed => {}
         }
     }
@@ -253,6 +254,7 @@ fn adopted(program: &Program, event: &Event) -> Option<String> {
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
+        | Event::Repaired { .. }
         | Event::Resumed => None,
     }
 }

@@ -15,10 +15,10 @@ use crate::{
         pace,
         session::{Context, host},
     },
-    driver::{self, DriveError},
-    engine::{Effect, Outcome, Run, in_force},
+    driver,
+    engine::{Effect, Outcome, in_force},
     exit::Exit,
-    ledger::{self, Answer, Holder, Recorded, RunRecord, Wish},
+    ledger::{self, Answer, Holder, Kept, Recorded, RunRecord, Wish},
     pg::connect::Connection,
     plan::Tuning,
     sql::Ident,
@@ -52,20 +52,19 @@ async fn grants(client: &Client, schema: &Ident) -> Result<String, CliError> {
 }
 
 async fn act(context: &Context, args: &args::Throttle, session: &Connection, schema: &Ident) -> Result<Exit, CliError> {
-    let (record, events, open) = session
+    let (kept, open) = session
         .with(async |client: &Client| {
             ledger::require(client, schema).await?;
-            let record = driver::current(client, schema, args.run).await?;
-            let events = ledger::events(client, schema, record.id).await?;
-            let open = ledger::open_requests(client, schema, record.id).await?;
-            Ok::<_, CliError>((record, events, open))
+            let kept = driver::current(client, schema, args.run).await?;
+            let open = ledger::open_requests(client, schema, kept.record.id).await?;
+            Ok::<_, CliError>((kept, open))
         })
         .await?;
+    let Kept { record, events, run } = kept;
     let tuning = args.tuning();
     if tuning.is_empty() {
         return show(context, &record, &events, &open);
     }
-    let run = Run::fold(&record.program, events.iter().map(|r| &r.event)).map_err(DriveError::from)?;
     if run.next(&record.program) == Effect::Halt(Outcome::Completed) {
         let message = format!("the plan `{}` is applied: no backfill is left whose pace could change", record.plan);
         return Err(CliError::new(Exit::Refused, message, "tenantmig status"));

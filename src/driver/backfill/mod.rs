@@ -103,6 +103,11 @@ impl Shell {
             })
             .await?;
         let Some(cursor) = cursor else { return Ok(Last::None) };
+        // A range of a later walk than the cursor's: one of the two was written by hand.
+        if ranges.iter().any(|range| range.sweep > cursor.sweep) {
+            tracing::warn!("the ranges of {} are of another walk than its cursor, so it begins anew", unit.id);
+            return Ok(Last::None);
+        }
         let ranges: Vec<_> = ranges.into_iter().filter(|range| range.sweep == cursor.sweep).collect();
         let there = |name: &str| heaps.iter().any(|heap| heap.name == name);
         if !cursor.heaps.iter().all(|heap| there(&heap.name)) {
@@ -111,9 +116,14 @@ impl Shell {
         let blocks_all = cursor.heaps.iter().map(|heap| heap.end).sum();
         let striped = ranges.is_empty() || ranges.iter().any(|range| range.stripes > 1);
         let blocks = ranges.iter().filter(|r| r.stripes_done == r.stripes).map(|r| r.hi - r.lo).sum();
-        let walk = Walk::new(cursor.sweep, cursor.heaps, ranges).map_err(|gap| {
-            DriveError::Ledger(ledger::LedgerError::Damaged { run: place.run.to_string(), what: gap.to_string() })
-        })?;
+        // Ranges that are no prefix of a walk say nothing of what is done; the proof and a new walk do.
+        let walk = match Walk::new(cursor.sweep, cursor.heaps, ranges) {
+            Ok(walk) => walk,
+            Err(gap) => {
+                tracing::warn!("{gap}: the walk of {} begins anew", unit.id);
+                return Ok(Last::None);
+            }
+        };
         if walk.is_done() {
             return Ok(Last::Finished);
         }
@@ -127,7 +137,9 @@ impl Shell {
         let (cursor, fill, rows) = self
             .patiently(async |client: &Client| {
                 let last = ledger::cursor(client, place, &unit.id).await?;
-                let sweep = last.map_or(0, |last| last.sweep + 1);
+                // Beyond whatever is recorded: an earlier walk's ranges keep their numbers.
+                let recorded = ledger::newest_sweep(client, place, &unit.id).await?;
+                let sweep = last.map(|last| last.sweep).max(recorded).map_or(0, |sweep| sweep + 1);
                 let (heaps, fill) = batches.heaps(client).await?;
                 let cursor = Cursor { sweep, heaps };
                 ledger::begin_walk(client, place, &unit.id, &cursor).await?;

@@ -8,6 +8,7 @@ mod proxy;
 mod replica;
 mod running;
 mod server;
+mod small_disk;
 mod tool;
 
 pub use database::{Db, database, pg_dump_fits};
@@ -17,4 +18,5 @@ pub use proxy::{Frame, Path, Proxy, Verdict};
 pub use replica::Replica;
 pub use running::{Running, Signal};
 pub use server::{block_on, cluster};
+pub use small_disk::{SmallDisk, connect};
 pub use tool::{Tool, repo_path};
