@@ -27,7 +27,8 @@ pub async fn show(
         return Err(error.into());
     };
     let look = async |client: &Client| {
-        let Some(name) = ledger::runs(client, schema).await?.into_iter().find(|name| name.id.to_string() == *run) else {
+        let Some(name) = ledger::runs(client, schema).await?.into_iter().find(|name| name.id.to_string() == *run)
+        else {
             return Ok(None);
         };
         let progress = ledger::progress(client, schema, name.id).await?;
