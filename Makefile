@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test check
+.PHONY: demo test check chaos
 
 demo: ## The whole story on a throwaway PostgreSQL: forward, kill -9, a failure, isolation, and back
 	$(CARGO) run --locked --quiet -- demo $(DEMO)
@@ -17,3 +17,6 @@ check: ## Format, lints and the quick tests
 	rustfmt --check --edition 2024 $$(git ls-files '*.rs')
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --lib --test bench --test engine --test model --test plans --test ranges --test readme --test tidy
+
+chaos: ## Every point of a run by every fault: make chaos SEED=7 FAULTS=500, or one cell: make chaos SEED=7 CELL=17
+	CHAOS_SEED=$(SEED) CHAOS_FAULTS=$(FAULTS) CHAOS_CELL=$(CELL) $(CARGO) test --locked --test it chaos:: -- --nocapture

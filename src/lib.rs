@@ -11,6 +11,7 @@ pub mod checks;
 pub mod plan;
 pub mod steps;
 // L2: the machine, pure
+pub mod disk;
 pub mod engine;
 pub mod pace;
 // L3: the database

@@ -31,6 +31,38 @@ pub struct Unit {
     pub loses: Option<String>,
     /// Undoing it shows rows to sessions that row-level security hides them from.
     pub guards_rows: bool,
+    /// What it adds to the disk.
+    #[serde(default)]
+    pub grows: Growth,
+}
+
+/// What a deed adds to the disk, as far as the plan knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Growth {
+    /// Nothing to speak of beyond what a backfill and a rewrite show by themselves.
+    #[default]
+    Little,
+    Index(Box<IndexShape>),
+    /// SQL of the plan's own.
+    Unknown,
+}
+
+/// What an index's size depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexShape {
+    pub table: QName,
+    pub name: Ident,
+    pub method: Ident,
+    pub unique: bool,
+    pub columns: Vec<Ident>,
+    pub exprs: Vec<Expr>,
+    /// How many of `columns` are only included: they come last.
+    pub included: usize,
+    pub condition: Option<Expr>,
+    pub fillfactor: Option<u32>,
+    /// `None`: where the session's settings say.
+    pub tablespace: Option<Ident>,
 }
 
 /// How a deed is carried out.
@@ -40,12 +72,28 @@ pub enum Op {
     /// Statements of one transaction; the outcome is recorded in the same transaction.
     Tx(Vec<Stmt>),
     /// A statement that PostgreSQL refuses inside a transaction. `repair` clears what a failed attempt leaves behind
-    /// (each a statement of its own, outside a transaction), and runs before a retry and before an undo.
-    Autocommit { stmt: Stmt, repair: Vec<Stmt> },
+    /// (each a statement of its own, outside a transaction), and runs before a retry and before an undo. Where `due` is
+    /// given, its answer is carried out instead of both. A program of an earlier version has none.
+    Autocommit {
+        stmt: Stmt,
+        repair: Vec<Stmt>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<Due>,
+    },
     /// Batches over a table.
     Backfill(BackfillSpec),
     /// A query of one boolean: false or NULL fails the unit. Changes nothing.
     Assert(Stmt),
+}
+
+/// What is still to be run, asked of the catalogue before each statement, so that it does not matter who ended where.
+/// A query with a row for each statement, first things first: `sql text`, `kind text` (clear, build: outside a transaction;
+/// share, exclusive: in one, with that lock), `tables text[]` (whom it locks), `place bigint` (its order). No row: done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Due {
+    /// The table that the deed is about.
+    pub table: QName,
+    pub query: Stmt,
 }
 
 /// How a deed is taken back.

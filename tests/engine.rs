@@ -13,17 +13,20 @@ mod rollback;
 use tenantmig::{
     checks::Gate,
     engine::{Event, Failure, Mode, Program, ProgramPhase, Run, lower},
-    plan::{OnFailure, Pacing, Safety, ServerFacts, parse},
+    plan::{Disk, OnFailure, Pacing, Safety, ServerFacts, parse},
     sql::Stmt,
-    unit::{Before, Down, Lock, Op, Presence, Probe, Unit, UnitId},
+    unit::{Before, Down, Growth, Lock, Op, Presence, Probe, Unit, UnitId},
 };
 
 /// Three phases: p0 with `a` and the gate `g`; p1 with `b` (outside a transaction), `c` (taken back with `b`) and the gates
 /// `h` and `i`; p2 with `d`, from which there is no way back, and `e`.
 fn program(on_failure: OnFailure) -> Program {
     let tx = |name: &str| Op::Tx(vec![Stmt::raw(format!("MAKE {name}"))]);
-    let alone =
-        |verb: &str| Op::Autocommit { stmt: Stmt::raw(format!("{verb} b")), repair: vec![Stmt::raw("REPAIR b")] };
+    let alone = |verb: &str| Op::Autocommit {
+        stmt: Stmt::raw(format!("{verb} b")),
+        repair: vec![Stmt::raw("REPAIR b")],
+        due: None,
+    };
     let for_good = || Down::Irreversible { why: "it is gone".to_owned() };
     let drop = |name: &str| Down::tx([Stmt::raw(format!("DROP {name}"))]);
     let phases = vec![
@@ -44,6 +47,7 @@ fn program(on_failure: OnFailure) -> Program {
         server: ServerFacts::default(),
         safety: Safety::default(),
         pacing: Pacing::default(),
+        disk: Disk::default(),
         tenancy: None,
         phases,
     }
@@ -73,6 +77,7 @@ fn unit(name: &str, up: Op, down: Down) -> Unit {
         lock: Lock::none(),
         loses: Some(format!("what is in {name}")),
         guards_rows: false,
+        grows: Growth::Little,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Reads the catalogue only. A failed CREATE INDEX CONCURRENTLY leaves an index that no query uses and every write pays for (a
 //! unique one even refuses rows); a failed REINDEX CONCURRENTLY one whose name ends in `_ccnew` or `_ccold`. A build that is
-//! going on looks the same, so it is told by its process.
+//! going on looks the same, so it is told by its process. The partitions of a table count with it.
 
 use serde::Deserialize;
 
@@ -52,17 +52,21 @@ impl CheckKind for InvalidIndexes {
 /// recognised by the lock that it holds on the table. A table's TOAST index can be left behind by REINDEX too.
 fn query(tables: &[Stmt]) -> Stmt {
     sql!(
-        r#"WITH wanted AS (
-                SELECT c.oid FROM pg_class c WHERE c.oid = ANY (ARRAY[{0}])
-                UNION SELECT c.reltoastrelid FROM pg_class c WHERE c.oid = ANY (ARRAY[{0}]) AND c.reltoastrelid <> 0),
+        r#"WITH RECURSIVE tree AS (
+                SELECT c.oid, c.relkind, c.reltoastrelid FROM pg_class c WHERE c.oid = ANY (ARRAY[{0}])
+                UNION SELECT c.oid, c.relkind, c.reltoastrelid FROM tree t JOIN pg_inherits h ON h.inhparent = t.oid AND t.relkind = 'p'
+                        JOIN pg_class c ON c.oid = h.inhrelid),
+           wanted AS (SELECT t.oid FROM tree t UNION SELECT t.reltoastrelid FROM tree t WHERE t.reltoastrelid <> 0),
            suspect AS (
-                SELECT i.indexrelid, i.indrelid, format('%I.%I', n.nspname, x.relname) AS name,
+                SELECT i.indexrelid, i.indrelid, format('%I.%I', n.nspname, x.relname) AS name, x.relkind, x.relispartition,
                        i.indisvalid AND i.indisready AND i.indislive AS usable
                   FROM pg_index i JOIN wanted w ON w.oid = i.indrelid
                   JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_namespace n ON n.oid = x.relnamespace
                  WHERE NOT (i.indisvalid AND i.indisready AND i.indislive) OR x.relname ~ '_cc(new|old)[0-9]*$')
            SELECT CASE WHEN b.pid IS NOT NULL THEN format('index %s is being built by pid %s: wait for it', s.name, b.pid)
                        WHEN s.usable THEN format('index %s is left over from a REINDEX CONCURRENTLY: DROP INDEX CONCURRENTLY %s', s.name, s.name)
+                       WHEN s.relkind = 'I' THEN format('index %s of a partitioned table is invalid, since a partition lacks it: CREATE INDEX CONCURRENTLY on that partition and ALTER INDEX %s ATTACH PARTITION, or DROP INDEX %s', s.name, s.name, s.name)
+                       WHEN s.relispartition THEN format('index %s of a partition is invalid: REINDEX INDEX CONCURRENTLY %s', s.name, s.name)
                        ELSE format('index %s is invalid, left by a failed build: DROP INDEX CONCURRENTLY %s', s.name, s.name)
                   END AS what,
                   1::bigint AS found, pg_get_indexdef(s.indexrelid) AS example

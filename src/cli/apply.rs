@@ -40,8 +40,9 @@ pub async fn run(context: &Context, args: &args::Apply) -> Result<Exit, CliError
         program: &program,
         purpose: Purpose::Apply,
     };
-    let (shell, lease) = begin(&access, &request).await?;
+    let (mut shell, lease) = begin(&access, &request).await?;
     drop(access);
+    shell.room.unchecked = args.skip_disk_check;
     carry(context, shell, lease, listener, Goal::Forward { until }).await
 }
 

@@ -218,11 +218,17 @@ pub struct Apply {
     /// Show what would be done and do nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Begin steps without looking whether the disk has room for them
+    #[arg(long)]
+    pub skip_disk_check: bool,
 }
 
 /// `resume`.
 #[derive(Debug, Args)]
 pub struct Resume {
+    /// Begin steps without looking whether the disk has room for them
+    #[arg(long)]
+    pub skip_disk_check: bool,
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,

@@ -105,7 +105,7 @@ impl From<LedgerError> for CliError {
             | LedgerError::Damaged { .. }
             | LedgerError::Unknown { .. }
             | LedgerError::Broken { .. } => Exit::Refused,
-            LedgerError::Held(_) | LedgerError::Fenced { .. } => Exit::Temporary,
+            LedgerError::Held(_) | LedgerError::InTheWay { .. } | LedgerError::Fenced { .. } => Exit::Temporary,
         };
         Self { exit, code: None, message: error.to_string(), advice: error.advice() }
     }

@@ -7,6 +7,7 @@ mod console;
 mod cycle;
 mod damage;
 mod demo;
+mod disk;
 mod doctor;
 mod failure;
 mod pace;
@@ -122,7 +123,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         stop.listen()?;
         tokio::spawn(guard(stop.clone(), console.clone()));
     }
-    let context = Context { connection: cli.connection, console, stop };
+    let context = Context { connection: cli.connection, console, stop, holder: uuid::Uuid::now_v7() };
     match cli.command {
         Command::Validate(args) => validate::run(&context, &args),
         Command::Plan(args) => plan::run(&context, &args).await,

@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use super::{
     args,
     args::Format,
+    disk::Room,
     failure::CliError,
     plan_file,
     plan_file::PlanFile,
@@ -107,9 +108,10 @@ pub async fn show(
         let rows_now = session.with(async |client: &Client| rows_estimated(client, &tables).await).await?;
         rows.push((p, unit, rows_now));
     }
+    let room = Room::look(session, program, run).await?;
     match context.console.format {
-        Format::Text => context.console.show(&text(program, run, &rows, context.console.width()))?,
-        Format::Json | Format::Ndjson => context.console.print(&json(file, program, run, &rows).to_string())?,
+        Format::Text => context.console.show(&text(program, run, &rows, &room, context.console.width()))?,
+        Format::Json | Format::Ndjson => context.console.print(&json(file, program, run, &rows, &room).to_string())?,
     }
     Ok(Exit::Done)
 }
@@ -163,7 +165,13 @@ fn lock(unit: &Unit) -> String {
     format!("{} ({hold})", unit.lock.level)
 }
 
-fn text(program: &Program, run: Option<&Run>, rows: &[(usize, &Unit, u64)], width: Option<usize>) -> String {
+fn text(
+    program: &Program,
+    run: Option<&Run>,
+    rows: &[(usize, &Unit, u64)],
+    room: &Room,
+    width: Option<usize>,
+) -> String {
     let units = rows.len();
     let mut out = format!(
         "Plan `{}`: {} phases, {units} units. Locks are waited for {} at most, then tried again, {} times.\n",
@@ -182,7 +190,12 @@ fn text(program: &Program, run: Option<&Run>, rows: &[(usize, &Unit, u64)], widt
             crate::plan::OnFailure::Pause => "pause",
         };
         out.push_str(&format!("\nPhase {} of {}: {} (on failure: {failure})\n", p + 1, program.phases.len(), phase.id));
-        let of_phase: Vec<_> = rows.iter().filter(|(phase, ..)| *phase == p).map(|(_, unit, n)| (*unit, *n)).collect();
+        let of_phase: Vec<_> = rows
+            .iter()
+            .enumerate()
+            .filter(|(_, (phase, ..))| *phase == p)
+            .map(|(number, (_, unit, n))| (*unit, *n, room.cell(number)))
+            .collect();
         out.push_str(&table(&of_phase, width));
         for gate in &phase.gates {
             out.push_str(&format!("  gate: {}\n", gate.title));
@@ -193,6 +206,7 @@ fn text(program: &Program, run: Option<&Run>, rows: &[(usize, &Unit, u64)], widt
         "\nTime in all: about {}, without load and waiting.\n",
         quantity::duration(std::time::Duration::from_secs_f64(total.max(1.0).ceil()))
     ));
+    out.push_str(&room.text(&rows.iter().map(|(_, unit, _)| *unit).collect::<Vec<_>>()));
     let fixed: Vec<&str> = rows
         .iter()
         .filter(|(_, unit, _)| matches!(unit.down, Down::Irreversible { .. }))
@@ -219,13 +233,22 @@ fn applied(run: &Run, units: usize) -> String {
 }
 
 /// The units of a phase as a table; one below the other where the terminal is narrower than that.
-fn table(units: &[(&Unit, u64)], width: Option<usize>) -> String {
-    const HEAD: [&str; 6] = ["", "what", "lock", "rows", "time", "way back"];
-    let cells = |n: usize, unit: &Unit, estimate: u64| {
+fn table(units: &[(&Unit, u64, String)], width: Option<usize>) -> String {
+    const HEAD: [&str; 7] = ["", "what", "lock", "rows", "time", "disk", "way back"];
+    let cells = |n: usize, unit: &Unit, estimate: u64, disk: &str| {
         let counted = if estimate == 0 { "-".to_owned() } else { format!("~{}", quantity::count(estimate)) };
-        [(n + 1).to_string(), unit.title.clone(), lock(unit), counted, time(unit, estimate), way_back(unit)]
+        [
+            (n + 1).to_string(),
+            unit.title.clone(),
+            lock(unit),
+            counted,
+            time(unit, estimate),
+            disk.to_owned(),
+            way_back(unit),
+        ]
     };
-    let rows: Vec<_> = units.iter().enumerate().map(|(n, (unit, estimate))| cells(n, unit, *estimate)).collect();
+    let rows: Vec<_> =
+        units.iter().enumerate().map(|(n, (unit, estimate, disk))| cells(n, unit, *estimate, disk)).collect();
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(HEAD).add_rows(&rows);
     let text = format!("{table}\n");
@@ -233,14 +256,20 @@ fn table(units: &[(&Unit, u64)], width: Option<usize>) -> String {
     if width.is_none_or(|width| wide <= width) {
         return text;
     }
-    let one = |row: &[String; 6]| {
+    let one = |row: &[String; 7]| {
         let head = format!("  {}. {}\n", row[0], row[1]);
         HEAD.iter().zip(row).skip(2).fold(head, |text, (name, cell)| format!("{text}     {name:<9} {cell}\n"))
     };
     rows.iter().map(one).collect()
 }
 
-fn json(file: &PlanFile, program: &Program, run: Option<&Run>, rows: &[(usize, &Unit, u64)]) -> serde_json::Value {
+fn json(
+    file: &PlanFile,
+    program: &Program,
+    run: Option<&Run>,
+    rows: &[(usize, &Unit, u64)],
+    room: &Room,
+) -> serde_json::Value {
     let units: Vec<_> = rows
         .iter()
         .enumerate()
@@ -250,6 +279,7 @@ fn json(file: &PlanFile, program: &Program, run: Option<&Run>, rows: &[(usize, &
                 "tables": tables(unit).iter().map(ToString::to_string).collect::<Vec<_>>(), "rows_estimated": estimate,
                 "seconds_estimated": seconds(unit, *estimate), "reversible": !matches!(unit.down, Down::Irreversible { .. }),
                 "way_back": way_back(unit), "loses": unit.loses, "done": run.is_some_and(|run| run.unit(number).is_done()),
+                "disk_estimated": room.unit_json(number),
             })
         })
         .collect();
@@ -260,5 +290,5 @@ fn json(file: &PlanFile, program: &Program, run: Option<&Run>, rows: &[(usize, &
             phase.gates.iter().map(|gate| json!({ "phase": phase.id, "gate": gate.id, "title": gate.title }))
         })
         .collect();
-    json!({ "v": 1, "plan": program.plan, "fingerprint": file.fingerprint, "units": units, "gates": gates })
+    json!({ "v": 1, "plan": program.plan, "fingerprint": file.fingerprint, "units": units, "gates": gates, "disk_estimated": room.json() })
 }

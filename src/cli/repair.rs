@@ -111,6 +111,7 @@ async fn accept(
         settings: context.settings()?,
         schema: schema.clone(),
         host: host(),
+        holder: context.holder,
         tell: std::sync::Arc::new(drop),
         stop: context.stop.clone(),
     };

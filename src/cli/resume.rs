@@ -1,17 +1,44 @@
 //! `resume`: goes on with a run by the ledger alone.
 
+use tokio_postgres::Client;
+
 use super::{
     args,
     failure::CliError,
     session::Context,
     story::{Goal, carry},
 };
-use crate::{driver::reopen, exit::Exit, ledger::Purpose};
+use crate::{
+    driver::{DriveError, Shell, reopen},
+    engine::{Effect, Outcome, taken_back},
+    exit::Exit,
+    ledger::{self, LedgerError, Purpose},
+};
 
-/// Goes on: forward from a stop, a pause or a rollback; with the undo where it was stuck.
+/// Goes on: forward from a stop, a pause or a rollback that answered a failure; with the undo where it was stuck. A rollback
+/// that somebody asked for is finished and not turned round, also when it had just come to its end as it was killed.
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
     let (access, listener) = context.access()?;
-    let (shell, lease) = reopen(&access, args.run, Purpose::Apply).await?;
+    let (mut shell, lease) = reopen(&access, args.run, Purpose::Resume).await?;
     drop(access);
-    carry(context, shell, lease, listener, Goal::Forward { until: None }).await
+    shell.room.unchecked = args.skip_disk_check;
+    match goal(&shell).await {
+        Ok(goal) => carry(context, shell, lease, listener, goal).await,
+        Err(error) => {
+            lease.give_back().await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Forward, unless the run rests where somebody wanted it.
+async fn goal(shell: &Shell) -> Result<Goal, DriveError> {
+    let place = &shell.journal.place;
+    if !matches!(shell.journal.next(), Effect::Halt(Outcome::RolledBack { .. })) {
+        return Ok(Goal::Forward { until: None });
+    }
+    let read = async |client: &Client| ledger::read(client, &place.schema, place.run).await;
+    let kept = shell.work.with(read).await?.ok_or(LedgerError::Missing)?;
+    let wished = taken_back(kept.events.iter().map(|recorded| &recorded.event));
+    Ok(if wished { Goal::Back } else { Goal::Forward { until: None } })
 }

@@ -124,26 +124,34 @@ fn confirm(
     let enforced = |unit: &UnitId| program.find(unit).is_some_and(|(_, _, unit)| unit.guards_rows);
     let refused = |why: &str, next: String| Err(CliError::new(Exit::Refused, why, next));
     let again = format!("tenantmig rollback --to {}", args.to);
-    if plan.undos.iter().any(|undo| undo.nothing.is_none() && enforced(&undo.unit)) {
-        let given = args.confirm.clone().or_else(|| {
-            console.line(&format!(
-                "This takes row-level security off tables of {database}. Type the database's name to go on: "
-            ))
-        });
-        return match given {
-            Some(name) if name == database => Ok(()),
-            Some(name) => refused(
-                &format!("`{name}` is not the database's name; nothing was changed"),
-                format!("{again} --confirm {database}"),
-            ),
-            None => refused(
-                "this takes row-level security off and asks for the database's name; nothing was changed",
-                format!("{again} --confirm {database}"),
-            ),
-        };
-    }
     let losses: Vec<&str> = plan.undos.iter().filter_map(|undo| undo.loses.as_deref()).collect();
     let loses = if losses.is_empty() { String::new() } else { format!("; lost: {}", losses.join(", ")) };
+    let guarded = plan.undos.iter().any(|undo| undo.nothing.is_none() && enforced(&undo.unit));
+    // Whoever names the database means it, also where an earlier attempt has undone what asks for the name.
+    let given = args.confirm.clone().or_else(|| {
+        let question = format!(
+            "This takes row-level security off tables of {database}{loses}. Type the database's name to go on: "
+        );
+        if guarded { console.line(&question) } else { None }
+    });
+    match given {
+        Some(name) if name == database => return Ok(()),
+        Some(name) => {
+            return refused(
+                &format!("`{name}` is not the database's name; nothing was changed"),
+                format!("{again} --confirm {database}"),
+            );
+        }
+        None if guarded => {
+            return refused(
+                &format!(
+                    "this takes row-level security off{loses}; it asks for the database's name, and nothing was changed"
+                ),
+                format!("{again} --confirm {database}"),
+            );
+        }
+        None => {}
+    }
     match console.confirm(&format!("Undo {} units{loses}?", plan.undos.len())) {
         Answer::Yes => Ok(()),
         Answer::No => refused("nothing was changed", format!("{again} --dry-run")),

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use uuid::Uuid;
+
 use super::{
     args::{Connection as Flags, Format},
     console::Console,
@@ -10,6 +12,7 @@ use super::{
 use crate::{
     driver::{Access, Stop, Tell},
     exit::Exit,
+    ledger,
     pg::{
         connect::{Connection, SessionSpec, connect},
         settings::{Environment, Settings, resolve},
@@ -29,12 +32,15 @@ pub struct Context {
     pub console: Console,
     /// Signals are heard from the process's beginning.
     pub stop: Stop,
+    /// This process.
+    pub holder: Uuid,
 }
 
 impl Context {
     /// The connection's settings; what was ignored is told.
     pub fn settings(&self) -> Result<Settings, CliError> {
-        let settings = resolve(&self.connection.flags(), &Environment::from_process())?;
+        let mut settings = resolve(&self.connection.flags(), &Environment::from_process())?;
+        settings.tag = Some(ledger::tag(self.holder));
         for warning in &settings.warnings {
             self.console.note(&format!("warning: {warning}"));
         }
@@ -63,10 +69,8 @@ impl Context {
         self.stop.engage();
         let (teller, listener) = channel(FanOut::new(self.reporters()))?;
         let tell: Tell = Arc::new(move |notice| teller.tell(notice));
-        Ok((
-            Access { settings: self.settings()?, schema: self.schema()?, host: host(), tell, stop: self.stop.clone() },
-            listener,
-        ))
+        let (settings, schema, stop) = (self.settings()?, self.schema()?, self.stop.clone());
+        Ok((Access { settings, schema, host: host(), holder: self.holder, tell, stop }, listener))
     }
 
     fn reporters(&self) -> Vec<Box<dyn Reporter>> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{args, args::Format, damage, failure::CliError, pace, session::Context};
 use crate::{
     driver::{self, DriveError},
-    engine::{Effect, Event, InForce, Outcome, Program, Run, in_force},
+    engine::{Effect, Event, InForce, Outcome, Program, Run, in_force, taken_back},
     exit::Exit,
     ledger::{self, Holder, Kept, LedgerError, Pace, Progress, Recorded, RunRecord},
     report::{Tone, quantity},
@@ -86,6 +86,7 @@ impl Standing {
         let rested = !self.alive();
         match self.effect() {
             Effect::Halt(Outcome::Completed) => ("completed", "tenantmig verify"),
+            Effect::Halt(Outcome::RolledBack { .. }) if self.taken_back() => ("rolled back", "tenantmig apply PLAN"),
             Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
             Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
@@ -102,6 +103,11 @@ impl Standing {
             }
             Effect::Undo(_) => ("rolling back", "wait; it works"),
         }
+    }
+
+    /// Whether somebody asked for the rollback; otherwise it answered a failure.
+    fn taken_back(&self) -> bool {
+        taken_back(self.events.iter().map(|recorded| &recorded.event))
     }
 
     /// An operator's reason for which backfills stand still.
@@ -148,8 +154,10 @@ impl Standing {
             out.push_str(&format!("because {why}\n"));
         }
         match &self.holder {
-            Some(holder) if holder.alive => out.push_str(&format!("lease   {holder}\n")),
-            Some(holder) => out.push_str(&format!("lease   free; its last holder is gone: {holder}\n")),
+            Some(holder) if holder.alive => out.push_str(&format!("lease   {holder}{}\n", on(holder))),
+            Some(holder) => {
+                out.push_str(&format!("lease   free; its last holder is gone: {holder}{}\n", on(holder)));
+            }
             None => out.push_str("lease   free\n"),
         }
         let done = self.effect() == Effect::Halt(Outcome::Completed);
@@ -217,7 +225,7 @@ impl Standing {
         let (state, next) = self.state();
         let holder = self.holder.as_ref().map(|h| {
             json!({
-                "host": h.host, "pid": h.pid, "role": h.role, "purpose": h.purpose, "since": h.since, "epoch": h.epoch,
+                "host": h.host, "pid": h.pid, "role": h.role, "purpose": h.purpose, "since": h.since, "epoch": h.epoch, "holder": h.id, "run": h.run,
                 "heartbeat_age_ms": h.heartbeat_age_ms, "alive": h.alive,
             })
         });
@@ -230,6 +238,11 @@ impl Standing {
             "lease": holder, "retuned": self.words(), "hold": self.hold(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
+}
+
+/// What the holder works on, once it has chosen.
+fn on(holder: &Holder) -> String {
+    holder.run.map_or(String::new(), |run| format!(", run {run}"))
 }
 
 fn minute(at: DateTime<Utc>) -> String {

@@ -44,6 +44,10 @@ pub async fn carry(
         },
         Goal::Back => drive(&mut shell, until).await,
     };
+    let driven = match driven {
+        Ok(rest) => Ok(rest),
+        Err(error) => Err(shell.name_successor(error).await),
+    };
     lease.give_back().await;
     let program = shell.journal.record.program.clone();
     let place = &shell.journal.place;
@@ -188,7 +192,7 @@ impl End {
                     format!("done: rolled back to `{}` ({} undone)", program.keep_name(keep), counted(undone.len()))
                 },
                 names(keep),
-                None,
+                undone.is_empty().then(|| "to go forward again: tenantmig apply PLAN".to_owned()),
             ),
             (Rest::At(Outcome::RolledBack { keep }), _) => (
                 Exit::RolledBack,

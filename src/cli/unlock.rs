@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio_postgres::Client;
 
 use super::{args, console::Answer, failure::CliError, session::Context};
-use crate::{driver, exit::Exit, ledger};
+use crate::{driver, exit::Exit, ledger, report::quantity::counted};
 
 /// Ends the lease. Refused for another run than the newest, and without confirmation.
 pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliError> {
@@ -13,12 +13,14 @@ pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliErro
     let (record, holder) = session
         .with(async |client: &Client| {
             let record = driver::current(client, &schema, None).await?.record;
-            let holder = ledger::holder(client, &schema).await?;
-            Ok::<_, CliError>((record, holder))
+            ledger::require(client, &schema).await?;
+            Ok::<_, CliError>((record, ledger::holder(client, &schema).await?))
         })
         .await?;
-    if record.id != args.force {
-        let message = format!("the run that holds the lease is {}, not {}", record.id, args.force);
+    // One that has not chosen its run yet is known by the run that is worked on.
+    let run = holder.as_ref().and_then(|holder| holder.run).unwrap_or(record.id);
+    if run != args.force {
+        let message = format!("the run that holds the lease is {run}, not {}", args.force);
         return Err(CliError::new(Exit::Refused, message, "tenantmig status"));
     }
     let Some(holder) = holder else {
@@ -39,9 +41,17 @@ pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliErro
             ));
         }
     }
-    ledger::force_release(&session, &schema).await?;
-    let text = format!("the lease is free; it was held for: {holder}");
-    context.console.result(&text, json!({ "outcome": "unlocked", "message": text }))?;
+    let ended = ledger::force_release(&session, &schema).await?;
+    for line in driver::left(&ended) {
+        context.console.note(&format!("note: {line}"));
+    }
+    let sessions = counted(u64::try_from(ended.ended).unwrap_or(0), "session", "sessions");
+    let text = format!("the lease is free; it was held for: {holder}; {sessions} of it ended");
+    let left: Vec<i32> = ended.left.iter().map(|left| left.pid).collect();
+    context.console.result(
+        &text,
+        json!({ "outcome": "unlocked", "message": text, "sessions_ended": ended.ended, "sessions_left": left }),
+    )?;
     context.console.note(" next: tenantmig resume");
     Ok(Exit::Done)
 }

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicI32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::Rng;
@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     engine::{Blocker, Event, Notice},
-    pg::{self, Bounds, Class, Fault, connect::Connection},
-    sql::Stmt,
+    pg::{self, Bounds, Class, Fault, InTheWay, connect::Connection},
+    sql::{Literal, QName, Stmt},
     unit::{Lock, LockLevel},
 };
 
@@ -66,7 +66,7 @@ impl Shell {
     }
 
     /// A lock that everybody would queue behind is not asked for while an old transaction holds the table.
-    async fn wait_for_old_transactions(&self, lock: &Lock, number: u32) -> Result<(), DriveError> {
+    pub(super) async fn wait_for_old_transactions(&self, lock: &Lock, number: u32) -> Result<(), DriveError> {
         if lock.level < LockLevel::Share || number > self.safety().lock_retries {
             return Ok(());
         }
@@ -88,6 +88,42 @@ impl Shell {
             });
             self.stop.sleep(pause).await?;
             tried += 1;
+        }
+    }
+
+    /// CONCURRENTLY is not begun while a transaction that it would wait for is older than `max_xact_age`: begun, it would hold
+    /// its own lock all the while, and what it leaves when it gives up has to be cleared. Waits `index_wait` at most, as each
+    /// of its own waits would; then it is refused, or begun after all.
+    pub(super) async fn wait_for_those_in_the_way(
+        &self,
+        tables: &[QName],
+        of: InTheWay,
+        refuse: bool,
+    ) -> Result<(), DriveError> {
+        if tables.is_empty() {
+            return Ok(());
+        }
+        let (age, begun) = (self.safety().max_xact_age.duration(), Instant::now());
+        let mut looked = 0;
+        loop {
+            let look = async |client: &Client| pg::in_the_way(client, tables, of, age).await;
+            let old = self.monitor.with(look).await?;
+            let Some(first) = old.first() else { return Ok(()) };
+            if begun.elapsed() >= self.safety().index_wait.duration() {
+                if !refuse {
+                    return Ok(());
+                }
+                let mut fault = Fault::new(Class::Fatal, format!("not begun: {}", in_the_way(&old)));
+                fault.hint = Some(format!(
+                    "{}; index_wait in [safety] says how long it is waited for, max_xact_age from which age on",
+                    way_out(first)
+                ));
+                return Err(fault.into());
+            }
+            looked += 1;
+            let pause = pause(looked).min(self.safety().index_wait.duration());
+            self.say(Notice::Waiting { why: in_the_way(&old), again_in_ms: millis(pause) });
+            self.stop.sleep(pause).await?;
         }
     }
 
@@ -115,7 +151,7 @@ impl Patience {
         what: &str,
     ) -> Result<(), DriveError> {
         if error.class() != Some(Class::Transient) || number > self.retries {
-            return Err(error);
+            return Err(naming(error, &blockers));
         }
         let pause = pause(number);
         (self.tell)(Notice::LockWait {
@@ -169,13 +205,46 @@ async fn sampled(monitor: &Connection, process: i32) -> Result<Vec<Blocker>, Fau
     turn.end(found).await
 }
 
-/// The first of the sessions that are waited for, in words.
+/// The error of a wait that was given up, with who was in the way: afterwards nobody can be asked.
+fn naming(error: DriveError, blockers: &[Blocker]) -> DriveError {
+    match error {
+        DriveError::Server(mut fault)
+            if !blockers.is_empty() && matches!(fault.class, Class::Transient | Class::Cancelled) =>
+        {
+            let who = in_the_way(blockers);
+            fault.detail = Some(fault.detail.map_or(who.clone(), |detail| format!("{detail}; {who}")));
+            DriveError::Server(fault)
+        }
+        other @ (DriveError::Server(_)
+        | DriveError::Interrupted(_)
+        | DriveError::LeaseLost(_)
+        | DriveError::Ledger(_)
+        | DriveError::Connect(_)
+        | DriveError::Illegal(_)
+        | DriveError::Refused { .. }) => other,
+    }
+}
+
+/// The first of those that are waited for, in words.
 fn in_the_way(found: &[Blocker]) -> String {
     let more = if found.len() > 1 { format!(" and {} more", found.len() - 1) } else { String::new() };
     found.first().map_or(String::new(), |b| {
-        let (age, query) = (b.transaction_age_ms / 1000, &b.query);
-        format!("pid {} is in the way ({}, {}, for {age} s: {query}){more}", b.pid, b.user, b.state)
+        let age = b.transaction_age_ms / 1000;
+        if b.is_prepared() {
+            return format!("prepared transaction {} of {} is in the way, for {age} s{more}", b.query, b.user);
+        }
+        let application = if b.application.is_empty() { String::new() } else { format!("{}, ", b.application) };
+        format!("pid {} is in the way ({}, {application}{}, for {age} s: {}){more}", b.pid, b.user, b.state, b.query)
     })
+}
+
+/// What ends it.
+fn way_out(blocker: &Blocker) -> String {
+    if blocker.is_prepared() {
+        let gid = Literal::new(&*blocker.query);
+        return format!("decide about it: COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid}");
+    }
+    format!("let it end, or end it: select pg_terminate_backend({})", blocker.pid)
 }
 
 /// What the watcher saw.

@@ -13,7 +13,7 @@ use super::signal::Signal;
 pub enum DriveError {
     #[error("stopped by {0}")]
     Interrupted(Signal),
-    #[error("the lease could not be renewed: {0}")]
+    #[error("{0}")]
     LeaseLost(String),
     #[error(transparent)]
     Ledger(LedgerError),
@@ -46,6 +46,7 @@ impl From<LedgerError> for DriveError {
             | LedgerError::Unknown { .. }
             | LedgerError::Broken { .. }
             | LedgerError::Held(_)
+            | LedgerError::InTheWay { .. }
             | LedgerError::Fenced { .. }) => Self::Ledger(other),
         }
     }

@@ -10,12 +10,13 @@ use super::{
     heartbeat::Lease,
     journal::Journal,
     outside,
+    room::Room,
     shell::{Shell, Tell, sessions},
     stop::Stop,
 };
 use crate::{
     engine::{Effect, Event, Notice, Outcome, Program, taken_back},
-    ledger::{self, Kept, LedgerError, NewRun, Place, Purpose, RunRecord},
+    ledger::{self, Kept, LedgerError, NewRun, Place, Purpose, RunRecord, Term},
     pg::{Bounds, Class, Fault, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
     sql::Ident,
@@ -31,6 +32,8 @@ pub struct Access {
     /// The ledger's schema.
     pub schema: Ident,
     pub host: String,
+    /// This process; the end of it is in the name of each of its sessions.
+    pub holder: Uuid,
     pub tell: Tell,
     pub stop: Stop,
 }
@@ -62,14 +65,18 @@ async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
     let (work, monitor) = sessions(&access.settings, safety).await?;
     outside::way(&work, &outside::forward(request.program)).await?;
     install(access, &work).await?;
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, request.purpose, &access.stop).await?;
+    let lease = Lease::take(access, request.purpose, Term(safety.lease.duration())).await?;
     let result = async {
         let run = match work.with(async |client: &Client| choose(client, access, request).await).await? {
             Some(run) => run,
             None => create(access, &work, &lease, request).await?,
         };
         let place = place(access, &lease, run);
-        let journal = work.with(async |client: &Client| Journal::read(client, place).await).await?;
+        let read = async |client: &Client| {
+            ledger::works_on(client, &access.schema, place.epoch, place.run).await?;
+            Journal::read(client, place).await
+        };
+        let journal = work.with(read).await?;
         Ok(Shell {
             settings: access.settings.clone(),
             work,
@@ -77,6 +84,7 @@ async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
             journal,
             tell: access.tell.clone(),
             stop: access.stop.clone(),
+            room: Room::default(),
         })
     }
     .await;
@@ -102,10 +110,11 @@ async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     }
     // An earlier version may have begun the run.
     install(access, &work).await?;
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, purpose, &access.stop).await?;
+    let lease = Lease::take(access, purpose, Term(record.program.safety.lease.duration())).await?;
     let place = place(access, &lease, record.id);
     let journal = work.with(async |client: &Client| {
         refuse_buried(client, access, &record).await?;
+        ledger::works_on(client, &access.schema, place.epoch, place.run).await?;
         Journal::read(client, place).await
     });
     match journal.await {
@@ -117,6 +126,7 @@ async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
                 journal,
                 tell: access.tell.clone(),
                 stop: access.stop.clone(),
+                room: Room::default(),
             };
             Ok((shell, lease))
         }

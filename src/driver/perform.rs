@@ -6,6 +6,7 @@ use tokio_postgres::{Client, types::Type};
 
 use super::{
     attempt::execute,
+    errands::{Errands, Wreck, both},
     error::DriveError,
     outside,
     shell::{Shell, cancellable, millis},
@@ -21,7 +22,7 @@ use crate::{
     },
     sql,
     sql::Stmt,
-    unit::{Before, Op, Presence, Probe, Unit},
+    unit::{Before, Due, Op, Presence, Probe, Unit},
 };
 
 /// How often a build of ours that outlived its client is looked at.
@@ -41,6 +42,10 @@ impl Shell {
             }
         };
         let found = self.look_when_quiet(&unit, ours).await?;
+        let begins = matches!(found.presence, Presence::Absent | Presence::Partial);
+        if begins && !self.has_room(&unit).await? {
+            return Ok(());
+        }
         self.record(Event::Started { unit: unit.id.clone(), before: found.clone() }).await?;
         let result = match found.presence {
             Presence::Present => self.record(Event::Succeeded { unit: unit.id.clone(), rows: None }).await,
@@ -70,7 +75,8 @@ impl Shell {
     async fn deed(&mut self, unit: &Unit, found: &Before) -> Result<(), DriveError> {
         match &unit.up {
             Op::Tx(stmts) => self.transaction(unit, stmts).await,
-            Op::Autocommit { stmt, repair } => self.autocommit_deed(unit, stmt, repair, found).await,
+            Op::Autocommit { due: Some(due), .. } => self.errands_deed(unit, due, found).await,
+            Op::Autocommit { stmt, repair, due: None } => self.autocommit_deed(unit, stmt, repair, found).await,
             Op::Backfill(spec) => self.backfill(unit, spec).await,
             Op::Assert(query) => self.assert(unit, query).await,
         }
@@ -115,8 +121,21 @@ impl Shell {
         .await
     }
 
-    /// A statement outside a transaction: what a failed attempt left is cleared at once, because the wreck of a unique
-    /// index goes on rejecting the application's rows.
+    /// Statements outside a transaction, as many as are due.
+    async fn errands_deed(&mut self, unit: &Unit, due: &Due, found: &Before) -> Result<(), DriveError> {
+        self.say_partial(found);
+        self.run_errands(unit, due, Errands::Deed).await?;
+        self.conclude_alone(unit).await
+    }
+
+    fn say_partial(&self, found: &Before) {
+        if found.presence == Presence::Partial {
+            let what = found.found.as_deref().unwrap_or("a wreck");
+            self.say(Notice::Note { text: format!("clearing what an earlier attempt left: {what}") });
+        }
+    }
+
+    /// A statement outside a transaction: what a failed attempt left is cleared at once.
     async fn autocommit_deed(
         &mut self,
         unit: &Unit,
@@ -125,10 +144,8 @@ impl Shell {
         found: &Before,
     ) -> Result<(), DriveError> {
         let bounds = Bounds { lock: self.safety().index_wait.duration(), ..self.bounds() };
+        self.say_partial(found);
         if found.presence == Presence::Partial {
-            self.say(Notice::Note {
-                text: format!("clearing what an earlier attempt left: {}", found.found.as_deref().unwrap_or("a wreck")),
-            });
             self.clear(repair, bounds).await?;
         }
         let mut number = 0;
@@ -139,18 +156,26 @@ impl Shell {
             watch.abort();
             let Err(error) = run else { break };
             let error = in_statement(error, stmt);
-            match error.class() {
+            let error = match error.class() {
                 Some(Class::Ambiguous) => return Err(error),
                 None => {
-                    self.clear_in_haste(repair).await;
+                    // Without the lease what stands there may be the successor's.
+                    if matches!(error, DriveError::Interrupted(_)) {
+                        self.clear_in_haste(Wreck::Known(repair)).await;
+                    }
                     return Err(error);
                 }
                 Some(Class::Transient | Class::Privilege | Class::Cancelled | Class::Resources | Class::Fatal) => {
-                    self.clear(repair, bounds).await?;
+                    both(error, self.clear(repair, bounds).await)?
                 }
-            }
+            };
             self.try_again(error, number, sampled.take(), "CONCURRENTLY").await?;
         }
+        self.conclude_alone(unit).await
+    }
+
+    /// Records that it is done, when the probe says so.
+    async fn conclude_alone(&mut self, unit: &Unit) -> Result<(), DriveError> {
         let now = self.look(&unit.probe).await?;
         if now.presence != Presence::Present && matches!(unit.probe, Probe::Catalog { .. }) {
             return Err(unrecognised(unit, &now).into());
@@ -169,7 +194,7 @@ impl Shell {
     /// Clears a wreck on the way out, within what is left of the time that a stop may take: on a session of its own, because
     /// the statement may still be under way on the other, or its cancel arrive late. What does not fit is cleared by `resume`
     /// or the rollback.
-    async fn clear_in_haste(&self, repair: &[Stmt]) {
+    pub(super) async fn clear_in_haste(&self, wreck: Wreck<'_>) {
         let left = self.stop.left(Until::Cleared, CLEAR_BOUNDS.statement);
         let bounds = Bounds { lock: CLEAR_BOUNDS.lock.min(left), statement: left };
         let spec = SessionSpec::new("tenantmig clear", bounds.lock);
@@ -177,16 +202,16 @@ impl Shell {
         let unstopped = Stop::new();
         let work = async {
             let session = connect(&self.settings, &spec).await.map_err(|error| error.to_string())?;
-            for stmt in repair {
+            let stmts = session.with(async |client: &Client| wreck.stmts(client).await).await;
+            for stmt in stmts.map_err(|fault| fault.to_string())? {
                 let done = outside::run(&session, &unstopped, bounds, stmt.as_str()).await;
-                done.map_err(|error| error.to_string())?;
+                done.map_err(|error| format!("{stmt}: {error}"))?;
             }
             Ok::<_, String>(())
         };
         let done = tokio::time::timeout(left, work).await;
         if let Err(why) = done.unwrap_or_else(|_| Err("not in time".to_owned())) {
-            let list = repair.iter().map(Stmt::as_str).collect::<Vec<_>>().join("; ");
-            self.say(Notice::Note { text: format!("left for resume: {list} ({why})") });
+            self.say(Notice::Note { text: format!("left for resume: what the statement may have left ({why})") });
         }
     }
 
@@ -244,7 +269,7 @@ fn conflict(unit: &Unit, found: &Before) -> Fault {
     fault
 }
 
-fn in_statement(error: DriveError, stmt: &Stmt) -> DriveError {
+pub(super) fn in_statement(error: DriveError, stmt: &Stmt) -> DriveError {
     match error {
         DriveError::Server(fault) => DriveError::Server(fault.in_statement(stmt.as_str())),
         other @ (DriveError::Interrupted(_)

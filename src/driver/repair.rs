@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::Run,
-    ledger::{self, Kept, LedgerError, Purpose},
+    ledger::{self, Kept, LedgerError, Purpose, Term},
     pg::{Bounds, in_transaction},
     plan::Safety,
     sql::Ident,
@@ -64,7 +64,7 @@ pub async fn accept(access: &Access, run: Uuid, what: &str) -> Result<(), DriveE
     let safety = Safety::default();
     let (work, _monitor) = sessions(&access.settings, &safety).await?;
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
-    let lease = Lease::take(&access.settings, &access.schema, &access.host, Purpose::Repair, &access.stop).await?;
+    let lease = Lease::take(access, Purpose::Repair, Term(safety.lease.duration())).await?;
     let place = place(access, &lease, run);
     let accepted = in_transaction(&work, bounds, async |client: &Client| {
         ledger::fence(client, &place.schema, place.epoch).await?;

@@ -8,6 +8,7 @@ use super::{
     error::DriveError,
     journal::Journal,
     outside,
+    room::Room,
     stop::{Stop, Until},
 };
 use crate::{
@@ -43,6 +44,7 @@ pub struct Shell {
     pub journal: Journal,
     pub tell: Tell,
     pub stop: Stop,
+    pub room: Room,
 }
 
 impl fmt::Debug for Shell {
@@ -121,8 +123,11 @@ impl Shell {
         cancellable(&self.work, &self.stop, transaction).await
     }
 
-    /// Runs one statement outside a transaction within these bounds.
+    /// Runs one statement outside a transaction within these bounds. No fence holds while it runs: the epoch is looked at as
+    /// late as can be, and a takeover ends the session.
     pub async fn autocommit(&self, bounds: Bounds, statement: &str) -> Result<(), DriveError> {
+        let place = &self.journal.place;
+        self.work.with(async |client: &Client| ledger::fence(client, &place.schema, place.epoch).await).await?;
         let result = outside::run(&self.work, &self.stop, bounds, statement).await;
         // After a stop the statement may still be under way, and whatever is asked next would wait behind it; after a
         // loss there is no session to set anything on.

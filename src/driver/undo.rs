@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{attempt::execute, error::DriveError, perform::failure, shell::Shell};
+use super::{attempt::execute, errands::Errands, error::DriveError, perform::failure, shell::Shell};
 use crate::{
     engine::{Event, Notice},
     pg::{Bounds, Class, Fault, probe},
@@ -40,7 +40,11 @@ impl Shell {
             Down::Irreversible { why } => Err(Fault::new(Class::Fatal, format!("it cannot be undone: {why}")).into()),
             Down::Op(_) if self.is_gone(unit, before, done).await? => self.record(undone).await,
             Down::Op(Op::Tx(stmts)) => self.undo_transaction(unit, stmts, before).await,
-            Down::Op(Op::Autocommit { stmt, .. }) => self.undo_autocommit(unit, stmt).await,
+            Down::Op(Op::Autocommit { due: Some(due), .. }) => {
+                self.run_errands(unit, due, Errands::Undo).await?;
+                self.conclude_undo(unit).await
+            }
+            Down::Op(Op::Autocommit { stmt, due: None, .. }) => self.undo_autocommit(unit, stmt).await,
             Down::Op(Op::Backfill(_) | Op::Assert(_)) => {
                 Err(Fault::new(Class::Fatal, "the program's undo is no statement").into())
             }
@@ -91,6 +95,10 @@ impl Shell {
             let Err(error) = done else { break };
             self.try_again(error, number, sampled.take(), "CONCURRENTLY").await?;
         }
+        self.conclude_undo(unit).await
+    }
+
+    async fn conclude_undo(&mut self, unit: &Unit) -> Result<(), DriveError> {
         let now = self.look(&unit.probe).await?;
         as_before(unit, &Before::absent(), &now)?;
         self.record(Event::Undone { unit: unit.id.clone() }).await

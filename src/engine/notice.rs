@@ -30,7 +30,7 @@ pub enum Notice {
     Closed { outcome: Outcome },
 }
 
-/// A session that stands in the way of a lock.
+/// A session that stands in the way of a lock; or a prepared transaction, which has none: pid 0, and its id as the query.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Blocker {
     pub pid: i32,
@@ -41,4 +41,11 @@ pub struct Blocker {
     pub transaction_age_ms: i64,
     /// Its current or last statement, cut short.
     pub query: String,
+}
+
+impl Blocker {
+    /// Whether it is a prepared transaction.
+    pub fn is_prepared(&self) -> bool {
+        self.pid == 0
+    }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     checks::Gate,
-    plan::{Lowering, OnFailure, Pacing, Plan, Safety, ServerFacts, Tenancy},
+    plan::{Disk, Lowering, OnFailure, Pacing, Plan, Safety, ServerFacts, Tenancy},
     unit::{Unit, UnitId},
 };
 
@@ -18,6 +18,8 @@ pub struct Program {
     pub safety: Safety,
     #[serde(default)]
     pub pacing: Pacing,
+    #[serde(default)]
+    pub disk: Disk,
     pub tenancy: Option<Tenancy>,
     pub phases: Vec<ProgramPhase>,
 }
@@ -97,6 +99,7 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
         server,
         safety: plan.safety.clone(),
         pacing: plan.pacing(),
+        disk: plan.disk.clone(),
         tenancy: plan.tenancy.clone(),
         phases,
     }

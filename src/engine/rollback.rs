@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     sql::Stmt,
-    unit::{Before, Down, Op, UnitId},
+    unit::{Before, Down, Due, Op, UnitId},
 };
 
 /// Where a rollback goes: the number of phases that stay.
@@ -33,6 +33,9 @@ pub struct Undo {
     pub sql: Vec<Stmt>,
     /// Whether the SQL must run outside a transaction.
     pub autocommit: bool,
+    /// What says the SQL where the table is partitioned.
+    #[serde(skip)]
+    pub due: Option<Due>,
     /// Why nothing is run, where nothing is.
     pub nothing: Option<String>,
     /// What is destroyed.
@@ -56,6 +59,7 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
             title: unit.title.clone(),
             sql: Vec::new(),
             autocommit: false,
+            due: None,
             nothing: None,
             loses: unit.loses.clone(),
         };
@@ -63,7 +67,9 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
         match &unit.down {
             _ if undo.nothing.is_some() => {}
             Down::Op(Op::Tx(stmts)) => undo.sql = [stmts.clone(), before.restore.clone()].concat(),
-            Down::Op(Op::Autocommit { stmt, .. }) => (undo.sql, undo.autocommit) = (vec![stmt.clone()], true),
+            Down::Op(Op::Autocommit { stmt, due, .. }) => {
+                (undo.sql, undo.autocommit, undo.due) = (vec![stmt.clone()], true, due.clone());
+            }
             Down::Op(Op::Backfill(_) | Op::Assert(_))
             | Down::CoveredBy(_)
             | Down::Nothing { .. }

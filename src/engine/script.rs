@@ -5,7 +5,7 @@ use crate::{
     plan::{Millis, Safety},
     sql,
     sql::{List, Literal, Stmt, split},
-    unit::{BackfillSpec, BackfillValue, Down, Op, Unit},
+    unit::{BackfillSpec, BackfillValue, Down, Due, Op, Unit},
 };
 
 /// Rows of one commit in a script: short enough for writers to wait for.
@@ -47,7 +47,7 @@ pub fn backward(program: &Program, preview: &Preview) -> String {
         text.push_str(&format!("\n{}", comment(&format!("undo: {}", undo.title))));
         match &undo.nothing {
             Some(why) => text.push_str(&comment(&format!("nothing to run: {why}"))),
-            None if undo.autocommit => text.push_str(&alone(&undo.sql, &program.safety)),
+            None if undo.autocommit => text.push_str(&alone(&undo.sql, undo.due.as_ref(), &program.safety)),
             None => text.push_str(&transaction(&undo.sql)),
         }
     }
@@ -85,10 +85,10 @@ fn comment(text: &str) -> String {
 fn op(op: &Op, title: &str, safety: &Safety) -> String {
     match op {
         Op::Tx(stmts) => transaction(stmts),
-        Op::Autocommit { stmt, repair } => {
+        Op::Autocommit { stmt, repair, due } => {
             let again: Vec<String> =
                 repair.iter().map(|stmt| comment(&format!("if it fails, first: {stmt};"))).collect();
-            format!("{}{}", again.concat(), alone(std::slice::from_ref(stmt), safety))
+            format!("{}{}", again.concat(), alone(std::slice::from_ref(stmt), due.as_ref(), safety))
         }
         Op::Backfill(spec) => backfill(spec),
         Op::Assert(query) => guard(title, &sql!("SELECT 1 WHERE (\n{}\n) IS NOT TRUE", query)),
@@ -114,13 +114,27 @@ fn transaction(stmts: &[Stmt]) -> String {
 }
 
 /// CONCURRENTLY waits for older transactions within lock_timeout, so it gets the longer bound.
-fn alone(stmts: &[Stmt], safety: &Safety) -> String {
-    let body: String = stmts.iter().map(closed).collect();
+fn alone(stmts: &[Stmt], due: Option<&Due>, safety: &Safety) -> String {
+    let mut body: String = stmts.iter().map(closed).collect();
+    if let Some(due) = due {
+        body = either(&body, due);
+    }
     format!(
         "SET lock_timeout = '{}';\n{body}SET lock_timeout = '{}';\n",
         time(safety.index_wait),
         time(safety.lock_timeout)
     )
+}
+
+/// PostgreSQL refuses CONCURRENTLY on a partitioned table, and whether it is one is known to the server alone: there psql
+/// asks it for the statements of each partition, and runs them one by one.
+fn either(plain: &str, due: &Due) -> String {
+    let kind = sql!(
+        "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'p') AS partitioned \\gset",
+        Literal::new(due.table.to_string())
+    );
+    let each = sql!("SELECT due.sql FROM (\n{}\n) AS due ORDER BY due.place \\gexec", due.query);
+    format!("{kind}\n\\if :partitioned\n{each}\n\\else\n{plain}\\endif\n")
 }
 
 /// The statement with its semicolon, on a line of its own where the last line may end in a comment.

@@ -24,6 +24,8 @@ pub enum LedgerError {
     Broken { what: String, advice: String },
     #[error("another tenantmig holds the lease: {0}")]
     Held(Box<Holder>),
+    #[error("the last holder is gone, but a transaction of it is still under way: {holder}")]
+    InTheWay { holder: Box<Holder>, pids: Vec<i32> },
     #[error("the lease was taken over by another tenantmig (epoch {ours} is over)")]
     Fenced { ours: i64 },
 }
@@ -51,6 +53,13 @@ impl LedgerError {
                 "wait, or look with: tenantmig status; if that process is gone for good: tenantmig unlock --force RUN"
                     .to_owned(),
             ),
+            Self::InTheWay { pids, .. } => Some(match pids.as_slice() {
+                [] => "try again in a moment".to_owned(),
+                pids => format!(
+                    "this role may not end it; as a superuser or a member of pg_signal_backend: {}",
+                    pids.iter().map(|pid| format!("pg_terminate_backend({pid})")).collect::<Vec<_>>().join(", ")
+                ),
+            }),
             Self::Fenced { .. } => Some("tenantmig status".to_owned()),
         }
     }

@@ -3,10 +3,14 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 /// Who holds the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
+    pub id: Uuid,
+    /// What it works on, once it has chosen.
+    pub run: Option<Uuid>,
     pub host: String,
     pub pid: i32,
     pub purpose: String,

@@ -9,26 +9,59 @@ use std::time::Duration;
 use tokio_postgres::{Client, GenericClient, types::Type};
 use uuid::Uuid;
 
-use super::{error::LedgerError, holder::Holder};
+use super::{
+    error::LedgerError,
+    holder::Holder,
+    sessions::{END_WAIT, Ended, end},
+};
 use crate::{
     pg::{Bounds, Fault, connect::Connection, in_transaction},
     sql,
-    sql::{Ident, Stmt},
+    sql::Ident,
 };
 
-/// How long a lease is good without a heartbeat.
-pub const LEASE: Duration = Duration::from_secs(30);
-/// How often it is renewed: six chances before it ends.
-pub const HEARTBEAT: Duration = Duration::from_secs(5);
-/// After so long without a heartbeat that arrived the holder stops by itself, well before the lease can be taken.
-pub const HEARTBEAT_LOST: Duration = Duration::from_secs(20);
 /// How long taking the lease waits for a transaction of the last holder that is still under way.
 const TAKE_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(10) };
+/// How often it is begun again because another one took the lease meanwhile and is gone as well.
+const TAKE_ROUNDS_MAX: u32 = 3;
+
+/// How long a lease is good without a heartbeat, and what follows from that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Term(pub Duration);
+
+impl Term {
+    /// How often it is renewed: six chances before it ends.
+    pub fn heartbeat(self) -> Duration {
+        self.0 / 6
+    }
+
+    /// After so long without a heartbeat that arrived the holder stops by itself, well before the lease can be taken.
+    pub fn lost(self) -> Duration {
+        self.0 * 2 / 3
+    }
+
+    fn millis(self) -> f64 {
+        f64::from(u32::try_from(self.0.as_millis()).unwrap_or(u32::MAX))
+    }
+}
+
+/// Who wants the lease, for what, for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Taker<'a> {
+    /// One for all sessions of the process: [`super::tag`] of it is in their names.
+    pub holder: Uuid,
+    pub host: &'a str,
+    pub purpose: Purpose,
+    pub term: Term,
+    /// Whether a transaction pooler stands between. Its sessions are not the holder's: that one of them ended says nothing.
+    pub pooled: bool,
+}
 
 /// What the holder does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Apply,
+    Resume,
     Rollback,
     Cycle,
     Repair,
@@ -38,6 +71,7 @@ impl Purpose {
     fn word(self) -> &'static str {
         match self {
             Self::Apply => "apply",
+            Self::Resume => "resume",
             Self::Rollback => "rollback",
             Self::Cycle => "cycle",
             Self::Repair => "repair",
@@ -46,25 +80,27 @@ impl Purpose {
 }
 
 /// A lease that was had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquired {
-    pub holder: Uuid,
     pub epoch: i64,
-    /// Whether another holder had to be given up: its lease had ended, or its session was gone.
-    pub took_over: bool,
+    /// The holder that had to be given up, for its lease had ended or its session was gone, and what became of its sessions.
+    pub over: Option<(Holder, Ended)>,
 }
 
 /// `alive` also asks for the session that renews the lease: after kill -9 the server closes it at once, and a successor need
-/// not wait for the expiry. Only the pid is compared where the role may not see `backend_start`. Behind a pooler the session is
-/// the pool's and says nothing of the holder: none is stored, and the expiry alone counts.
-/// A row that somebody wrote by hand need not have all of it.
-const STATE: &str =
-    "coalesce(l.host, 'unknown'), coalesce(l.pid, 0), coalesce(l.purpose, 'unknown'), coalesce(l.role, 'unknown'),
+/// not wait for the expiry. Only the pid is compared where the role may not see `backend_start`.
+/// A row that somebody wrote by hand need not have all of it; an older ledger has no `run_id`.
+const STATE: &str = "l.holder, (to_jsonb(l) ->> 'run_id')::uuid,
+    coalesce(l.host, 'unknown'), coalesce(l.pid, 0), coalesce(l.purpose, 'unknown'), coalesce(l.role, 'unknown'),
     coalesce(l.acquired_at, to_timestamp(0)), l.epoch,
     coalesce((extract(epoch FROM clock_timestamp() - l.heartbeat_at) * 1000)::bigint, 0),
     l.holder IS NOT NULL AND coalesce(l.expires_at > clock_timestamp(), false)
       AND (l.backend_pid IS NULL OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid
                      AND coalesce(a.backend_start = l.backend_start, true)))";
+
+/// The session that renews the lease, where it is the holder's own.
+const BACKEND: &str = "backend_pid = CASE WHEN NOT $1 THEN pg_backend_pid() END,
+    backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid() AND NOT $1)";
 
 /// Who holds the lease now, or held it last without giving it back.
 pub async fn holder(client: &impl GenericClient, schema: &Ident) -> Result<Option<Holder>, LedgerError> {
@@ -73,77 +109,122 @@ pub async fn holder(client: &impl GenericClient, schema: &Ident) -> Result<Optio
     row.map(|row| read(&row)).transpose()
 }
 
+async fn now(session: &Connection, schema: &Ident) -> Result<Option<Holder>, LedgerError> {
+    session.with(async |client: &Client| holder(client, schema).await).await
+}
+
 fn read(row: &tokio_postgres::Row) -> Result<Holder, LedgerError> {
     Ok(Holder {
-        host: row.try_get(0)?,
-        pid: row.try_get(1)?,
-        purpose: row.try_get(2)?,
-        role: row.try_get(3)?,
-        since: row.try_get(4)?,
-        epoch: row.try_get(5)?,
-        heartbeat_age_ms: row.try_get(6)?,
-        alive: row.try_get(7)?,
+        id: row.try_get(0)?,
+        run: row.try_get(1)?,
+        host: row.try_get(2)?,
+        pid: row.try_get(3)?,
+        purpose: row.try_get(4)?,
+        role: row.try_get(5)?,
+        since: row.try_get(6)?,
+        epoch: row.try_get(7)?,
+        heartbeat_age_ms: row.try_get(8)?,
+        alive: row.try_get(9)?,
     })
 }
 
-/// Takes the lease on the session `client`, which will also renew it. Refused while another holder is alive.
-pub async fn acquire(
-    session: &Connection,
-    schema: &Ident,
-    host: &str,
-    purpose: Purpose,
-) -> Result<Acquired, LedgerError> {
-    in_transaction(session, TAKE_BOUNDS, async |tx: &Client| take(tx, session, schema, host, purpose).await).await
+/// The epoch that counts now.
+pub async fn epoch(client: &impl GenericClient, schema: &Ident) -> Result<i64, LedgerError> {
+    let row = client.query_typed_one(sql!("SELECT epoch FROM {}.lease", schema).as_str(), &[]).await?;
+    Ok(row.try_get(0)?)
 }
 
+/// Takes the lease on the session `client`, which will also renew it. Refused while another holder is alive. The sessions of
+/// one that is not are ended first: a transaction of it that passed the fence would hold the row, and a statement outside a
+/// transaction (CONCURRENTLY) meets no fence. Those that came back meanwhile are ended once the epoch is over.
+pub async fn acquire(session: &Connection, schema: &Ident, taker: &Taker<'_>) -> Result<Acquired, LedgerError> {
+    for _ in 0..TAKE_ROUNDS_MAX {
+        let dead = now(session, schema).await?.filter(|other| other.id != taker.holder);
+        let ended = match &dead {
+            Some(other) if other.alive => return Err(LedgerError::Held(Box::new(other.clone()))),
+            Some(other) => end(session, other.id, END_WAIT).await?,
+            None => Ended::default(),
+        };
+        let take = async |tx: &Client| take(tx, schema, taker, dead.as_ref()).await;
+        match in_transaction(session, TAKE_BOUNDS, take).await {
+            Ok(Some(epoch)) => {
+                let over = match dead {
+                    Some(other) => {
+                        let later = end(session, other.id, Duration::ZERO).await?;
+                        Some((other, ended.and(later)))
+                    }
+                    None => None,
+                };
+                return Ok(Acquired { epoch, over });
+            }
+            Ok(None) => {}
+            Err(LedgerError::Server(fault)) if fault.sqlstate.as_deref() == Some("55P03") => {
+                let now = now(session, schema).await?;
+                return Err(now.map_or(LedgerError::Server(fault), |holder| {
+                    let pids = ended.left.iter().map(|left| left.pid).collect();
+                    let holder = Box::new(holder);
+                    if holder.alive { LedgerError::Held(holder) } else { LedgerError::InTheWay { holder, pids } }
+                }));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let now = now(session, schema).await?;
+    Err(now.map_or(LedgerError::Install("the lease changes hands all the time".to_owned()), |other| {
+        LedgerError::Held(Box::new(other))
+    }))
+}
+
+/// Takes the row from `dead`; gives the epoch, or `None` where it is another's meanwhile who is gone too.
 async fn take(
     tx: &Client,
-    session: &Connection,
     schema: &Ident,
-    host: &str,
-    purpose: Purpose,
-) -> Result<Acquired, LedgerError> {
-    tx.batch_execute("SAVEPOINT tenantmig_take").await?;
-    let lock = sql!("SELECT l.holder IS NOT NULL FROM {}.lease l FOR UPDATE", schema);
-    let held: bool = match tx.query_typed(lock.as_str(), &[]).await.map_err(Fault::from) {
-        Ok(rows) => match rows.as_slice() {
-            [row] => row.try_get(0)?,
-            rows => return Err(not_one_row(schema, rows.len())),
-        },
-        Err(fault) if fault.sqlstate.as_deref() == Some("55P03") => {
-            tx.batch_execute("ROLLBACK TO SAVEPOINT tenantmig_take").await?;
-            let holder = holder(tx, schema).await?;
-            return Err(holder.map_or(LedgerError::Server(fault), |h| LedgerError::Held(Box::new(h))));
-        }
-        Err(fault) => return Err(fault.into()),
-    };
-    if held && let Some(other) = holder(tx, schema).await?.filter(|h| h.alive) {
-        return Err(LedgerError::Held(Box::new(other)));
+    taker: &Taker<'_>,
+    dead: Option<&Holder>,
+) -> Result<Option<i64>, LedgerError> {
+    lock(tx, schema).await?;
+    let known = |other: &Holder| other.id == taker.holder || dead.is_some_and(|dead| dead.id == other.id);
+    match holder(tx, schema).await? {
+        Some(other) if other.alive && other.id != taker.holder => return Err(LedgerError::Held(Box::new(other))),
+        Some(other) if !known(&other) => return Ok(None),
+        Some(_) | None => {}
     }
-    let me = Uuid::now_v7();
     let take = sql!(
-        "UPDATE {}.lease SET epoch = greatest(epoch, (SELECT max(e.epoch) FROM {}.events e)) + 1, holder = $1, host = $2, pid = $3, purpose = $4, role = current_user,
-                backend_pid = {},
-                backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = {}),
-                acquired_at = clock_timestamp(), heartbeat_at = clock_timestamp(),
-                expires_at = clock_timestamp() + $5 * interval '1 ms'
+        "UPDATE {}.lease SET epoch = greatest(epoch, (SELECT max(e.epoch) FROM {}.events e)) + 1, {}, holder = $2, host = $3, pid = $4,
+                purpose = $5, role = current_user, run_id = NULL, acquired_at = clock_timestamp(), heartbeat_at = clock_timestamp(),
+                expires_at = clock_timestamp() + $6 * interval '1 ms'
          RETURNING epoch",
         schema,
         schema,
-        process(session),
-        process(session)
+        sql::Stmt::raw(BACKEND)
     );
     let pid = i32::try_from(std::process::id()).unwrap_or(0);
-    let lease_ms = f64::from(u32::try_from(LEASE.as_millis()).unwrap_or(u32::MAX));
-    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 5] = [
-        (&me, Type::UUID),
-        (&host, Type::TEXT),
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 6] = [
+        (&taker.pooled, Type::BOOL),
+        (&taker.holder, Type::UUID),
+        (&taker.host, Type::TEXT),
         (&pid, Type::INT4),
-        (&purpose.word(), Type::TEXT),
-        (&lease_ms, Type::FLOAT8),
+        (&taker.purpose.word(), Type::TEXT),
+        (&taker.term.millis(), Type::FLOAT8),
     ];
     let epoch = tx.query_typed_one(take.as_str(), &params).await?.try_get(0)?;
-    Ok(Acquired { holder: me, epoch, took_over: held })
+    Ok(Some(epoch))
+}
+
+/// Waits for transactions that passed the fence, within a bound, and keeps later ones from it.
+async fn lock(tx: &impl GenericClient, schema: &Ident) -> Result<(), LedgerError> {
+    let row = sql!("SELECT FROM {}.lease FOR UPDATE", schema);
+    match tx.query_typed(row.as_str(), &[]).await?.len() {
+        1 => Ok(()),
+        rows => Err(not_one_row(schema, rows)),
+    }
+}
+
+/// Notes which run the holder of this epoch works on.
+pub async fn works_on(client: &impl GenericClient, schema: &Ident, epoch: i64, run: Uuid) -> Result<(), LedgerError> {
+    let note = sql!("UPDATE {}.lease SET run_id = $2 WHERE epoch = $1 AND holder IS NOT NULL", schema);
+    client.execute_typed(note.as_str(), &[(&epoch, Type::INT8), (&run, Type::UUID)]).await?;
+    Ok(())
 }
 
 fn not_one_row(schema: &Ident, rows: usize) -> LedgerError {
@@ -155,19 +236,17 @@ fn not_one_row(schema: &Ident, rows: usize) -> LedgerError {
 }
 
 /// Renews the lease, from whichever session does it now. `false`: it is no longer ours.
-pub async fn heartbeat(session: &Connection, schema: &Ident, epoch: i64) -> Result<bool, LedgerError> {
+pub async fn heartbeat(session: &Connection, schema: &Ident, epoch: i64, term: Term) -> Result<bool, LedgerError> {
     let renew = sql!(
-        "UPDATE {}.lease SET heartbeat_at = clock_timestamp(), expires_at = clock_timestamp() + $2 * interval '1 ms',
-                backend_pid = {},
-                backend_start = (SELECT backend_start FROM pg_stat_activity WHERE pid = {})
-          WHERE epoch = $1 AND holder IS NOT NULL",
+        "UPDATE {}.lease SET heartbeat_at = clock_timestamp(), expires_at = clock_timestamp() + $3 * interval '1 ms', {}
+          WHERE epoch = $2 AND holder IS NOT NULL",
         schema,
-        process(session),
-        process(session)
+        sql::Stmt::raw(BACKEND)
     );
-    let lease_ms = f64::from(u32::try_from(LEASE.as_millis()).unwrap_or(u32::MAX));
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+        [(&session.pooled, Type::BOOL), (&epoch, Type::INT8), (&term.millis(), Type::FLOAT8)];
     let turn = session.turn().await?;
-    let renewed = turn.client().execute_typed(renew.as_str(), &[(&epoch, Type::INT8), (&lease_ms, Type::FLOAT8)]).await;
+    let renewed = turn.client().execute_typed(renew.as_str(), &params).await;
     Ok(turn.end(renewed.map_err(Fault::from)).await? == 1)
 }
 
@@ -180,25 +259,31 @@ pub async fn fence(tx: &impl GenericClient, schema: &Ident, epoch: i64) -> Resul
 
 /// Gives the lease back.
 pub async fn release(session: &Connection, schema: &Ident, epoch: i64) -> Result<(), LedgerError> {
-    let give = sql!("UPDATE {}.lease SET holder = NULL, expires_at = NULL WHERE epoch = $1", schema);
+    let give = sql!("UPDATE {}.lease SET holder = NULL, run_id = NULL, expires_at = NULL WHERE epoch = $1", schema);
     let turn = session.turn().await?;
     let given = turn.client().execute_typed(give.as_str(), &[(&epoch, Type::INT8)]).await;
     turn.end(given.map_err(Fault::from)).await?;
     Ok(())
 }
 
-/// Takes the lease from whoever has it: the epoch moves on, so that nothing of the former holder commits any more.
-pub async fn force_release(session: &Connection, schema: &Ident) -> Result<(), LedgerError> {
+/// Takes the lease from whoever has it: its sessions are ended, and the epoch moves on, so that nothing of it commits any more.
+pub async fn force_release(session: &Connection, schema: &Ident) -> Result<Ended, LedgerError> {
+    let former = now(session, schema).await?;
+    let ended = match &former {
+        Some(former) => end(session, former.id, END_WAIT).await?,
+        None => Ended::default(),
+    };
     in_transaction(session, TAKE_BOUNDS, async |tx: &Client| {
-        tx.query_typed(sql!("SELECT FROM {}.lease FOR UPDATE", schema).as_str(), &[]).await?;
-        let free = sql!("UPDATE {}.lease SET epoch = epoch + 1, holder = NULL, expires_at = NULL", schema);
+        lock(tx, schema).await?;
+        let free =
+            sql!("UPDATE {}.lease SET epoch = epoch + 1, holder = NULL, run_id = NULL, expires_at = NULL", schema);
         tx.execute_typed(free.as_str(), &[]).await?;
-        Ok(())
+        Ok::<_, LedgerError>(())
     })
-    .await
-}
-
-/// The process of the statement's own session; behind a pooler none.
-fn process(session: &Connection) -> Stmt {
-    Stmt::raw(if session.pooled { "NULL::integer" } else { "pg_backend_pid()" })
+    .await?;
+    // One that was alive connects again at once; what it does there meets the fence, but for CONCURRENTLY.
+    match former {
+        Some(former) => Ok(ended.and(end(session, former.id, END_WAIT).await?)),
+        None => Ok(ended),
+    }
 }

@@ -13,13 +13,14 @@ mod ranges;
 mod repair;
 mod requests;
 mod schema;
+mod sessions;
 
 pub use append::{NewRun, Place, append, create_run};
 pub use error::LedgerError;
 pub use holder::Holder;
 pub use layout::version;
 pub use lease::{
-    Acquired, HEARTBEAT, HEARTBEAT_LOST, LEASE, Purpose, acquire, fence, force_release, heartbeat, holder, release,
+    Acquired, Purpose, Taker, Term, acquire, epoch, fence, force_release, heartbeat, holder, release, works_on,
 };
 pub use load::{Entry, Kept, Recorded, RunName, RunRecord, entries, read, read_as_it_stands, runs};
 pub use pace::{Governing, Pace, PaceState};
@@ -28,3 +29,4 @@ pub use ranges::{Batch, Written, abandon, batch, claim, newest_sweep, piece, ran
 pub use repair::accept;
 pub use requests::{Answer, Request, Wish, answer, ask, open_requests, refuse, taken};
 pub use schema::{exists, install, is_current, known_version, require, uninstall};
+pub use sessions::{Ended, Left, tag};

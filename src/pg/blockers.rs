@@ -19,8 +19,8 @@ pub async fn blockers(client: &Client, pid: i32) -> Result<Vec<Blocker>, Fault> 
     let query = format!(
         "SELECT {SESSION} FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids($1))
          UNION ALL
-         SELECT 0, p.owner::text, 'prepared transaction', 'prepared',
-                (extract(epoch FROM clock_timestamp() - p.prepared) * 1000)::bigint, left(p.gid, $2)
+         SELECT 0, p.owner::text, '', 'prepared',
+                (extract(epoch FROM clock_timestamp() - p.prepared) * 1000)::bigint, p.gid
            FROM pg_prepared_xacts p WHERE 0 = ANY (pg_blocking_pids($1)) AND p.database = current_database()"
     );
     let rows = client.query_typed(&query, &[(&pid, Type::INT4), (&QUERY_CHARS_MAX, Type::INT4)]).await?;
@@ -36,10 +36,56 @@ pub async fn old_transactions(client: &Client, tables: &[QName], age: Duration) 
             AND a.xact_start < clock_timestamp() - $3 * interval '1 ms' AND a.pid <> pg_backend_pid()"
     );
     let names: Vec<String> = tables.iter().map(QName::to_string).collect();
-    let age_ms = f64::from(u32::try_from(age.as_millis()).unwrap_or(u32::MAX));
     let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
-        [(&names, Type::TEXT_ARRAY), (&QUERY_CHARS_MAX, Type::INT4), (&age_ms, Type::FLOAT8)];
+        [(&names, Type::TEXT_ARRAY), (&QUERY_CHARS_MAX, Type::INT4), (&millis(age), Type::FLOAT8)];
     client.query_typed(&query, &params).await?.iter().map(read).collect()
+}
+
+/// What a transaction may be in the way of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InTheWay {
+    /// CREATE INDEX CONCURRENTLY waits for those that may write the table (locks that conflict with SHARE), then for every
+    /// snapshot in the database that is older than its second scan. An idle READ COMMITTED transaction has neither.
+    OfBuild,
+    /// DROP INDEX CONCURRENTLY waits for whoever uses the table.
+    OfDrop,
+}
+
+/// The transactions older than `age` that CONCURRENTLY on `tables` would wait for. What does not count: VACUUM and other builds,
+/// whose snapshots a build passes by, and autovacuum, which gives way. Of a prepared transaction only the locks count.
+pub async fn in_the_way(client: &Client, tables: &[QName], of: InTheWay, age: Duration) -> Result<Vec<Blocker>, Fault> {
+    let query = format!(
+        "WITH held AS (
+             SELECT l.pid, l.virtualtransaction FROM pg_locks l
+              WHERE l.locktype = 'relation' AND l.granted AND l.relation = ANY (SELECT to_regclass(t) FROM unnest($1) t)
+                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND NOT ($4 AND l.mode IN ('AccessShareLock', 'RowShareLock')))
+         SELECT {SESSION} FROM pg_stat_activity a
+          WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+            AND a.backend_type NOT IN ('autovacuum worker', 'walsender')
+            AND a.xact_start < clock_timestamp() - $3 * interval '1 ms'
+            AND (a.pid IN (SELECT pid FROM held)
+                 OR $4 AND a.backend_xmin IS NOT NULL
+                    AND a.pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum UNION ALL SELECT pid FROM pg_stat_progress_create_index))
+         UNION ALL
+         SELECT 0, p.owner::text, '', 'prepared', (extract(epoch FROM clock_timestamp() - p.prepared) * 1000)::bigint, p.gid
+           FROM pg_prepared_xacts p
+          WHERE p.database = current_database() AND p.prepared < clock_timestamp() - $3 * interval '1 ms'
+            AND '-1/' || p.transaction IN (SELECT virtualtransaction FROM held)
+          ORDER BY 5 DESC"
+    );
+    let names: Vec<String> = tables.iter().map(QName::to_string).collect();
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] = [
+        (&names, Type::TEXT_ARRAY),
+        (&QUERY_CHARS_MAX, Type::INT4),
+        (&millis(age), Type::FLOAT8),
+        (&(of == InTheWay::OfBuild), Type::BOOL),
+    ];
+    client.query_typed(&query, &params).await?.iter().map(read).collect()
+}
+
+fn millis(age: Duration) -> f64 {
+    f64::from(u32::try_from(age.as_millis()).unwrap_or(u32::MAX))
 }
 
 fn read(row: &Row) -> Result<Blocker, Fault> {

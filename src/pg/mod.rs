@@ -3,18 +3,21 @@
 pub mod batch;
 mod blockers;
 pub mod connect;
+mod due;
 mod estimate;
 mod fault;
 pub mod fingerprint;
 mod preflight;
 mod probe;
 mod role;
+pub mod room;
 pub mod settings;
 pub mod signals;
 mod transaction;
 pub mod workers;
 
-pub use blockers::{blockers, deadlock_timeout, old_transactions};
+pub use blockers::{InTheWay, blockers, deadlock_timeout, in_the_way, old_transactions};
+pub use due::{Errand, ErrandKind, due};
 pub use estimate::rows_estimated;
 pub use fault::{Class, Fault};
 pub use preflight::{Lack, lacks, rls_hides, without_identity};

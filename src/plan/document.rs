@@ -9,10 +9,11 @@ use toml::{
 };
 
 use super::{
+    disk::{self, Disk},
     limits,
     section::{self, Table},
     throttle::Throttle,
-    types::{BackfillDefaults, Safety, Tenancy},
+    types::{BackfillDefaults, LEASE, Safety, Tenancy},
     wording::a,
 };
 use crate::diag::{Diag, Diags};
@@ -22,7 +23,7 @@ pub const FORMAT: i64 = 1;
 
 /// The keys of a plan's outermost table.
 pub const KEYS: &[&str] =
-    &["format", "name", "description", "safety", "tenancy", "backfill", "throttle", "phase", "gate"];
+    &["format", "name", "description", "safety", "tenancy", "backfill", "throttle", "disk", "phase", "gate"];
 
 /// The plain values of a plan; phases and gates are read by `parse`.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub struct Header {
     pub tenancy: Option<Tenancy>,
     pub backfill: BackfillDefaults,
     pub throttle: Throttle,
+    pub disk: Disk,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +72,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let tenancy = table(doc, "tenancy", diags, |t| Tenancy::deserialize(Deserializer::from(t)));
     let backfill = table(doc, "backfill", diags, |t| BackfillDefaults::deserialize(Deserializer::from(t)));
     let throttle = table(doc, "throttle", diags, |t| Throttle::deserialize(Deserializer::from(t)));
+    let disk = table(doc, "disk", diags, |t| Disk::deserialize(Deserializer::from(t)));
     check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
     let place = |table: &str, key: &str| value_of(doc, table, key);
     if let Some(backfill) = &backfill {
@@ -77,6 +80,9 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     }
     if let Some(throttle) = &throttle {
         limits::check_throttle(throttle, &place, diags);
+    }
+    if let Some(disk) = &disk {
+        disk::check_disk(disk, &place, diags);
     }
     let top = top?;
     Some(Header {
@@ -86,6 +92,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
         tenancy,
         backfill: backfill.unwrap_or_default(),
         throttle: throttle.unwrap_or_default(),
+        disk: disk.unwrap_or_default(),
     })
 }
 
@@ -147,6 +154,12 @@ fn check_sections(doc: &DeTable<'_>, safety: Option<&Safety>, tenancy: Option<&T
                     .help("PostgreSQL reads 0 as no limit; write a bound such as \"2s\""),
             );
         }
+    }
+    if let Some(safety) = safety.filter(|safety| !LEASE.contains(&safety.lease)) {
+        let message = format!("a lease of {} is no use", humantime::format_duration(safety.lease.duration()));
+        diags.push(Diag::error("TM0103", place("safety", "lease"), message).help(
+            "write 3s to 10min: it is renewed six times in that, and a successor of a process that froze waits as long",
+        ));
     }
     if let Some(tenancy) = tenancy
         && !tenancy.setting.contains('.')

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod constants;
+mod disk;
 mod document;
 mod fingerprint;
 mod limits;
@@ -16,6 +17,7 @@ mod types;
 mod wording;
 
 pub use bytes::Bytes;
+pub use disk::{Disk, FreeCommand, Reserve};
 pub use fingerprint::Fingerprint;
 pub use parse::{ReadFile, parse};
 pub use site::Site;

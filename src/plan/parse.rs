@@ -74,6 +74,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
         tenancy: header.tenancy,
         backfill: header.backfill,
         throttle: header.throttle,
+        disk: header.disk,
         phases,
     };
     (Some(plan), diags)

@@ -7,6 +7,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
+use super::disk::Disk;
 use super::throttle::{Pacing, SynchronousCommit, Throttle};
 use crate::{
     checks::CheckKind,
@@ -25,6 +26,7 @@ pub struct Plan {
     pub tenancy: Option<Tenancy>,
     pub backfill: BackfillDefaults,
     pub throttle: Throttle,
+    pub disk: Disk,
     pub phases: Vec<Phase>,
 }
 
@@ -136,9 +138,14 @@ pub struct Safety {
     pub index_wait: Millis,
     /// The longest that one statement may run: an index build, a validation, a gate.
     pub statement_deadline: Millis,
+    /// How long the lease is good without a heartbeat: so long a successor waits where it cannot see that a process is gone.
+    pub lease: Millis,
     pub on_failure: OnFailure,
     pub on_disk_full: OnDiskFull,
 }
+
+/// Below, a busy server or a slow line would take the lease from a process that works; above, nobody would wait for it.
+pub const LEASE: std::ops::RangeInclusive<Millis> = Millis(3_000)..=Millis(600_000);
 
 impl Default for Safety {
     fn default() -> Self {
@@ -148,6 +155,7 @@ impl Default for Safety {
             max_xact_age: Millis(5 * 60_000),
             index_wait: Millis(10 * 60_000),
             statement_deadline: Millis(6 * 3_600_000),
+            lease: Millis(30_000),
             on_failure: OnFailure::Rollback,
             on_disk_full: OnDiskFull::Pause,
         }

@@ -230,6 +230,12 @@ pub(super) fn blocked_by(blockers: &[Blocker], named_max: usize) -> Vec<Detail> 
 fn blocker(b: &Blocker) -> String {
     let who = if b.application.is_empty() { b.user.clone() } else { format!("{}/{}", b.user, b.application) };
     let age = quantity::millis(b.transaction_age_ms);
+    if b.is_prepared() {
+        return one_line(&format!(
+            "prepared transaction {} of {}, {age}: COMMIT PREPARED or ROLLBACK PREPARED it",
+            b.query, b.user
+        ));
+    }
     let query = excerpt(&b.query, QUERY_CHARS_MAX);
     let tail = if query.is_empty() { query } else { format!(": {query}") };
     one_line(&format!("pid {}, {who}, {age}, {}{tail}", b.pid, b.state))

@@ -13,7 +13,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, Literal, QName, Stmt, TypeName, mask},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
 /// A step of the kind `add_column`.
@@ -89,6 +89,7 @@ impl StepKind for AddColumn {
             lock: Lock::on(LockLevel::AccessExclusive, table, if rewrites { Hold::Rewrite } else { Hold::Moment }),
             loses: Some(format!("the values of {table}.{column}")),
             guards_rows: false,
+            grows: Growth::Little,
         }]
     }
 

@@ -14,7 +14,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Ident, List, Literal, QName, Stmt},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// A step of the kind `add_foreign_key`.
@@ -133,6 +133,7 @@ impl StepKind for AddForeignKey {
                 lock: if parent == table { both } else { both.and(parent) },
                 loses: None,
                 guards_rows: false,
+                grows: Growth::Little,
             },
             Unit {
                 id: cx.unit("validate"),
@@ -145,6 +146,7 @@ impl StepKind for AddForeignKey {
                 lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
                 loses: None,
                 guards_rows: false,
+                grows: Growth::Little,
             },
         ]
     }

@@ -10,7 +10,7 @@ use super::StepKind;
 use crate::{
     plan::{Lowering, Site},
     sql::{Expr, Stmt, words},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// A step of the kind `assert`.
@@ -63,6 +63,7 @@ impl StepKind for Assert {
             lock: Lock { level: LockLevel::AccessShare, on: Vec::new(), hold: Hold::Scan },
             loses: None,
             guards_rows: false,
+            grows: Growth::Little,
         }]
     }
 }

@@ -15,7 +15,9 @@ use crate::{
     checks::{CheckKind, Gate, nulls::Nulls, orphans},
     plan::{Lowering, Site},
     sql::{Expr, Ident, Literal, QName},
-    unit::{BATCH_ROWS_MAX, BackfillSpec, BackfillValue, Down, Hold, Lock, LockLevel, OnOrphan, Op, Probe, Unit},
+    unit::{
+        BATCH_ROWS_MAX, BackfillSpec, BackfillValue, Down, Growth, Hold, Lock, LockLevel, OnOrphan, Op, Probe, Unit,
+    },
 };
 
 /// A step of the kind `backfill`.
@@ -116,6 +118,7 @@ impl StepKind for Backfill {
             lock: Lock::on(LockLevel::RowExclusive, table, Hold::Batch),
             loses: None,
             guards_rows: false,
+            grows: Growth::Little,
         }]
     }
 

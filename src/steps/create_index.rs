@@ -4,7 +4,13 @@
 //! build also waits for every transaction that is older than its steps. A build that fails leaves an invalid index behind,
 //! which slows writes down and, if unique, may refuse them: it is dropped before the next attempt and on the way back.
 //! An index of that name counts as done only when it is valid and defined as the plan says.
-//! Undo: drops the index CONCURRENTLY, unless it was there before.
+//! A partitioned table: its index is made ON ONLY it (SHARE, for a moment), then one CONCURRENTLY on each partition, of its own
+//! even where an equal one stands, and attached (ACCESS EXCLUSIVE on that index, for a moment); valid after the last.
+//! Undo: drops the index CONCURRENTLY, unless it was there before; of a partitioned table in one statement that takes ACCESS
+//! EXCLUSIVE on it and every partition, for a moment.
+
+mod shape;
+mod tree;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -18,9 +24,10 @@ use crate::{
     checks::{CheckKind, Gate, invalid_indexes::InvalidIndexes},
     plan::{Lowering, Site},
     sql,
-    sql::{Expr, Ident, List, Literal, QName, Scalar, Stmt},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    sql::{Expr, Ident, List, QName, Scalar, Stmt},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Unit},
 };
+use tree::Tree;
 
 /// A step of the kind `create_index`.
 #[derive(Debug, Deserialize)]
@@ -213,6 +220,15 @@ impl StepKind for CreateIndex {
         let drop = sql!("DROP INDEX CONCURRENTLY IF EXISTS {}", table.sibling(name.clone()));
         let unique = Stmt::raw(if self.unique { "UNIQUE " } else { "" });
         let keys: Vec<Stmt> = self.columns.iter().map(Part::sql).collect();
+        let tree = Tree {
+            table,
+            name: &name,
+            unique: unique.clone(),
+            definition: self.definition(true),
+            unplaced: self.definition(false),
+            tablespace: self.tablespace.as_ref(),
+            needs_15: self.nulls_not_distinct,
+        };
         vec![Unit {
             id: cx.unit("index"),
             title: format!(
@@ -223,12 +239,14 @@ impl StepKind for CreateIndex {
             up: Op::Autocommit {
                 stmt: sql!("CREATE {}INDEX CONCURRENTLY {} ON {} {}", unique, name, table, self.definition(true)),
                 repair: vec![drop.clone()],
+                due: Some(tree.missing()),
             },
-            down: Down::Op(Op::Autocommit { stmt: drop, repair: Vec::new() }),
-            probe: self.probe(&name, &unique),
+            down: Down::Op(Op::Autocommit { stmt: drop, repair: Vec::new(), due: Some(tree.remaining()) }),
+            probe: tree.probe(),
             lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
             loses: None,
             guards_rows: false,
+            grows: Growth::Index(Box::new(self.shape())),
         }]
     }
 
@@ -245,16 +263,6 @@ impl StepKind for CreateIndex {
 }
 
 impl CreateIndex {
-    fn name(&self) -> Ident {
-        let keys = self.columns.iter().map(Part::word).chain(self.include.iter().map(Ident::as_str));
-        let parts: Vec<&str> = [self.table.name.as_str()].into_iter().chain(keys).chain(["idx"]).collect();
-        self.name.clone().unwrap_or_else(|| Ident::derived(&parts))
-    }
-
-    fn method(&self) -> Ident {
-        self.method.clone().unwrap_or_else(|| Ident::derived(&["btree"]))
-    }
-
     /// Everything behind the table's name. A twin is made without the tablespace, which may be full, or not be there.
     fn definition(&self, placed: bool) -> Stmt {
         let keys: Vec<Stmt> = self.columns.iter().map(Part::sql).collect();
@@ -273,73 +281,6 @@ impl CreateIndex {
             text = sql!("{} TABLESPACE {}", text, tablespace);
         }
         self.r#where.as_ref().map_or(text.clone(), |condition| sql!("{} WHERE {}", text, condition))
-    }
-
-    /// The twin is a temporary table of the same name with the same index, so that the two definitions differ in the schema alone.
-    fn probe(&self, name: &Ident, unique: &Stmt) -> Probe {
-        let table = &self.table;
-        let same = sql!(
-            "(SELECT replace(replace(pg_get_indexdef(w.indexrelid), format(' ON pg_temp.%I USING ', k.relname), u.here),
-                             format(' ON %s.%I USING ', pg_my_temp_schema()::regnamespace, k.relname), u.here)
-                FROM pg_index w JOIN pg_class wc ON wc.oid = w.indexrelid,
-                     format(' ON %s.%I USING ', k.relnamespace::regnamespace, k.relname) AS u (here)
-               WHERE wc.relnamespace = pg_my_temp_schema() AND wc.relname = i.relname) = pg_get_indexdef(i.oid){}",
-            self.tablespace.as_ref().map_or(Stmt::raw(""), |name| sql!(
-                " AND {} = (SELECT s.spcname FROM pg_tablespace s JOIN pg_database d ON d.datname = current_database()
-                             WHERE s.oid = coalesce(nullif(i.reltablespace, 0), d.dattablespace))",
-                Literal::new(name.as_str())
-            ))
-        );
-        Probe::Catalog {
-            query: self.state(name, "compare", &Stmt::raw("false")),
-            twin: Some(Twin {
-                setup: vec![
-                    sql!("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", table.name, table),
-                    sql!("CREATE {}INDEX {} ON pg_temp.{} {}", unique, name, table.name, self.definition(false)),
-                ],
-                query: self.state(name, "conflict", &same),
-            }),
-        }
-    }
-
-    /// A build that goes on holds SHARE UPDATE EXCLUSIVE and stands in the progress view; of another role's build the view
-    /// shows no more than the pid, so the two are joined.
-    fn state(&self, name: &Ident, valid: &str, same: &Stmt) -> Stmt {
-        let unsupported = sql!(
-            "CASE WHEN k.relkind = 'p' THEN 'a partitioned table: not supported yet'
-                  WHEN {} AND current_setting('server_version_num')::int < 150000
-                  THEN 'a server that does not know NULLS NOT DISTINCT: it came with PostgreSQL 15' END",
-            Stmt::raw(if self.nulls_not_distinct { "true" } else { "false" })
-        );
-        sql!(
-            "SELECT CASE WHEN z.why IS NOT NULL THEN 'conflict' WHEN i.oid IS NULL THEN 'absent'
-                         WHEN x.indrelid IS DISTINCT FROM k.oid OR b.pid IS NOT NULL THEN 'conflict'
-                         WHEN NOT (x.indisvalid AND x.indisready AND x.indislive) THEN 'partial'
-                         WHEN {} THEN 'present' ELSE {} END,
-                    CASE WHEN z.why IS NOT NULL THEN z.why WHEN i.oid IS NULL THEN NULL
-                         WHEN x.indexrelid IS NULL THEN format('%s, which is no index', i.oid::regclass)
-                         WHEN b.pid IS NOT NULL THEN format('being built by pid %s: %s', b.pid, pg_get_indexdef(i.oid))
-                         WHEN x.indisvalid AND x.indisready AND x.indislive THEN pg_get_indexdef(i.oid)
-                         ELSE 'invalid: ' || pg_get_indexdef(i.oid) END,
-                    NULL::text[]
-               FROM (SELECT to_regclass({}) AS rel) t
-               LEFT JOIN pg_class k ON k.oid = t.rel
-               LEFT JOIN pg_class i ON i.relnamespace = k.relnamespace AND i.relname = {}
-               LEFT JOIN pg_index x ON x.indexrelid = i.oid
-               LEFT JOIN LATERAL (
-                    SELECT p.pid FROM pg_stat_progress_create_index p
-                      JOIN pg_locks l ON l.pid = p.pid AND l.locktype = 'relation' AND l.relation = x.indrelid AND l.granted
-                     WHERE l.mode = 'ShareUpdateExclusiveLock' AND NOT x.indisvalid AND l.database = p.datid
-                       AND p.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
-                       AND coalesce(p.index_relid, 0) IN (0, i.oid)
-                     LIMIT 1) b ON true
-               CROSS JOIN LATERAL (SELECT {} AS why) z",
-            same,
-            Literal::new(valid),
-            Literal::new(self.table.to_string()),
-            Literal::new(name.as_str()),
-            unsupported
-        )
     }
 }
 

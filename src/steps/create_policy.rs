@@ -14,7 +14,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Stmt, mask},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
 /// A step of the kind `create_policy`.
@@ -107,6 +107,7 @@ impl StepKind for CreatePolicy {
             lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
             loses: None,
             guards_rows: false,
+            grows: Growth::Little,
         }]
     }
 

@@ -14,7 +14,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Scalar, Stmt, TypeName},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
 /// A step of the kind `create_table`.
@@ -137,6 +137,7 @@ impl StepKind for CreateTable {
             lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
             loses: Some(format!("the rows of {table}")),
             guards_rows: false,
+            grows: Growth::Little,
         }];
         units.extend(self.seed.iter().enumerate().map(|(i, row)| self.seed_unit(cx, i + 1, row)));
         for (role, privileges) in &self.grant {
@@ -306,6 +307,7 @@ impl CreateTable {
             lock: Lock::on(LockLevel::RowExclusive, table, Hold::Moment),
             loses: Some("what was changed in the row since".to_owned()),
             guards_rows: false,
+            grows: Growth::Little,
         }
     }
 
@@ -317,11 +319,9 @@ impl CreateTable {
             up: Op::Tx(vec![sql!("GRANT {} ON {} TO {}", word, table, role)]),
             down: Down::tx([sql!("REVOKE {} ON {} FROM {}", word, table, role)]),
             probe: Probe::catalog(sql!(
-                "SELECT CASE WHEN EXISTS (
-                            SELECT FROM pg_class k, aclexplode(coalesce(k.relacl, acldefault('r', k.relowner))) a
+                "SELECT CASE WHEN EXISTS (SELECT FROM pg_class k, aclexplode(coalesce(k.relacl, acldefault('r', k.relowner))) a
                              WHERE k.oid = to_regclass({}) AND a.privilege_type = {}
-                               AND a.grantee = CASE {} WHEN 'public' THEN 0 ELSE (SELECT oid FROM pg_roles WHERE rolname = {}) END)
-                        THEN 'present' ELSE 'absent' END, NULL::text, NULL::text[]",
+                               AND a.grantee = CASE {} WHEN 'public' THEN 0 ELSE (SELECT oid FROM pg_roles WHERE rolname = {}) END) THEN 'present' ELSE 'absent' END, NULL::text, NULL::text[]",
                 Literal::new(table.to_string()),
                 Literal::new(privilege.word()),
                 Literal::new(role.as_str()),
@@ -330,6 +330,7 @@ impl CreateTable {
             lock: Lock::none(),
             loses: None,
             guards_rows: false,
+            grows: Growth::Little,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Literal, QName},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// A step of the kind `force_rls`.
@@ -46,6 +46,7 @@ impl StepKind for ForceRls {
             lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
             loses: None,
             guards_rows: true,
+            grows: Growth::Little,
         }]
     }
 

@@ -14,7 +14,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Ident, Literal, QName, Stmt},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// The first version that knows NOT NULL constraints by name, and NOT VALID ones.
@@ -74,6 +74,7 @@ impl SetNotNull {
                 lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
                 loses: None,
                 guards_rows: false,
+                grows: Growth::Little,
             },
             Unit {
                 id: cx.unit("validate"),
@@ -84,6 +85,7 @@ impl SetNotNull {
                 lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
                 loses: None,
                 guards_rows: false,
+                grows: Growth::Little,
             },
             Unit {
                 id: cx.unit("set"),
@@ -94,6 +96,7 @@ impl SetNotNull {
                 lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
                 loses: None,
                 guards_rows: false,
+                grows: Growth::Little,
             },
         ]
     }
@@ -121,6 +124,7 @@ impl SetNotNull {
                 lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
                 loses: None,
                 guards_rows: false,
+                grows: Growth::Little,
             },
             Unit {
                 id: cx.unit("validate"),
@@ -131,6 +135,7 @@ impl SetNotNull {
                 lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
                 loses: None,
                 guards_rows: false,
+                grows: Growth::Little,
             },
         ]
     }

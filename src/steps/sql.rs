@@ -18,7 +18,7 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Command, Expr, Statement, Stmt, command, mask, split, words},
-    unit::{Down, Hold, Lock, LockLevel, Op, Probe, Unit},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// A step of the kind `sql`.
@@ -131,6 +131,7 @@ impl StepKind for Sql {
             probe: self.probe.as_ref().map_or(Probe::Ledger, probe),
             loses: None,
             guards_rows: false,
+            grows: Growth::Unknown,
         }]
     }
 }
@@ -217,7 +218,7 @@ impl Sql {
         let mut texts: Vec<Stmt> = statements.iter().map(|s| Stmt::raw(s.text.clone())).collect();
         let alone = !self.transaction && texts.len() == 1;
         match texts.pop() {
-            Some(stmt) if alone => Op::Autocommit { stmt, repair: Vec::new() },
+            Some(stmt) if alone => Op::Autocommit { stmt, repair: Vec::new(), due: None },
             last => {
                 texts.extend(last);
                 Op::Tx(texts)

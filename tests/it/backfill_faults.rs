@@ -77,7 +77,8 @@ fn a_worker_that_finds_no_connection_is_done_without() {
 fn sessions_lost_again_and_again_end_nothing_while_rows_are_written() {
     let scene = slow("losses", 100_000);
     let run = scene.applying(&plan(PATIENT, &["workers = 4", EXPAND])).spawn();
-    let working = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenantmig worker'";
+    let working =
+        "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantmig worker%'";
     wait_for_rows(&scene, 1);
     for _ in 0..8 {
         scene.wait_until(&format!("SELECT EXISTS (SELECT {working})"));

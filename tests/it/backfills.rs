@@ -89,7 +89,7 @@ fn ends_though_the_server_does_not_answer(name: &str, phase: &str) {
     let mut run = scene.applying(&plan(safety, &[phase])).timeout(Duration::from_secs(25)).spawn();
     scene.wait_for_a_waiter();
     let pid = scene.db.one(
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenantmig worker'",
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantmig worker%'",
     );
     let _frozen = Frozen::new(pid);
     run.signal(Signal::INT).signal(Signal::INT);

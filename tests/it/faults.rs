@@ -217,7 +217,7 @@ fn a_backend_that_is_terminated_in_ddl_is_replaced() {
     let holder = scene.holding("LOCK TABLE app.users IN SHARE MODE");
     let index = "[[phase]]\nid = \"index\"\n[[phase.step]]\nkind = \"create_index\"\ntable = \"app.users\"\ncolumns = [\"email\"]";
     let mut run = scene.applying(&plan("lock_timeout = \"20s\"", &[EXPAND, index])).spawn();
-    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenantmig worker'";
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantmig worker%'";
     scene.wait_for_a_waiter();
     scene.db.sql(kill);
     drop(holder);
@@ -237,7 +237,7 @@ fn a_build_whose_backend_is_terminated_leaves_no_wreck() {
     let index = "[[phase]]\nid = \"index\"\n[[phase.step]]\nkind = \"create_index\"\ntable = \"app.users\"\ncolumns = [\"email\"]";
     let mut run = scene.applying(&plan("", &[EXPAND, index])).spawn();
     scene.wait_for_a_waiter();
-    scene.db.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tenantmig worker'");
+    scene.db.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'tenantmig worker%'");
     run.wait_stderr("connected again");
     drop(older);
     let _ = run.wait().expect_code(0);

@@ -295,7 +295,7 @@ fn a_replica_that_is_stopped_is_waited_for_until_it_is_back() {
     // The session that looks is lost; what it knew of the replicas is not, and the wait does not end for a look.
     let rows = stage.rows();
     let ended =
-        "SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'tenantmig pace'";
+        "SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'tenantmig pace%'";
     assert_eq!(one::<Option<bool>>(&stage.client, ended), Some(true));
     std::thread::sleep(NOTICED);
     stage.writes_nothing();

@@ -180,6 +180,26 @@ fn a_signal_in_a_rollback_is_finished_by_resume() {
 }
 
 #[test]
+fn a_rollback_that_was_asked_for_and_is_finished_is_not_turned_round() {
+    let scene = Scene::new("back_and_resume", 50);
+    let before = scene.print();
+    let _ = scene.apply(&plan("", &[EXPAND, INDEX])).expect_code(0);
+    let back = ["expand", "start"];
+    for to in back {
+        let _ = scene.run(&format!("rollback --to {to} --yes")).expect_code(0);
+        let events = scene.events();
+        // Whether it was killed after its last event or not is all the same to the ledger.
+        let out = scene.run("resume").expect_code(0).stdout_has(&format!("the run stands at `{to}` already"));
+        let _ = out.stderr_has("tenantmig apply PLAN");
+        assert_eq!(scene.events(), events);
+        assert_eq!(scene.status()["next"], "tenantmig apply PLAN");
+    }
+    scene.is_as(&before);
+    let _ = scene.apply(&plan("", &[EXPAND, INDEX])).expect_code(0);
+    scene.every_row_once();
+}
+
+#[test]
 fn a_wreck_that_cannot_be_cleared_in_time_is_cleared_by_resume() {
     let scene = Scene::new("wreck_left", 200);
     let _ = scene.apply(&plan("", &[EXPAND])).expect_code(0);

@@ -207,7 +207,7 @@ impl Scene {
     pub fn wait_for_a_waiter(&self) {
         self.wait_until(
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
-                AND application_name = 'tenantmig worker' AND wait_event_type = 'Lock')",
+                AND application_name LIKE 'tenantmig worker%' AND wait_event_type = 'Lock')",
         );
     }
 

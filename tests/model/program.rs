@@ -3,9 +3,9 @@
 use tenantmig::{
     checks::Gate,
     engine::{Program, ProgramPhase},
-    plan::{OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
+    plan::{Disk, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt},
-    unit::{BackfillSpec, BackfillValue, Down, Lock, OnOrphan, Op, Probe, Unit, UnitId},
+    unit::{BackfillSpec, BackfillValue, Down, Growth, Lock, OnOrphan, Op, Probe, Unit, UnitId},
 };
 
 use super::database::Thing;
@@ -115,6 +115,7 @@ fn case(name: &'static str, phases: Vec<PhaseOf>) -> Case {
         server: ServerFacts::default(),
         safety: Safety::default(),
         pacing: Pacing::default(),
+        disk: Disk::default(),
         tenancy: None,
         phases,
     };
@@ -130,14 +131,14 @@ pub fn id(number: usize) -> UnitId {
 pub fn unit(number: usize, kind: Kind) -> Unit {
     let stmt = |verb: &str| Stmt::raw(format!("{verb} {number}"));
     let probe = Probe::catalog(stmt("PROBE"));
-    let alone = || Op::Autocommit { stmt: stmt("MAKE"), repair: vec![stmt("REPAIR")] };
+    let alone = || Op::Autocommit { stmt: stmt("MAKE"), repair: vec![stmt("REPAIR")], due: None };
     let for_good = || Down::Irreversible { why: "there is no way back".to_owned() };
     let (up, down, probe) = match kind {
         Tx => (Op::Tx(vec![stmt("MAKE")]), Down::tx([stmt("DROP")]), probe),
         TxForGood => (Op::Tx(vec![stmt("MAKE")]), for_good(), probe),
         Autocommit | AutocommitBlind => {
             let probe = if matches!(kind, Autocommit) { probe } else { Probe::Ledger };
-            let down = Op::Autocommit { stmt: stmt("DROP"), repair: vec![stmt("REPAIR")] };
+            let down = Op::Autocommit { stmt: stmt("DROP"), repair: vec![stmt("REPAIR")], due: None };
             (alone(), Down::Op(down), probe)
         }
         AutocommitForGood => (alone(), for_good(), probe),
@@ -154,6 +155,7 @@ pub fn unit(number: usize, kind: Kind) -> Unit {
         lock: Lock::none(),
         loses: Some(format!("thing {number}")),
         guards_rows: false,
+        grows: Growth::Little,
     }
 }
 

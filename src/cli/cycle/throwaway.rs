@@ -59,7 +59,7 @@ impl Throwaway {
             ledger_schema: ledger_schema.clone(),
             help: None,
         };
-        Context { connection, console: of.console.clone(), stop: of.stop.clone() }
+        Context { connection, console: of.console.clone(), stop: of.stop.clone(), holder: of.holder }
     }
 
     /// Stops the server; its data go with it.

@@ -168,7 +168,7 @@ impl Attempt<'_> {
             config.password(password.value.expose_secret());
         }
         let users_name = settings.application_name.as_ref().map(|a| a.value.as_str());
-        config.application_name(self.spec.full_application_name(users_name));
+        config.application_name(self.spec.full_application_name(settings.tag.as_deref(), users_name));
         if let Some(options) = options {
             config.options(options);
         }

@@ -68,12 +68,15 @@ impl SessionSpec {
         settings
     }
 
-    /// Our name with the user's own behind it, cut to what PostgreSQL keeps.
-    pub(super) fn full_application_name(&self, users: Option<&str>) -> String {
-        let mut name = match users {
-            Some(users) => format!("{} ({users})", self.application_name),
-            None => self.application_name.clone(),
-        };
+    /// Our name with the process's tag and the user's own name behind it, cut to what PostgreSQL keeps: of the user's.
+    pub(super) fn full_application_name(&self, tag: Option<&str>, users: Option<&str>) -> String {
+        let mut name = self.application_name.clone();
+        if let Some(tag) = tag {
+            name.push_str(&format!(" {tag}"));
+        }
+        if let Some(users) = users {
+            name.push_str(&format!(" ({users})"));
+        }
         let end = name.floor_char_boundary(NAME_BYTES_MAX);
         name.truncate(end);
         name

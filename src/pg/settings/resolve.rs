@@ -75,6 +75,8 @@ pub struct Settings {
     pub target_session_attrs: Setting<TargetSessionAttrs>,
     /// The user's own name for the sessions, shown after tenantmig's.
     pub application_name: Option<Setting<String>>,
+    /// What tells this process's sessions from another's, behind tenantmig's own name.
+    pub tag: Option<String>,
     /// Server settings for the startup packet (`-c name=value`).
     pub options: Option<Setting<String>>,
     /// SCRAM channel binding.
@@ -157,6 +159,7 @@ fn settle(layers: &Layers, flags: &ConnectFlags, env: &Environment) -> Result<Se
         },
         target_session_attrs,
         application_name: text("application_name"),
+        tag: None,
         options: text("options"),
         channel_binding: channel_binding(layers)?,
         keepalives: keepalives(layers)?,

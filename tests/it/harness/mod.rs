@@ -14,7 +14,7 @@ mod tool;
 pub use database::{Db, database, pg_dump_fits};
 pub use output::Output;
 pub use pooler::Pooler;
-pub use proxy::{Frame, Path, Proxy, Verdict};
+pub use proxy::{Fate, Frame, Path, Proxy, Verdict};
 pub use replica::Replica;
 pub use running::{Running, Signal};
 pub use server::{block_on, cluster};

@@ -27,6 +27,8 @@ const REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
 pub struct Frame<'a> {
     /// 1, 2, 3 … in the order of connecting.
     pub connection: u64,
+    /// Our port on the server's side: what `client_port` of `pg_stat_activity` says.
+    pub port: u16,
     /// `application_name` of the startup packet.
     pub application: &'a str,
     /// `Q`, `P`, `B`, `E` …; 0 for a startup packet.
@@ -53,6 +55,27 @@ pub enum Verdict {
     Mute,
     /// The message and everything after it vanish, in either direction, and nobody is told.
     Swallow,
+    /// The message waits until somebody decides; what the server says meanwhile arrives.
+    Hold,
+}
+
+/// What becomes of a connection whose message is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Nobody has decided.
+    Open,
+    /// The message arrives, and everything goes on.
+    Go,
+    /// The message arrives, and until the next decision no answer does.
+    Withhold,
+    /// Both sides are closed, as by the death of a process.
+    Close,
+    /// Both sides are reset.
+    Reset,
+    /// Nothing arrives any more, in either direction; the server is told when the client gives up.
+    Silence,
+    /// The same, and the server is never told, as long as the proxy lives.
+    Abandon,
 }
 
 /// The whole way.
@@ -75,6 +98,8 @@ struct Shared {
     /// Counts up when every connection is to be reset.
     cut: watch::Sender<u64>,
     judge: Mutex<Option<Judge>>,
+    /// Of each connection that is open.
+    fates: Mutex<HashMap<u64, watch::Sender<Fate>>>,
 }
 
 /// A proxy; it ends with the test.
@@ -93,6 +118,7 @@ impl Proxy {
             path: watch::Sender::new(Path::Open),
             cut: watch::Sender::new(0),
             judge: Mutex::new(None),
+            fates: Mutex::default(),
         });
         let listener = block_on(async { TcpListener::bind("127.0.0.1:0").await.unwrap() });
         let port = listener.local_addr().unwrap().port();
@@ -129,6 +155,13 @@ impl Proxy {
         *self.shared.judge.lock().unwrap() = Some(Arc::new(judge));
     }
 
+    /// Decides about a connection whose message is held, or whose answers are withheld.
+    pub fn decide(&self, connection: u64, fate: Fate) {
+        if let Some(sender) = self.shared.fates.lock().unwrap().get(&connection) {
+            sender.send_replace(fate);
+        }
+    }
+
     /// Nobody judges any more.
     pub fn acquit(&self) {
         *self.shared.judge.lock().unwrap() = None;
@@ -156,8 +189,18 @@ enum End {
     Closed,
     Reset,
     LostAnswer,
-    /// Nothing is forwarded any more, and nothing closed.
-    Silence,
+    /// Nothing is forwarded any more, and nothing closed; whether the server is told that the client gave up.
+    Silence {
+        told: bool,
+    },
+}
+
+/// What both directions of a connection share.
+struct Link<'a> {
+    shared: &'a Shared,
+    connection: u64,
+    port: u16,
+    fate: watch::Receiver<Fate>,
 }
 
 async fn serve(mut client: TcpStream, shared: Arc<Shared>, number: u64) {
@@ -176,15 +219,26 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>, number: u64) {
     let upstream = shared.upstream.load(Ordering::SeqCst);
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", upstream)).await else { return reset(client) };
     let _faster = (client.set_nodelay(true), server.set_nodelay(true));
+    let port = server.local_addr().map_or(0, |address| address.port());
+    let (fate, fated) = watch::channel(Fate::Open);
+    shared.fates.lock().unwrap().insert(number, fate);
     let end = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
+        let link = Link { shared: &shared, connection: number, port, fate: fated.clone() };
         tokio::select! {
-            end = upward(from_client, to_server, &shared, number) => end,
-            end = downward(from_server, to_client, &shared) => end,
+            end = upward(from_client, to_server, &link) => end,
+            end = downward(from_server, to_client, &link) => end,
+            end = decided(fated) => end,
             _ = cut.changed() => End::Reset,
         }
     };
+    shared.fates.lock().unwrap().remove(&number);
+    finish(end, client, server, cut).await;
+}
+
+/// Closes both sides in the manner of the end.
+async fn finish(end: End, client: TcpStream, server: TcpStream, mut cut: watch::Receiver<u64>) {
     match end {
         End::Closed => {}
         End::Reset => {
@@ -197,13 +251,33 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>, number: u64) {
             reset(client);
             drop(server);
         }
-        End::Silence => {
+        End::Silence { told } => {
             tokio::select! {
                 _ = cut.changed() => {}
                 () = gone(&client) => {}
             }
             reset(client);
+            if !told {
+                let _the_proxy_has_ended = cut.changed().await;
+            }
             reset(server);
+        }
+    }
+}
+
+/// Returns when the connection's fate is an end.
+async fn decided(mut fate: watch::Receiver<Fate>) -> End {
+    loop {
+        let now = *fate.borrow_and_update();
+        match now {
+            Fate::Open | Fate::Go | Fate::Withhold => {}
+            Fate::Close => return End::Closed,
+            Fate::Reset => return End::Reset,
+            Fate::Silence => return End::Silence { told: true },
+            Fate::Abandon => return End::Silence { told: false },
+        }
+        if fate.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -224,7 +298,7 @@ fn reset(stream: TcpStream) {
     let _closed_anyway = stream.set_zero_linger();
 }
 
-async fn upward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, connection: u64) -> End {
+async fn upward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link<'_>) -> End {
     let (mut buffer, mut application, mut tagged) = (Vec::new(), String::new(), false);
     let mut chunk = vec![0; 64 * 1024];
     loop {
@@ -235,23 +309,30 @@ async fn upward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, 
                 tagged = !REQUESTS.contains(&code);
                 application = parameters(body).remove("application_name").unwrap_or_default();
             }
-            let judge = shared.judge.lock().unwrap().clone();
-            let frame = Frame { connection, application: &application, tag, body };
+            let judge = link.shared.judge.lock().unwrap().clone();
+            let Link { connection, port, .. } = *link;
+            let frame = Frame { connection, port, application: &application, tag, body };
+            // From before the verdict on, so that no decision is missed.
+            let mut fate = link.fate.clone();
+            fate.mark_unchanged();
             let verdict = judge.map_or(Verdict::Forward, |judge| judge(&frame));
             match verdict {
                 Verdict::Reset => return End::Reset,
-                Verdict::Swallow => return End::Silence,
+                Verdict::Swallow => return End::Silence { told: true },
+                Verdict::Hold => {
+                    let _decided_or_at_the_end = fate.changed().await;
+                }
                 Verdict::Forward | Verdict::LoseAnswer | Verdict::Mute => {}
             }
-            open(shared).await;
+            open(link.shared).await;
             if to.write_all(&buffer[..length]).await.is_err() {
                 return End::Closed;
             }
             buffer.drain(..length);
             match verdict {
                 Verdict::LoseAnswer => return End::LostAnswer,
-                Verdict::Mute => return End::Silence,
-                Verdict::Forward | Verdict::Reset | Verdict::Swallow => {}
+                Verdict::Mute => return End::Silence { told: true },
+                Verdict::Forward | Verdict::Reset | Verdict::Swallow | Verdict::Hold => {}
             }
         }
         match from.read(&mut chunk).await {
@@ -261,11 +342,15 @@ async fn upward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared, 
     }
 }
 
-async fn downward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared) -> End {
+async fn downward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link<'_>) -> End {
+    let mut fate = link.fate.clone();
     let mut chunk = vec![0; 64 * 1024];
     loop {
         let Ok(read @ 1..) = from.read(&mut chunk).await else { return End::Closed };
-        open(shared).await;
+        if fate.wait_for(|fate| *fate != Fate::Withhold).await.is_err() {
+            return End::Closed;
+        }
+        open(link.shared).await;
         if to.write_all(&chunk[..read]).await.is_err() {
             return End::Closed;
         }

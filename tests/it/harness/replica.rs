@@ -170,6 +170,12 @@ impl Replica {
         }
     }
 
+    /// Makes it a primary of its own; returns once it takes writes.
+    #[track_caller]
+    pub fn promote(&self) {
+        assert_eq!(self.tell("SELECT pg_promote(true, 60)::text"), "true", "{} was not promoted", self.name);
+    }
+
     /// Stops the server; its slot stays.
     #[track_caller]
     pub fn stop(&mut self) {

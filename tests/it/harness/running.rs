@@ -50,6 +50,11 @@ impl Running {
         self
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until standard output contains `text`.
     #[track_caller]
     pub fn wait_stdout(&mut self, text: &str) -> &mut Self {

@@ -23,7 +23,8 @@ pub fn deep() -> impl Iterator<Item = Case> {
     cases().enumerate().filter(|(i, case)| *i < KINDS.len() || DEEP.contains(&case.name)).map(|(_, case)| case)
 }
 
-const DEEP: &[&str] = &["policy_replaced", "key_not_valid_before", "sql_outside_a_transaction", "sql_without_probe"];
+const DEEP: &[&str] =
+    &["policy_replaced", "key_not_valid_before", "sql_outside_a_transaction", "sql_without_probe", "index_partitioned"];
 
 const fn variant(name: &'static str, setup: &'static str, steps: &'static str) -> Case {
     Case { name, setup, steps, absent: true }
@@ -105,6 +106,25 @@ table = 'app."Mixed Case"'
 name = '"An Index"'
 columns = [{ expr = '"größe" + 1' }, { column = '"tenant_ID"', order = "desc nulls last" }]
 where = '"größe" > 0'
+"#,
+    ),
+    variant(
+        "index_partitioned",
+        "CREATE TABLE app.parted (id bigint, tenant_id uuid, note text, PRIMARY KEY (id)) PARTITION BY RANGE (id); \
+         CREATE TABLE app.p1 PARTITION OF app.parted FOR VALUES FROM (0) TO (100); \
+         CREATE TABLE app.\"P Two\" PARTITION OF app.parted FOR VALUES FROM (100) TO (200) PARTITION BY HASH (id); \
+         CREATE TABLE app.p2a PARTITION OF app.\"P Two\" FOR VALUES WITH (MODULUS 2, REMAINDER 0); \
+         CREATE TABLE app.p2b PARTITION OF app.\"P Two\" FOR VALUES WITH (MODULUS 2, REMAINDER 1); \
+         INSERT INTO app.parted SELECT n, NULL, 'note ' || n FROM generate_series(1, 199) n; \
+         CREATE INDEX stood ON app.p1 (lower(note), id) WHERE id > 0",
+        r#"
+[[phase.step]]
+kind = "create_index"
+table = "app.parted"
+name = "parted_note"
+columns = [{ expr = "lower(note)" }, "id"]
+unique = true
+where = "id > 0"
 "#,
     ),
     variant(

@@ -15,7 +15,7 @@ use super::{
 };
 
 const LOCK_ALL: &str = "DO $$ DECLARE t regclass; BEGIN
-    FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind = 'r' ORDER BY oid LOOP
+    FOR t IN SELECT oid FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind IN ('r', 'p') ORDER BY oid LOOP
         EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', t);
     END LOOP; END $$";
 
@@ -160,7 +160,8 @@ fn a_lock_that_is_not_had_fails_the_unit_and_leaves_nothing() {
 
 /// Whether the steps name no table that is there.
 async fn names_none(world: &World, steps: &str) -> bool {
-    let tables = "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind = 'r'";
+    let tables =
+        "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'app'::regnamespace AND relkind IN ('r', 'p')";
     let rows = world.admin.query(tables, &[]).await.unwrap();
     rows.iter().all(|row| !steps.contains(row.get::<_, &str>(0)))
 }

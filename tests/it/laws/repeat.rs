@@ -4,7 +4,7 @@ use tenantmig::{
     engine::{Event, Program},
     pg::{Bounds, connect::Connection, in_transaction, probe},
     sql::Stmt,
-    unit::{Before, Down, Op, Presence, Probe, Unit},
+    unit::{Before, Down, Due, Op, Presence, Probe, Unit},
 };
 
 use super::{
@@ -115,6 +115,7 @@ fn what_a_dba_did_before_is_adopted_and_stays() {
                 _ if is_free(unit) => return Ok(()),
                 Op::Tx(_) | Op::Autocommit { .. } if look(&session, unit).await?.presence == Presence::Present => {}
                 Op::Tx(stmts) => run(&session, stmts).await?,
+                Op::Autocommit { due: Some(due), .. } => run(&session, &due_now(&session, due).await?).await?,
                 Op::Autocommit { stmt, .. } => run(&session, std::slice::from_ref(stmt)).await?,
                 // Neither is recognised by the catalogue.
                 Op::Backfill(_) | Op::Assert(_) => return Ok(()),
@@ -141,15 +142,21 @@ fn undo_twice_is_undo() {
         for unit in units.into_iter().rev().filter(|unit| in_catalogue(unit)) {
             let Down::Op(down) = &unit.down else { continue };
             let was = found(unit, &events(&notices)).ok_or("never started")?;
-            let stmts = match down {
-                _ if was.is_untouched() => continue,
-                Op::Tx(stmts) => [stmts.clone(), was.restore.clone()].concat(),
-                Op::Autocommit { stmt, .. } => vec![stmt.clone()],
-                Op::Backfill(_) | Op::Assert(_) => return Err(format!("the undo of {} is no statement", unit.id)),
+            let again = async || {
+                let stmts = match down {
+                    Op::Tx(stmts) => [stmts.clone(), was.restore.clone()].concat(),
+                    Op::Autocommit { due: Some(due), .. } => due_now(&session, due).await?,
+                    Op::Autocommit { stmt, .. } => vec![stmt.clone()],
+                    Op::Backfill(_) | Op::Assert(_) => return Err(format!("the undo of {} is no statement", unit.id)),
+                };
+                run(&session, &stmts).await
             };
-            run(&session, &stmts).await?;
+            if was.is_untouched() {
+                continue;
+            }
+            again().await?;
             let once = world.print().await;
-            run(&session, &stmts).await?;
+            again().await?;
             same(&format!("{} undone twice", unit.id), &once, &world.print().await)?;
             let now = look(&session, unit).await?;
             if now.presence != was.presence {
@@ -193,6 +200,12 @@ async fn look(session: &Connection, unit: &Unit) -> Result<Before, String> {
     let bounds = Bounds { lock: std::time::Duration::from_secs(5), statement: std::time::Duration::from_secs(5) };
     let found = in_transaction(session, bounds, async |client| probe(client, &unit.probe).await).await;
     found.map_err(|fault| format!("the probe of {}: {fault}", unit.id))
+}
+
+/// What a deed of many statements still has to run.
+async fn due_now(session: &Connection, due: &Due) -> Result<Vec<Stmt>, String> {
+    let all = tenantmig::pg::due(&session.client, due).await.map_err(|fault| fault.to_string())?;
+    Ok(all.into_iter().map(|errand| errand.stmt).collect())
 }
 
 /// The statements as a DBA would run them.

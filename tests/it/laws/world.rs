@@ -169,6 +169,7 @@ impl World {
         Access {
             settings: self.settings.clone(),
             schema: Ident::parse("tenantmig").unwrap(),
+            holder: uuid::Uuid::now_v7(),
             host: "law".to_owned(),
             tell,
             stop: Stop::new(),

@@ -36,7 +36,7 @@ CREATE TABLE public.brake (on_ boolean);
 CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('application_name') LIKE 'tenantmig%' AND EXISTS (SELECT FROM public.brake) THEN
-        PERFORM pg_sleep(0.02);
+        PERFORM pg_sleep(0.04);
     END IF;
     RETURN NULL;
 END $$;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +26,6 @@ const BOUNDS: &[Bound] = &[
     bound("scenario 2, black hole", "< 60 s", 60),
     bound("scenario 2, connections reset", "< 60 s", 60),
     bound("scenario 3, application", "< 15 s", 15),
-    bound("scenario 3, tenantmig through the pool", "< 15 s", 15),
     bound("scenario 4", "< 5 min", 300),
     bound("scenario 5", "5 to 30 min", 1800),
     bound("scenario 9", "< 10 s", 10),
@@ -56,6 +55,11 @@ const BOUNDS: &[Bound] = &[
 
 static MEASURED: Mutex<BTreeMap<usize, Duration>> = Mutex::new(BTreeMap::new());
 
+/// Beside what cargo builds.
+fn table_path() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("scenarios.md")
+}
+
 /// Records how long a scenario took from the fault's end, or from the command that mends it, until the work went on.
 #[track_caller]
 pub fn recovered(scenario: &str, took: Duration) {
@@ -70,6 +74,34 @@ pub fn recovered(scenario: &str, took: Duration) {
         let Bound { scenario, document, .. } = BOUNDS[*row];
         writeln!(table, "| {scenario} | {:.2} s | {document} |", took.as_secs_f64()).unwrap();
     }
-    std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("scenarios.md"), table).unwrap();
+    std::fs::write(table_path(), table).unwrap();
     assert!(took <= at_most, "{scenario}: recovered after {took:?}, the document says {document}");
+}
+
+/// The documentation has a time of each, and a test measures each. UPDATE_SCENARIOS=1 puts the last run's times there.
+#[test]
+fn every_scenario_is_measured_and_documented() {
+    let docs = crate::harness::repo_path("docs/scenarios.md");
+    let mut text = std::fs::read_to_string(&docs).unwrap();
+    let (begin, end) = ("<!-- times: begin -->\n", "<!-- times: end -->");
+    let place = text.find(begin).unwrap() + begin.len()..text.find(end).unwrap();
+    if std::env::var_os("UPDATE_SCENARIOS").is_some() {
+        text.replace_range(place.clone(), &std::fs::read_to_string(table_path()).unwrap());
+        std::fs::write(&docs, &text).unwrap();
+    }
+    let mut tests = String::new();
+    for folder in ["tests/it", "tests/it/scenarios", "tests/it/scenarios/chaos_plan", "tests/it/scenarios/chaos_levels"]
+    {
+        for file in std::fs::read_dir(crate::harness::repo_path(folder)).unwrap().flatten() {
+            tests.push_str(&std::fs::read_to_string(file.path()).unwrap_or_default());
+        }
+    }
+    for Bound { scenario, document, .. } in BOUNDS {
+        assert!(tests.contains(&format!("recovered(\"{scenario}\", ")), "no test measures {scenario}");
+        let row = text.lines().find(|line| line.starts_with(&format!("| {scenario} | ")));
+        assert!(
+            row.is_some_and(|row| row.ends_with(&format!(" s | {document} |"))),
+            "docs/scenarios.md lacks {scenario}"
+        );
+    }
 }

@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
-use super::firm::{FUNDS, ORGANIZATIONS, said, session};
+use super::firm::{FUNDS, ORGANIZATIONS, cell, said, session};
 use crate::harness::block_on;
 
 /// What a client that lost its connection, or got none, waits before it tries again.
@@ -134,9 +134,9 @@ async fn transaction(client: &Client, round: u64, context: Context) -> Result<(i
     let set = if context == Context::Set { format!("SET LOCAL app.current_org = '{org}'; ") } else { String::new() };
     client.batch_execute(&format!("BEGIN; {set}")).await?;
     let near = format!("SELECT bool_and(manager = '{slug}') FROM funds WHERE id BETWEEN {fund} - 3 AND {fund} + 3");
-    let own = value(&client.simple_query(&near).await?);
+    let own = cell(&client.simple_query(&near).await?, 0);
     let insert = format!("INSERT INTO investments (fund_id, amount) VALUES ({fund}, 1) RETURNING id");
-    let id = value(&client.simple_query(&insert).await?);
+    let id = cell(&client.simple_query(&insert).await?, 0);
     client.batch_execute(&format!("UPDATE funds SET name = name WHERE id = {fund}")).await?;
     client.batch_execute("COMMIT").await?;
     let leaked = context == Context::Set && own.as_deref() != Some("t");
@@ -147,11 +147,4 @@ fn fund(round: u64, which: usize) -> i64 {
     let third = FUNDS / 3 - 4;
     let n = i64::try_from(round.wrapping_mul(2_654_435_761) % 1_000_000).unwrap_or(0) % third;
     3 * (n + 1) + which as i64
-}
-
-fn value(messages: &[SimpleQueryMessage]) -> Option<String> {
-    messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    })
 }

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::harness::{Pooler, block_on};
 use crate::scenarios::{
-    firm::{Firm, ORGANIZATIONS, said, session, try_sql},
+    firm::{Firm, ORGANIZATIONS, cell, said, session, try_sql},
     recovery::recovered,
     traffic::{Context, Traffic},
 };
@@ -104,12 +104,7 @@ fn found(url: &str) -> (String, i64) {
         let client = session(&url).await.unwrap();
         let query = "BEGIN; SELECT coalesce(current_setting('app.current_org', true), ''), (SELECT count(*) FROM funds); COMMIT";
         let messages = client.simple_query(query).await.unwrap();
-        let row = messages.iter().find_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        let row = row.unwrap();
-        (row.get(0).unwrap().to_owned(), row.get(1).unwrap().parse().unwrap())
+        (cell(&messages, 0).unwrap(), cell(&messages, 1).unwrap().parse().unwrap())
     })
 }
 
@@ -129,12 +124,7 @@ fn stale(url: &str) -> i64 {
     );
     block_on(async move {
         let client = session(&url).await.unwrap();
-        let messages = client.simple_query(query).await.unwrap();
-        let row = messages.iter().find_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
-        });
-        row.unwrap().parse().unwrap()
+        cell(&client.simple_query(query).await.unwrap(), 0).unwrap().parse().unwrap()
     })
 }
 

@@ -19,7 +19,7 @@ const LOCK_WAIT: Duration = Duration::from_millis(300);
 const TOLERANCE: Duration = Duration::from_millis(700);
 
 const SLOW: &str =
-    "BEGIN; SELECT count(*) FROM funds, portfoliocompanies, investments WHERE false; SELECT pg_sleep(1); COMMIT";
+    "BEGIN; SELECT count(*) FROM funds, portfoliocompanies, investments WHERE false; SELECT pg_sleep(2); COMMIT";
 
 /// Everything that was acknowledged is there.
 #[track_caller]

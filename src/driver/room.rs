@@ -1,0 +1,88 @@
+//! Before a step that grows much is begun: whether there is room for it.
+
+use tokio_postgres::Client;
+
+use super::{
+    error::DriveError,
+    free_space::free_space,
+    shell::{Shell, cancellable},
+};
+use crate::{
+    disk::{Need, shortage},
+    engine::{Event, Notice},
+    ledger,
+    pg::{Class, room},
+    plan::Bytes,
+    unit::{Op, Unit},
+};
+
+/// What the process knows of the check.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Room {
+    /// An operator's word that it is left out.
+    pub unchecked: bool,
+    /// It was said that nothing tells what is free.
+    told: bool,
+}
+
+impl Shell {
+    /// Whether there is room for the unit, as far as that is known. Where there is not, the run is paused and nothing begun.
+    pub(super) async fn has_room(&mut self, unit: &Unit) -> Result<bool, DriveError> {
+        if self.room.unchecked {
+            return Ok(true);
+        }
+        match self.short_of(unit).await {
+            Ok(None) => Ok(true),
+            Ok(Some(why)) => {
+                let way = "make room; --skip-disk-check begins all the same";
+                self.record(Event::Paused { why: format!("not begun: {}: {why} ({way})", unit.title) }).await?;
+                Ok(false)
+            }
+            Err(DriveError::Server(fault)) if fault.class != Class::Ambiguous => {
+                self.say(Notice::Note { text: format!("the room that it needs could not be estimated: {fault}") });
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is missing, in words.
+    async fn short_of(&mut self, unit: &Unit) -> Result<Option<String>, DriveError> {
+        let need = room::need(&self.work, unit, self.share_left(unit).await?).await?;
+        let Some(need) = need.filter(|need| need.places.values().any(|place| place.bytes() > 0)) else {
+            return Ok(None);
+        };
+        let disk = self.journal.record.program.disk.clone();
+        let places = need.by_place(&disk, room::wal_max(&self.work).await?);
+        // The plan's command may take its seconds; a signal does not wait for it.
+        let ask = async { Ok(free_space(&self.work, &disk, places.keys()).await?) };
+        let free = cancellable(&self.work, &self.stop, ask).await?;
+        if !self.room.told && places.keys().any(|place| !disk.tells(place)) {
+            self.room.told = true;
+            self.say(Notice::Note { text: format!("{}; free space unknown: [disk] tells how", about(&need)) });
+        }
+        Ok(shortage(&places, &free, &disk).map(|short| short.to_string()))
+    }
+
+    /// What is left of a backfill that was begun before.
+    async fn share_left(&self, unit: &Unit) -> Result<f64, DriveError> {
+        let Op::Backfill(spec) = &unit.up else { return Ok(1.0) };
+        let place = &self.journal.place;
+        let ask = async |client: &Client| ledger::written(client, &place.schema, place.run, &unit.id).await;
+        let written = self.work.with(ask).await?;
+        if written.rows == 0 {
+            return Ok(1.0);
+        }
+        let tables = std::slice::from_ref(&spec.table);
+        let all = self.work.with(async |client: &Client| crate::pg::rows_estimated(client, tables).await).await?;
+        Ok(1.0 - (written.rows as f64 / all.max(1) as f64).min(1.0))
+    }
+}
+
+/// The need in words: `needs about 1.2 GiB in tablespace fast`.
+fn about(need: &Need) -> String {
+    let places = need.places.iter().filter(|(_, place)| place.bytes() > 0);
+    let said: Vec<String> =
+        places.map(|(name, place)| format!("{} in tablespace {name}", Bytes(place.bytes()))).collect();
+    format!("needs about {}", said.join(", "))
+}
