@@ -94,3 +94,30 @@ fn in_session_mode_it_works_as_in_transaction_mode() {
     scene.is_as(&before);
     is_calm(&pooler, &scene.db);
 }
+
+const INDEX: &str =
+    "[[phase]]\nid = \"index\"\n[[phase.step]]\nkind = \"create_index\"\ntable = \"app.users\"\ncolumns = [\"email\"]";
+
+#[test]
+fn a_direct_url_must_lead_past_the_pooler_to_the_same_database() {
+    let (scene, other) = (Scene::new("pooler_way", 5), Scene::new("pooler_elsewhere", 5));
+    let pooler = Pooler::start("transaction", "default_pool_size = 2");
+    let url = pooler.url(scene.db.name());
+    let tool = |direct: &str| scene.tool().url(&url).env("TENANTMIG_DIRECT_URL", direct);
+    let _ = tool("").args(["doctor"]).run().expect_code(0).stdout_has("in transaction mode").stdout_has("--direct-url");
+    let with_password = scene.db.url().replace("postgres@", "postgres:hunter2@");
+    let seen = tool(&with_password).args(["doctor"]).run().expect_code(0).stdout_has("run directly at");
+    let _ = seen.stdout_has("environment TENANTMIG_DIRECT_URL").nowhere_has("hunter2");
+    for (wrong, says) in [(url.as_str(), "a pooler as well"), (&other.db.url(), "another database")] {
+        let _ = tool(wrong).args(["doctor"]).run().expect_code(77).stdout_has(says);
+        let _ = with_plan(tool(wrong), &plan("", &[INDEX])).run().expect_code(4).stderr_has(says);
+    }
+    assert!(!scene.db.one::<bool>("SELECT to_regnamespace('tenantmig') IS NOT NULL"));
+    // The way back needs it as well, and is refused before anything is asked.
+    let _ = with_plan(tool(&scene.db.url()), &plan("", &[INDEX])).run().expect_code(0);
+    let refused = tool("").args(["rollback", "--to", "start", "--yes"]).run().expect_code(4);
+    let _ = refused.stderr_has("create index").stderr_has("--direct-url");
+    scene.stands("completed");
+    let _ = tool(&scene.db.url()).args(["rollback", "--to", "start", "--yes"]).run().expect_code(0);
+    is_calm(&pooler, &scene.db);
+}
