@@ -26,7 +26,7 @@ pub enum Exit {
     PlanInvalid = 65,
     /// The database cannot be reached.
     Unreachable = 69,
-    /// Try again later: the lease is held, locks were not had, the server is full, lag or load too long.
+    /// Try again later: the lease is held, somebody paused the run, locks were not had, the server is full, lag or load too long.
     Temporary = 75,
     /// A privilege is missing.
     Privilege = 77,
@@ -49,7 +49,7 @@ impl Exit {
         (Self::Usage, "usage"),
         (Self::PlanInvalid, "plan invalid"),
         (Self::Unreachable, "database unreachable"),
-        (Self::Temporary, "temporary: lease held, lock retries spent, server full"),
+        (Self::Temporary, "temporary: lease held, paused, lock retries spent, server full"),
         (Self::Privilege, "privilege missing"),
         (Self::Interrupted, "stopped by SIGINT, resumable"),
         (Self::Terminated, "stopped by SIGTERM or SIGHUP, resumable"),

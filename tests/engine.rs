@@ -96,7 +96,7 @@ fn event(text: &str) -> Event {
         "pass" => Event::GatePassed { phase: gate().0, gate: gate().1 },
         "block" => Event::GateFailed { phase: gate().0, gate: gate().1, findings: vec![] },
         "rollback" => Event::RollbackRequested { keep: words[1].to_owned() },
-        "pause" => Event::Paused { why: "asked to".to_owned() },
+        "pause" => Event::Paused { why: "asked to".to_owned(), asked: None },
         "resume" => Event::Resumed,
         other => panic!("no event is written {other}"),
     }

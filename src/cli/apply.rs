@@ -31,7 +31,9 @@ pub async fn run(context: &Context, args: &args::Apply) -> Result<Exit, CliError
         ask(context, &program, &session)?;
     }
     drop(session);
-    let (access, listener) = context.access()?;
+    let (mut access, listener) = context.access()?;
+    access.wait = args.patience.longest();
+    access.accept_server = args.accept_server;
     let path = file.path.display().to_string();
     let request = Request {
         path: Some(&path),

@@ -1,6 +1,6 @@
 //! The command line, as clap reads it.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -164,6 +164,8 @@ pub enum Command {
     Status(Status),
     /// Change the pace of the run's backfills while they run, from any host; without an option, show it
     Throttle(Throttle),
+    /// Let the run stand still, from any host, until somebody resumes it
+    Pause(Pause),
     /// Undo everything after a phase, by the ledger alone
     Rollback(Rollback),
     /// Up, down, up, down on a database, comparing catalogue and data at each end
@@ -218,9 +220,29 @@ pub struct Apply {
     /// Show what would be done and do nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Take this server for the one of the ledger: a restored copy that is meant, or the same after pg_upgrade
+    #[arg(long)]
+    pub accept_server: bool,
     /// Begin steps without looking whether the disk has room for them
     #[arg(long)]
     pub skip_disk_check: bool,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+/// What to do while another tenantmig works.
+#[derive(Debug, Args)]
+pub struct Patience {
+    /// Wait so long for another tenantmig that holds the lease, instead of leaving at once with 75
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<Millis>,
+}
+
+impl Patience {
+    /// The longest wait.
+    pub fn longest(&self) -> Option<Duration> {
+        self.wait.map(Millis::duration)
+    }
 }
 
 /// `resume`.
@@ -232,6 +254,22 @@ pub struct Resume {
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
+    /// Take this server for the one of the ledger: a restored copy that is meant, or the same after pg_upgrade
+    #[arg(long)]
+    pub accept_server: bool,
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+/// `pause`.
+#[derive(Debug, Args)]
+pub struct Pause {
+    /// The run; the newest by default
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
+    pub run: Option<uuid::Uuid>,
+    /// Why, for whoever looks at it
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub reason: Option<String>,
 }
 
 /// `status`.
@@ -324,6 +362,11 @@ pub struct Rollback {
     /// The database's name, where taking row-level security back asks for it
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,
+    /// Take this server for the one of the ledger: a restored copy that is meant, or the same after pg_upgrade
+    #[arg(long)]
+    pub accept_server: bool,
+    #[command(flatten)]
+    pub patience: Patience,
 }
 
 /// `cycle`.

@@ -102,6 +102,7 @@ impl From<LedgerError> for CliError {
             LedgerError::Missing
             | LedgerError::Newer { .. }
             | LedgerError::Older { .. }
+            | LedgerError::Moved(_)
             | LedgerError::Damaged { .. }
             | LedgerError::Unknown { .. }
             | LedgerError::Broken { .. } => Exit::Refused,
@@ -121,12 +122,18 @@ impl From<DriveError> for CliError {
                 "tenantmig resume, or tenantmig rollback --to PHASE",
             ),
             DriveError::LeaseLost(_) => Self::new(Exit::Temporary, message, "tenantmig status"),
+            DriveError::Silence(_) | DriveError::Away { .. } => Self::new(
+                Exit::Unreachable,
+                message,
+                "the checkpoint is kept; when the server is back: tenantmig resume",
+            ),
             DriveError::Ledger(error) => Self::from(error),
             DriveError::Server(fault) => Self::from(fault),
             DriveError::Connect(error) => Self::from(error),
             DriveError::Illegal(_) => {
                 Self::new(Exit::Refused, message, "nothing was changed; restore the ledger's tables from a backup")
             }
+            DriveError::Yield => Self::new(Exit::Temporary, message, "tenantmig status"),
             DriveError::Refused { what, advice, exit } => Self::new(Exit::of(exit), what, advice),
         }
     }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod asked;
 mod completions;
 mod console;
 mod cycle;
@@ -11,6 +12,7 @@ mod disk;
 mod doctor;
 mod failure;
 mod pace;
+mod pause;
 mod plan;
 mod plan_file;
 mod preview;
@@ -131,6 +133,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         Command::Resume(args) => resume::run(&context, &args).await,
         Command::Status(args) => status::run(&context, &args).await,
         Command::Throttle(args) => throttle::run(&context, &args).await,
+        Command::Pause(args) => pause::run(&context, &args).await,
         Command::Rollback(args) => rollback::run(&context, &args).await,
         Command::Cycle(args) => cycle::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args).await,

@@ -17,9 +17,10 @@ use super::{
     session::Context,
 };
 use crate::{
+    driver::DriveError,
     engine::{Program, ProgramPhase, Run, lower, script},
     exit::Exit,
-    pg::{connect::Connection, rows_estimated},
+    pg::{connect::Connection, partitions, rows_estimated},
     plan::ServerFacts,
     report::quantity,
     unit::{Down, Hold, LockLevel, Op, Unit},
@@ -110,10 +111,30 @@ pub async fn show(
     }
     let room = Room::look(session, program, run).await?;
     match context.console.format {
-        Format::Text => context.console.show(&text(program, run, &rows, &room, context.console.width()))?,
+        Format::Text => {
+            let text = text(program, run, &rows, &room, context.console.width());
+            context.console.show(&format!("{text}{}", partitioned(program, session).await?))?;
+        }
         Format::Json | Format::Ndjson => context.console.print(&json(file, program, run, &rows, &room).to_string())?,
     }
     Ok(Exit::Done)
+}
+
+/// What building an index means where the table is partitioned, which the program does not know.
+async fn partitioned(program: &Program, session: &Connection) -> Result<String, CliError> {
+    let mut text = String::new();
+    for (_, unit) in program.units() {
+        let Op::Autocommit { due: Some(due), .. } = &unit.up else { continue };
+        let count = session.with(async |client: &Client| partitions(client, &due.table).await).await;
+        let Some(count) = count.map_err(DriveError::from)? else { continue };
+        let of = quantity::counted(count, "partition", "partitions");
+        text.push_str(&format!(
+            "{}: {of}. SHARE on the table for a moment, then SHARE UPDATE EXCLUSIVE on one partition after the other while its \
+             rows are read; the way back takes ACCESS EXCLUSIVE on the table and every partition, for a moment.\n",
+            unit.title
+        ));
+    }
+    Ok(text)
 }
 
 fn tables(unit: &Unit) -> Vec<crate::sql::QName> {
@@ -174,11 +195,13 @@ fn text(
 ) -> String {
     let units = rows.len();
     let mut out = format!(
-        "Plan `{}`: {} phases, {units} units. Locks are waited for {} at most, then tried again, {} times.\n",
+        "Plan `{}`: {} phases, {units} units. Locks are waited for {} at most, then tried again, {} times; \
+         a server that goes away, for {}.\n",
         program.plan,
         program.phases.len(),
         quantity::duration(program.safety.lock_timeout.duration()),
-        program.safety.lock_retries
+        program.safety.lock_retries,
+        quantity::duration(program.safety.reconnect_max.duration())
     );
     if let Some(run) = run {
         out.push_str(&applied(run, units));

@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::{args, failure::CliError, session::Context, session::host};
+use super::{args, failure::CliError, session::Context};
 use crate::{
     driver::{self, Access, DriveError, Health, health},
     exit::Exit,
@@ -107,14 +107,8 @@ async fn accept(
         }
         None => return Err(CliError::new(Exit::Refused, format!("{means}; nothing was changed"), again)),
     }
-    let access = Access {
-        settings: context.settings()?,
-        schema: schema.clone(),
-        host: host(),
-        holder: context.holder,
-        tell: std::sync::Arc::new(drop),
-        stop: context.stop.clone(),
-    };
+    // Who types the name of this very database means this one.
+    let access = Access { accept_server: true, ..context.access_quietly()? };
     driver::accept(&access, run, &what).await?;
     let text = format!("the log of run {run} is accepted as it stands; event {} says so", kept.events.len() + 1);
     context.console.result(&text, json!({ "outcome": "repaired", "message": text }))?;

@@ -9,7 +9,7 @@ use super::{
     story::{Goal, carry},
 };
 use crate::{
-    driver::{DriveError, Shell, reopen},
+    driver::{DriveError, Shell, refuse_operators_pause, reopen},
     engine::{Effect, Outcome, taken_back},
     exit::Exit,
     ledger::{self, LedgerError, Purpose},
@@ -18,11 +18,17 @@ use crate::{
 /// Goes on: forward from a stop, a pause or a rollback that answered a failure; with the undo where it was stuck. A rollback
 /// that somebody asked for is finished and not turned round, also when it had just come to its end as it was killed.
 pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliError> {
-    let (access, listener) = context.access()?;
+    let (mut access, listener) = context.access()?;
+    access.wait = args.patience.longest();
+    access.accept_server = args.accept_server;
     let (mut shell, lease) = reopen(&access, args.run, Purpose::Resume).await?;
     drop(access);
     shell.room.unchecked = args.skip_disk_check;
-    match goal(&shell).await {
+    let goal = match heed(&shell, lease.waited).await {
+        Ok(()) => goal(&shell).await,
+        Err(error) => Err(error),
+    };
+    match goal {
         Ok(goal) => carry(context, shell, lease, listener, goal).await,
         Err(error) => {
             lease.give_back().await;
@@ -41,4 +47,13 @@ async fn goal(shell: &Shell) -> Result<Goal, DriveError> {
     let kept = shell.work.with(read).await?.ok_or(LedgerError::Missing)?;
     let wished = taken_back(kept.events.iter().map(|recorded| &recorded.event));
     Ok(if wished { Goal::Back } else { Goal::Forward { until: None } })
+}
+
+/// A pause that was asked for before this command is what it ends; one that came while it waited came after it, and counts.
+async fn heed(shell: &Shell, waited: bool) -> Result<(), DriveError> {
+    if waited {
+        refuse_operators_pause(&shell.journal)
+    } else {
+        shell.pass_over_pauses("`tenantmig resume` came later").await
+    }
 }

@@ -54,25 +54,41 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
     }
     drop(session);
     confirm(&context.console, &record.program, &plan, args, &database)?;
-    let (access, listener) = context.access()?;
+    let (mut access, listener) = context.access()?;
+    access.wait = args.patience.longest();
+    access.accept_server = args.accept_server;
     let (mut shell, lease) = reopen(&access, Some(record.id), Purpose::Rollback).await?;
     drop(access);
-    if let Err(error) = request(&mut shell, plan.keep).await {
+    let begun = async {
+        // The run may have gone on since it was asked about: what is undone is what somebody agreed to.
+        let now = destination(&shell.journal.record.program, &shell.journal.run, &args.to)?;
+        if now != plan {
+            confirm(&context.console, &record.program, &now, args, &database)?;
+        }
+        shell.pass_over_pauses("`tenantmig rollback` came later").await?;
+        request(&mut shell, now.keep).await?;
+        Ok::<_, CliError>(())
+    };
+    if let Err(error) = begun.await {
         lease.give_back().await;
-        return Err(error.into());
+        return Err(error);
     }
     carry(context, shell, lease, listener, Goal::Back).await
 }
 
 /// Asks the machine for the rollback, unless it is on that way already.
 async fn request(shell: &mut driver::Shell, keep: usize) -> Result<(), DriveError> {
-    let Journal { run, record, .. } = &shell.journal;
-    let stuck = matches!(run.mode(), crate::engine::Mode::Stuck { .. } | crate::engine::Mode::Paused { .. });
-    if run.mode().keep() == Some(keep) && !stuck {
-        return Ok(());
-    }
-    let name = record.program.keep_name(keep).to_owned();
-    shell.record(Event::RollbackRequested { keep: name }).await
+    shell
+        .outlive(async |shell: &mut driver::Shell| {
+            let Journal { run, record, .. } = &shell.journal;
+            let stuck = matches!(run.mode(), crate::engine::Mode::Stuck { .. } | crate::engine::Mode::Paused { .. });
+            if run.mode().keep() == Some(keep) && !stuck {
+                return Ok(());
+            }
+            let name = record.program.keep_name(keep).to_owned();
+            shell.record(Event::RollbackRequested { keep: name }).await
+        })
+        .await
 }
 
 fn destination(program: &Program, run: &Run, to: &str) -> Result<Preview, CliError> {

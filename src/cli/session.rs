@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     driver::{Access, Stop, Tell},
+    engine::Notice,
     exit::Exit,
     ledger,
     pg::{
@@ -58,7 +59,7 @@ impl Context {
         let mut spec = SessionSpec::new("tenantmig look", LOOK_LOCK_WAIT);
         spec.statement_timeout = Some(LOOK_STATEMENT_MAX);
         let session = connect(&self.settings()?, &spec).await?;
-        for warning in &session.warnings {
+        for warning in session.warnings.iter().chain(&session.notes) {
             self.console.note(&format!("warning: {warning}"));
         }
         Ok(session)
@@ -69,8 +70,24 @@ impl Context {
         self.stop.engage();
         let (teller, listener) = channel(FanOut::new(self.reporters()))?;
         let tell: Tell = Arc::new(move |notice| teller.tell(notice));
+        Ok((self.access_telling(tell)?, listener))
+    }
+
+    /// As [`Self::access`], for a command that takes the lease for a moment and has no story: notes alone are told, and a
+    /// signal ends it at once.
+    pub fn access_quietly(&self) -> Result<Access, CliError> {
+        let console = self.console.clone();
+        self.access_telling(Arc::new(move |notice| {
+            if let Notice::Note { text } = notice {
+                console.note(&format!("note: {text}"));
+            }
+        }))
+    }
+
+    fn access_telling(&self, tell: Tell) -> Result<Access, CliError> {
         let (settings, schema, stop) = (self.settings()?, self.schema()?, self.stop.clone());
-        Ok((Access { settings, schema, host: host(), holder: self.holder, tell, stop }, listener))
+        let holder = self.holder;
+        Ok(Access { settings, schema, host: host(), holder, wait: None, tell, stop, accept_server: false })
     }
 
     fn reporters(&self) -> Vec<Box<dyn Reporter>> {

@@ -5,13 +5,13 @@ use serde_json::json;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::{args, args::Format, damage, failure::CliError, pace, session::Context};
+use super::{args, args::Format, asked, damage, failure::CliError, pace, session::Context};
 use crate::{
     driver::{self, DriveError},
-    engine::{Effect, Event, InForce, Outcome, Program, Run, in_force, taken_back},
+    engine::{Effect, Event, InForce, Outcome, Program, Run, in_force, operators_pause, taken_back},
     exit::Exit,
-    ledger::{self, Holder, Kept, LedgerError, Pace, Progress, Recorded, RunRecord},
-    report::{Tone, quantity},
+    ledger::{self, Holder, Kept, LedgerError, Pace, Progress, Recorded, Request, RunRecord},
+    report::{Tone, one_line, quantity},
     sql::Ident,
 };
 
@@ -22,6 +22,7 @@ struct Standing {
     events: Vec<Recorded>,
     progress: Vec<Progress>,
     holder: Option<Holder>,
+    open: Vec<Request>,
     now: DateTime<Utc>,
 }
 
@@ -69,7 +70,8 @@ async fn standing(
     let progress = ledger::progress(client, schema, record.id).await?;
     let holder = ledger::holder(client, schema).await?;
     let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
-    Ok(Some(Ok(Standing { record, run, events, progress, holder, now })))
+    let open = ledger::open_requests(client, schema, record.id).await?;
+    Ok(Some(Ok(Standing { record, run, events, progress, holder, open, now })))
 }
 
 impl Standing {
@@ -99,7 +101,7 @@ impl Standing {
                 ("running", "backfills are held; to let them go on: tenantmig throttle --release")
             }
             Effect::Do(_) | Effect::Gate(..) => {
-                ("running", "wait; it works. To stop it: Ctrl-C or SIGTERM to its process")
+                ("running", "wait; it works. To stop it, from any host: tenantmig pause")
             }
             Effect::Undo(_) => ("rolling back", "wait; it works"),
         }
@@ -108,6 +110,19 @@ impl Standing {
     /// Whether somebody asked for the rollback; otherwise it answered a failure.
     fn taken_back(&self) -> bool {
         taken_back(self.events.iter().map(|recorded| &recorded.event))
+    }
+
+    /// Why it is paused, and by whom.
+    fn pause(&self) -> Option<String> {
+        if self.effect() != Effect::Halt(Outcome::Paused) {
+            return None;
+        }
+        let events = || self.events.iter().map(|recorded| &recorded.event);
+        match (operators_pause(events()), events().next_back()) {
+            (Some((why, by)), _) => Some(format!("{why} (asked by {})", pace::asked(&by.by, &by.host, &by.at))),
+            (None, Some(Event::Paused { why, .. })) => Some(why.clone()),
+            (None, Some(_) | None) => None,
+        }
     }
 
     /// An operator's reason for which backfills stand still.
@@ -150,7 +165,7 @@ impl Standing {
             look.paint(Tone::Strong, state),
             run.units_done()
         ));
-        if let Some(Event::Paused { why }) = self.events.last().map(|recorded| &recorded.event) {
+        if let Some(why) = self.pause() {
             out.push_str(&format!("because {why}\n"));
         }
         match &self.holder {
@@ -159,6 +174,11 @@ impl Standing {
                 out.push_str(&format!("lease   free; its last holder is gone: {holder}{}\n", on(holder)));
             }
             None => out.push_str("lease   free\n"),
+        }
+        for request in &self.open {
+            let what = request.wish.as_ref().map_or_else(|why| format!("cannot be read: {why}"), ToString::to_string);
+            let by = pace::asked(&request.actor, &request.host, &request.asked_at);
+            out.push_str(&format!("asked   request {} by {by}, not taken yet: {}\n", request.id, one_line(&what)));
         }
         let done = self.effect() == Effect::Halt(Outcome::Completed);
         for word in pace::words(&self.words()).iter().filter(|_| !done) {
@@ -229,13 +249,14 @@ impl Standing {
                 "heartbeat_age_ms": h.heartbeat_age_ms, "alive": h.alive,
             })
         });
+        let open: Vec<_> = self.open.iter().map(asked::json).collect();
         json!({
             "v": 1,
             "run": self.record.id, "plan": self.record.plan, "fingerprint": self.record.fingerprint,
             "created_at": self.record.created_at, "created_by": self.record.created_by, "host": self.record.host,
             "state": state.to_lowercase(), "units_done": self.run.units_done(), "units": self.progress,
             "phases": self.record.program.phases.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
-            "lease": holder, "retuned": self.words(), "hold": self.hold(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
+            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
 }

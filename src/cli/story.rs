@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use super::{args::Format, failure::CliError, session::Context};
 use crate::{
     driver::{Lease, Rest, Shell, drive},
-    engine::{Event, Outcome, Program, Run, nothing_to_run, taken_back},
+    engine::{Event, Outcome, Program, Run, nothing_to_run, operators_pause, taken_back},
     exit::Exit,
     ledger::{self, LedgerError, Recorded},
     report::Listener,
@@ -120,8 +120,13 @@ struct Why {
 
 /// A pause that a limit of the throttle caused is over some time; another waits for a person.
 fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Option<String>) {
+    if let Some((why, asked)) = operators_pause(events.iter().map(|recorded| &recorded.event)) {
+        let headline = format!("paused by {} on {}: {why}", asked.by, asked.host);
+        let next = "tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned();
+        return (Exit::Temporary, "paused", headline, Vec::new(), Some(next));
+    }
     match events.last().map(|recorded| &recorded.event) {
-        Some(Event::Paused { why }) => (
+        Some(Event::Paused { why, .. }) => (
             Exit::Temporary,
             "paused",
             format!("paused: {why}"),

@@ -49,7 +49,7 @@ impl Shell {
         }
     }
 
-    /// As [`Patience::try_again`].
+    /// As [`Patience::try_again`], but gives way to a pause that an operator asks for.
     pub async fn try_again(
         &self,
         error: DriveError,
@@ -57,7 +57,8 @@ impl Shell {
         blockers: Vec<Blocker>,
         what: &str,
     ) -> Result<(), DriveError> {
-        self.patience().try_again(error, number, blockers, what).await
+        let pause = self.patience().pause_after(error, number, blockers, what)?;
+        self.rest(pause).await
     }
 
     /// The run's budget of retries, for those who work beside the shell.
@@ -86,7 +87,7 @@ impl Shell {
                 blockers: old,
                 again_in_ms: millis(pause),
             });
-            self.stop.sleep(pause).await?;
+            self.rest(pause).await?;
             tried += 1;
         }
     }
@@ -123,7 +124,7 @@ impl Shell {
             looked += 1;
             let pause = pause(looked).min(self.safety().index_wait.duration());
             self.say(Notice::Waiting { why: in_the_way(&old), again_in_ms: millis(pause) });
-            self.stop.sleep(pause).await?;
+            self.rest(pause).await?;
         }
     }
 
@@ -150,6 +151,18 @@ impl Patience {
         blockers: Vec<Blocker>,
         what: &str,
     ) -> Result<(), DriveError> {
+        let pause = self.pause_after(error, number, blockers, what)?;
+        self.stop.sleep(pause).await
+    }
+
+    /// How long to wait before the next try, which is told; the error where there is none.
+    fn pause_after(
+        &self,
+        error: DriveError,
+        number: u32,
+        blockers: Vec<Blocker>,
+        what: &str,
+    ) -> Result<Duration, DriveError> {
         if error.class() != Some(Class::Transient) || number > self.retries {
             return Err(naming(error, &blockers));
         }
@@ -161,7 +174,7 @@ impl Patience {
             blockers,
             again_in_ms: millis(pause),
         });
-        self.stop.sleep(pause).await
+        Ok(pause)
     }
 }
 
@@ -218,9 +231,12 @@ fn naming(error: DriveError, blockers: &[Blocker]) -> DriveError {
         other @ (DriveError::Server(_)
         | DriveError::Interrupted(_)
         | DriveError::LeaseLost(_)
+        | DriveError::Silence(_)
+        | DriveError::Away { .. }
         | DriveError::Ledger(_)
         | DriveError::Connect(_)
         | DriveError::Illegal(_)
+        | DriveError::Yield
         | DriveError::Refused { .. }) => other,
     }
 }

@@ -2,15 +2,11 @@
 
 use tokio_postgres::Client;
 
-use super::{error::DriveError, shell::Shell, stop::Until};
+use super::{error::DriveError, reconnect::LOSSES_MAX, shell::Shell, stop::Until};
 use crate::{
     engine::{Effect, Notice, Outcome},
     ledger,
-    pg::Class,
 };
-
-/// How often in a row a lost connection may interrupt the same effect before the run is left for `resume`.
-const LOSSES_MAX: u32 = 5;
 
 /// Where the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,19 +28,23 @@ async fn go(shell: &mut Shell, until: Option<usize>) -> Result<Rest, DriveError>
     let mut phase = None;
     let (mut losses, mut rows) = (0, 0);
     loop {
-        shell.stop.check()?;
         let effect = shell.journal.next();
         if let Some(rest) = rest(shell, effect, until) {
+            if let Rest::At(_) = rest
+                && let Err(error) = shell.pass_over_pauses("the run had come to rest by itself").await
+            {
+                tracing::warn!("a request was not answered: {error}");
+            }
             return Ok(rest);
         }
         enter(shell, effect, &mut phase);
         match perform(shell, effect).await {
             Ok(()) => (losses, rows) = (0, 0),
+            Err(DriveError::Yield) => {}
             // Whether the last transaction committed is not known here; the ledger knows.
-            Err(DriveError::Server(fault)) if fault.class == Class::Ambiguous && losses < LOSSES_MAX => {
+            Err(error) if error.is_loss() && losses < LOSSES_MAX => {
                 losses += 1;
-                shell.stop.check()?;
-                shell.reconnect(&fault).await?;
+                shell.reconnect(&error).await?;
                 // A backfill may take days: losses with rows written between them are not in a row.
                 let written = rows_written(shell, effect).await;
                 if written > rows {
@@ -67,6 +67,7 @@ async fn rows_written(shell: &Shell, effect: Effect) -> u64 {
 
 /// Performs the effect; before it, takes what operators asked for meanwhile, which may have made another effect the next.
 async fn perform(shell: &mut Shell, effect: Effect) -> Result<(), DriveError> {
+    shell.stop.check()?;
     if shell.take_requests().await? && shell.journal.next() != effect {
         return Ok(());
     }

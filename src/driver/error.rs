@@ -13,8 +13,14 @@ use super::signal::Signal;
 pub enum DriveError {
     #[error("stopped by {0}")]
     Interrupted(Signal),
+    /// Somebody else has it: final.
     #[error("{0}")]
     LeaseLost(String),
+    /// The server is silent: the lease is taken again once it answers.
+    #[error("the lease could not be renewed: {0}")]
+    Silence(String),
+    #[error("the server stayed away for {} s, longer than reconnect_max: {why}", after.as_secs())]
+    Away { after: std::time::Duration, why: String },
     #[error(transparent)]
     Ledger(LedgerError),
     #[error("{0}")]
@@ -23,6 +29,9 @@ pub enum DriveError {
     Connect(#[from] ConnectError),
     #[error("the ledger contradicts itself: {0}")]
     Illegal(#[from] Illegal),
+    /// An operator asked for a pause during a wait: the loop takes it, and asks the machine what comes next.
+    #[error("an operator's request comes first")]
+    Yield,
     #[error("{what}")]
     Refused { what: String, advice: String, exit: u8 },
 }
@@ -46,6 +55,7 @@ impl From<LedgerError> for DriveError {
             | LedgerError::Unknown { .. }
             | LedgerError::Broken { .. }
             | LedgerError::Held(_)
+            | LedgerError::Moved(_)
             | LedgerError::InTheWay { .. }
             | LedgerError::Fenced { .. }) => Self::Ledger(other),
         }
@@ -59,15 +69,34 @@ impl From<tokio_postgres::Error> for DriveError {
 }
 
 impl DriveError {
+    /// Whether the session was lost, or there is none to be had for now: what was under way may have happened or not.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Server(fault) => fault.class == Class::Ambiguous,
+            Self::Silence(_) => true,
+            Self::Connect(error) => error.is_away(),
+            Self::Interrupted(_)
+            | Self::LeaseLost(_)
+            | Self::Away { .. }
+            | Self::Ledger(_)
+            | Self::Illegal(_)
+            | Self::Yield
+            | Self::Refused { .. } => false,
+        }
+    }
+
     /// The class of the server's fault behind it, if there is one.
     pub fn class(&self) -> Option<Class> {
         match self {
             Self::Server(fault) => Some(fault.class),
             Self::Interrupted(_)
             | Self::LeaseLost(_)
+            | Self::Silence(_)
+            | Self::Away { .. }
             | Self::Ledger(_)
             | Self::Connect(_)
             | Self::Illegal(_)
+            | Self::Yield
             | Self::Refused { .. } => None,
         }
     }

@@ -39,7 +39,7 @@ impl Shell {
             Err(DriveError::Server(fault))
                 if fault.is_disk_full() && self.safety().on_disk_full == OnDiskFull::Pause =>
             {
-                Event::Paused { why: format!("the gate could not be measured: {fault}") }
+                Event::Paused { why: format!("the gate could not be measured: {fault}"), asked: None }
             }
             Err(DriveError::Server(fault)) if fault.class != Class::Ambiguous => {
                 self.stop.check()?;

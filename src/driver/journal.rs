@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 use super::error::DriveError;
 use crate::{
-    engine::{Effect, Event, Run},
+    engine::{Asker, Effect, Event, Run, operators_pause},
     ledger::{self, Kept, LedgerError, Place, RunRecord},
 };
 
@@ -14,6 +14,8 @@ pub struct Journal {
     pub place: Place,
     pub record: RunRecord,
     pub run: Run,
+    /// The operator's pause that was in force when the log was read, and whose it was.
+    pub pause: Option<(String, Asker)>,
     last: i64,
 }
 
@@ -30,7 +32,9 @@ impl Journal {
     pub async fn read(client: &Client, place: Place) -> Result<Self, DriveError> {
         let kept = ledger::read(client, &place.schema, place.run).await?;
         let Kept { record, events, run } = kept.ok_or(DriveError::Ledger(LedgerError::Missing))?;
-        Ok(Self { place, record, run, last: events.last().map_or(0, |recorded| recorded.number) })
+        let pause = operators_pause(events.iter().map(|recorded| &recorded.event));
+        let pause = pause.map(|(why, asked)| (why.to_owned(), asked.clone()));
+        Ok(Self { place, record, run, pause, last: events.last().map_or(0, |recorded| recorded.number) })
     }
 
     /// The number of the last event.

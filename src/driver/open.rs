@@ -10,7 +10,7 @@ use super::{
     heartbeat::Lease,
     journal::Journal,
     outside,
-    room::Room,
+    sentinel::Sentinel,
     shell::{Shell, Tell, sessions},
     stop::Stop,
 };
@@ -34,8 +34,12 @@ pub struct Access {
     pub host: String,
     /// This process; the end of it is in the name of each of its sessions.
     pub holder: Uuid,
+    /// How long a lease that another one holds is waited for.
+    pub wait: Option<Duration>,
     pub tell: Tell,
     pub stop: Stop,
+    /// Whether another server than the ledger's last one is meant: a restored copy, or the same after pg_upgrade.
+    pub accept_server: bool,
 }
 
 impl std::fmt::Debug for Access {
@@ -63,6 +67,7 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
 async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
     let safety = &request.program.safety;
     let (work, monitor) = sessions(&access.settings, safety).await?;
+    let _looks_after_it = Sentinel::over(&work, &monitor, &access.settings);
     outside::way(&work, &outside::forward(request.program)).await?;
     install(access, &work).await?;
     let lease = Lease::take(access, request.purpose, Term(safety.lease.duration())).await?;
@@ -77,15 +82,8 @@ async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
             Journal::read(client, place).await
         };
         let journal = work.with(read).await?;
-        Ok(Shell {
-            settings: access.settings.clone(),
-            work,
-            monitor,
-            journal,
-            tell: access.tell.clone(),
-            stop: access.stop.clone(),
-            room: Room::default(),
-        })
+        refuse_operators_pause(&journal)?;
+        Ok(Shell::new(access, &lease, (work, monitor), journal))
     }
     .await;
     match result {
@@ -104,8 +102,9 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
 
 async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
     let (work, monitor) = sessions(&access.settings, &Safety::default()).await?;
+    let _looks_after_it = Sentinel::over(&work, &monitor, &access.settings);
     let record = work.with(async |client: &Client| current(client, &access.schema, run).await).await?.record;
-    if purpose != Purpose::Rollback {
+    if !matches!(purpose, Purpose::Rollback | Purpose::Pause) {
         outside::way(&work, &outside::forward(&record.program)).await?;
     }
     // An earlier version may have begun the run.
@@ -119,15 +118,7 @@ async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     });
     match journal.await {
         Ok(journal) => {
-            let shell = Shell {
-                settings: access.settings.clone(),
-                work,
-                monitor,
-                journal,
-                tell: access.tell.clone(),
-                stop: access.stop.clone(),
-                room: Room::default(),
-            };
+            let shell = Shell::new(access, &lease, (work, monitor), journal);
             Ok((shell, lease))
         }
         Err(error) => {
@@ -154,6 +145,19 @@ async fn refuse_buried(client: &Client, access: &Access, record: &RunRecord) -> 
         }
     }
     Ok(())
+}
+
+/// A job that is tried again must not wake a run that a person wants to stand still: that takes `resume`.
+pub fn refuse_operators_pause(journal: &Journal) -> Result<(), DriveError> {
+    let Some((why, asked)) = &journal.pause else { return Ok(()) };
+    Err(DriveError::Refused {
+        what: format!(
+            "the run of `{}` is paused by {} on {} since {}: {why}; nothing was changed",
+            journal.record.plan, asked.by, asked.host, asked.at
+        ),
+        advice: "tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned(),
+        exit: 75,
+    })
 }
 
 /// The run that is meant: the one named, or else the newest of which anything stands in the database, or else the newest.
@@ -320,15 +324,19 @@ impl Shell {
             units: record.program.units().count(),
             resumed: self.journal.last() > 0,
         });
+        for text in &self.work.notes {
+            self.say(Notice::Note { text: text.clone() });
+        }
     }
 
     /// Makes a run that rests ready to go the way of the command: forward for apply and resume.
     pub async fn wake(&mut self) -> Result<(), DriveError> {
-        match self.journal.next() {
+        self.outlive(async |shell: &mut Self| match shell.journal.next() {
             Effect::Halt(Outcome::Paused | Outcome::RolledBack { .. } | Outcome::Stuck { .. }) => {
-                self.record(Event::Resumed).await
+                shell.record(Event::Resumed).await
             }
             Effect::Halt(Outcome::Completed) | Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) => Ok(()),
-        }
+        })
+        .await
     }
 }

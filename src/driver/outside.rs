@@ -136,12 +136,13 @@ pub async fn direct(work: &Connection) -> Result<Connection, DriveError> {
 pub async fn run(work: &Connection, stop: &Stop, bounds: Bounds, statement: &str) -> Result<(), DriveError> {
     match (work.pooled, &work.direct) {
         (false, _) => {
-            work.bound(bounds).await?;
+            let _answer = work.bound_for_now(bounds.statement);
+            work.set_bounds(bounds).await?;
             cancellable(work, stop, bare(work, statement)).await
         }
         (true, Some(_)) => {
             let session = direct(work).await?;
-            session.bound(bounds).await?;
+            session.set_bounds(bounds).await?;
             // Whoever looks who is in the way of this session finds the process that works for it.
             work.lend(session.backend_pid);
             let done = cancellable(&session, stop, bare(&session, statement)).await;
@@ -149,6 +150,7 @@ pub async fn run(work: &Connection, stop: &Stop, bounds: Bounds, statement: &str
             done
         }
         (true, None) => {
+            let _answer = work.bound_for_now(bounds.statement);
             let limited = async {
                 let run = bare(work, statement);
                 tokio::pin!(run);

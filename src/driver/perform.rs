@@ -242,7 +242,7 @@ impl Shell {
             }
             let why = format!("{}: {}", unit.title, found.found.as_deref().unwrap_or("still under way"));
             self.say(Notice::Waiting { why, again_in_ms: millis(BUILD_POLL) });
-            self.stop.sleep(BUILD_POLL).await?;
+            self.rest(BUILD_POLL).await?;
         }
     }
 }
@@ -274,9 +274,12 @@ pub(super) fn in_statement(error: DriveError, stmt: &Stmt) -> DriveError {
         DriveError::Server(fault) => DriveError::Server(fault.in_statement(stmt.as_str())),
         other @ (DriveError::Interrupted(_)
         | DriveError::LeaseLost(_)
+        | DriveError::Silence(_)
+        | DriveError::Away { .. }
         | DriveError::Ledger(_)
         | DriveError::Connect(_)
         | DriveError::Illegal(_)
+        | DriveError::Yield
         | DriveError::Refused { .. }) => other,
     }
 }
@@ -307,8 +310,11 @@ pub(super) fn failure(error: DriveError) -> Result<Failure, DriveError> {
         | DriveError::Ledger(_)
         | DriveError::Interrupted(_)
         | DriveError::LeaseLost(_)
+        | DriveError::Silence(_)
+        | DriveError::Away { .. }
         | DriveError::Connect(_)
         | DriveError::Illegal(_)
+        | DriveError::Yield
         | DriveError::Refused { .. }) => Err(other),
     }
 }

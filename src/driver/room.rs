@@ -35,7 +35,8 @@ impl Shell {
             Ok(None) => Ok(true),
             Ok(Some(why)) => {
                 let way = "make room; --skip-disk-check begins all the same";
-                self.record(Event::Paused { why: format!("not begun: {}: {why} ({way})", unit.title) }).await?;
+                self.record(Event::Paused { why: format!("not begun: {}: {why} ({way})", unit.title), asked: None })
+                    .await?;
                 Ok(false)
             }
             Err(DriveError::Server(fault)) if fault.class != Class::Ambiguous => {

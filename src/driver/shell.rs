@@ -6,16 +6,19 @@ use tokio_postgres::Client;
 
 use super::{
     error::DriveError,
+    heartbeat::{Lease, Tenure},
     journal::Journal,
+    open::Access,
     outside,
     room::Room,
+    sentinel::Sentinel,
     stop::{Stop, Until},
 };
 use crate::{
     engine::{Event, Notice},
     ledger,
     pg::{
-        Bounds, Class, Fault,
+        Bounds, Class,
         connect::{Connection, SessionSpec, connect},
         in_transaction,
         settings::Settings,
@@ -30,9 +33,8 @@ pub type Tell = Arc<dyn Fn(Notice) + Send + Sync>;
 const LEDGER_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(60) };
 /// After a cancel the server needs a moment to end the statement; then the session is given up.
 const CANCEL_WAIT: Duration = Duration::from_secs(5);
-/// How long a lost server is tried for before the run is left for `resume`. A restart takes less; beyond this the lease,
-/// which cannot be renewed meanwhile, would be doubtful (`HEARTBEAT_LOST` is 20 s).
-const RECONNECT_MAX: Duration = Duration::from_secs(18);
+/// What the session that watches is asked is short as well, and its silence is to be noticed.
+const MONITOR_STATEMENT_MAX: Duration = Duration::from_secs(10);
 
 /// The driver's state. The machine's state is in the journal; nothing here decides what comes next.
 pub struct Shell {
@@ -45,6 +47,10 @@ pub struct Shell {
     pub tell: Tell,
     pub stop: Stop,
     pub room: Room,
+    /// By which the lease is taken again after a loss.
+    pub(super) tenure: Tenure,
+    /// Looks after what `work` waits for.
+    pub(super) sentinel: Option<Sentinel>,
 }
 
 impl fmt::Debug for Shell {
@@ -56,13 +62,27 @@ impl fmt::Debug for Shell {
 /// Opens the session that works and the one that watches.
 pub async fn sessions(settings: &Settings, safety: &Safety) -> Result<(Connection, Arc<Connection>), DriveError> {
     let mut worker = SessionSpec::new("tenantmig worker", safety.lock_timeout.duration());
-    worker.statement_timeout = Some(safety.statement_deadline.duration());
+    // What may run longer says so (`in_transaction`, `autocommit`); anything else on it is the ledger's.
+    worker.statement_timeout = Some(LEDGER_BOUNDS.statement);
+    worker.survey = true;
     let mut monitor = SessionSpec::new("tenantmig monitor", LEDGER_BOUNDS.lock);
-    monitor.statement_timeout = Some(LEDGER_BOUNDS.statement);
+    monitor.statement_timeout = Some(MONITOR_STATEMENT_MAX);
     Ok((connect(settings, &worker).await?, Arc::new(connect(settings, &monitor).await?)))
 }
 
 impl Shell {
+    /// A shell for the run in `journal`, with the sessions of [`sessions`].
+    pub(super) fn new(
+        access: &Access,
+        lease: &Lease,
+        (work, monitor): (Connection, Arc<Connection>),
+        journal: Journal,
+    ) -> Self {
+        let sentinel = Sentinel::over(&work, &monitor, &access.settings);
+        let Access { settings, tell, stop, .. } = access.clone();
+        Self { settings, work, monitor, journal, tell, stop, room: Room::default(), tenure: lease.tenure(), sentinel }
+    }
+
     /// The plan's bounds, as they stand in the ledger.
     pub fn safety(&self) -> &Safety {
         &self.journal.record.program.safety
@@ -133,46 +153,11 @@ impl Shell {
         // loss there is no session to set anything on.
         let over = result.as_ref().is_err_and(|error| matches!(error.class(), None | Some(Class::Ambiguous)));
         if !over {
-            self.work.bound(self.bounds()).await?;
+            let usual = Bounds { statement: LEDGER_BOUNDS.statement, ..self.bounds() };
+            self.work.set_bounds(usual).await?;
         }
         result
     }
-
-    /// The connection was lost: opens new sessions and reads again what the ledger says happened.
-    pub async fn reconnect(&mut self, why: &Fault) -> Result<(), DriveError> {
-        let reason = self.work.lost_because().unwrap_or_else(|| why.to_string());
-        let begun = std::time::Instant::now();
-        let mut pause = Duration::from_millis(250);
-        loop {
-            self.say(Notice::Waiting {
-                why: format!("the connection was lost ({reason})"),
-                again_in_ms: millis(pause),
-            });
-            self.stop.sleep(pause).await?;
-            let opened = async {
-                let (work, monitor) = sessions(&self.settings, self.safety()).await?;
-                let place = self.journal.place.clone();
-                let journal = work.with(async |client: &Client| Journal::read(client, place).await).await?;
-                Ok::<_, DriveError>((work, monitor, journal))
-            };
-            match opened.await {
-                Ok((work, monitor, journal)) => {
-                    (self.work, self.monitor, self.journal) = (work, monitor, journal);
-                    self.say(Notice::Note { text: "connected again; going on from what the ledger says".to_owned() });
-                    return Ok(());
-                }
-                // The new session may be lost as well, as long as the server is not back for good.
-                Err(error) if begun.elapsed() >= RECONNECT_MAX || !is_loss(&error) => return Err(error),
-                Err(error) => tracing::warn!("{error}"),
-            }
-            pause = (pause * 2).min(Duration::from_secs(5));
-        }
-    }
-}
-
-/// Whether there was no session, or is none any more.
-fn is_loss(error: &DriveError) -> bool {
-    matches!(error, DriveError::Connect(_)) || error.class() == Some(Class::Ambiguous)
 }
 
 /// A duration as notices carry it.

@@ -1,4 +1,4 @@
-//! What makes the driver stop from outside: a signal, or the loss of the lease.
+//! What makes the driver stop from outside: a signal, the loss of the lease, or silence in which it cannot be renewed.
 
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,16 @@ struct State {
     /// A run is under way, and ends by itself in the course above.
     engaged: bool,
     lease_lost: Option<String>,
+    /// Not lost yet: the work waits until the lease is taken again.
+    silent: Option<String>,
+}
+
+impl State {
+    /// A reason that no waiting removes.
+    fn end(&self) -> Option<DriveError> {
+        let lost = self.lease_lost.clone().map(DriveError::LeaseLost);
+        lost.or(self.signal.map(DriveError::Interrupted))
+    }
 }
 
 /// Watched by everything that waits.
@@ -109,18 +119,43 @@ impl Stop {
         });
     }
 
+    /// The lease cannot be renewed, and nobody says that it is another's.
+    pub fn lease_silent(&self, why: &str) {
+        self.change.send_modify(|state| state.silent = Some(why.to_owned()));
+    }
+
+    /// The lease is ours again.
+    pub fn lease_renewed(&self) {
+        self.change.send_modify(|state| state.silent = None);
+    }
+
     /// The reason to stop, if there is one.
     pub fn check(&self) -> Result<(), DriveError> {
         let state = self.state.borrow();
-        match (&state.lease_lost, state.signal) {
-            (Some(why), _) => Err(DriveError::LeaseLost(why.clone())),
-            (None, Some(signal)) => Err(DriveError::Interrupted(signal)),
-            (None, None) => Ok(()),
+        state.end().or(state.silent.clone().map(DriveError::Silence)).map_or(Ok(()), Err)
+    }
+
+    /// Returns the reason once there is one that no waiting removes.
+    pub async fn ended(&self) -> DriveError {
+        let mut state = self.state.clone();
+        loop {
+            if let Some(end) = state.borrow_and_update().end() {
+                return end;
+            }
+            // The sender lives in self, so waiting cannot fail.
+            if state.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 
+    /// Waits so long in silence, or until there is a reason that no waiting removes.
+    pub async fn rest(&self, length: Duration) -> Result<(), DriveError> {
+        tokio::time::timeout(length, self.ended()).await.map_or(Ok(()), Err)
+    }
+
     /// Returns when the statement under way is to be cancelled: the grace after a first signal is over, a second one
-    /// came, or the lease is lost.
+    /// came, or the lease is lost. In silence there is nobody to cancel it: the sessions are given up.
     pub async fn cancel_now(&self) {
         let mut state = self.state.clone();
         // The sender lives in self, so waiting cannot fail; if it did, there would be nothing to cancel for.
@@ -209,7 +244,7 @@ impl Stop {
     /// Waits so long, or until something asks for the end.
     pub async fn sleep(&self, length: Duration) -> Result<(), DriveError> {
         let mut state = self.state.clone();
-        let asked = state.wait_for(|s| s.signal.is_some() || s.lease_lost.is_some());
+        let asked = state.wait_for(|s| s.signal.is_some() || s.lease_lost.is_some() || s.silent.is_some());
         if tokio::time::timeout(length, asked).await.is_err() {
             tracing::trace!("slept {length:?}");
         }

@@ -29,8 +29,13 @@ pub enum Event {
     GateFailed { phase: String, gate: String, findings: Vec<Finding> },
     /// An operator wants everything after the phase `keep` undone; `start` means everything.
     RollbackRequested { keep: String },
-    /// An operator wants the run to stand still.
-    Paused { why: String },
+    /// The run stands still: an operator wants it, or a limit was passed.
+    Paused {
+        why: String,
+        /// Who wants it; none where a limit, or a full disk, is the reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<Asker>,
+    },
     /// A backfill waits, because of this signal.
     Throttled { unit: UnitId, signal: String, why: String },
     /// It goes on, after so long.
@@ -41,6 +46,14 @@ pub enum Event {
     Repaired { what: String },
     /// Go on: from a pause, from being stuck, or forward again after a rollback.
     Resumed,
+}
+
+/// Who asked for something, from which host, and when (by the server's clock).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Asker {
+    pub by: String,
+    pub host: String,
+    pub at: String,
 }
 
 /// Why a unit failed, as it is kept and told.

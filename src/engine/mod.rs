@@ -3,6 +3,7 @@
 mod event;
 mod next;
 mod notice;
+mod pauses;
 mod program;
 pub mod ranges;
 mod rollback;
@@ -11,9 +12,10 @@ pub mod script;
 mod tunings;
 mod unit_state;
 
-pub use event::{Event, Failure, Finding};
+pub use event::{Asker, Event, Failure, Finding};
 pub use next::{Effect, Outcome};
 pub use notice::{Blocker, Notice};
+pub use pauses::operators_pause;
 pub use program::{Program, ProgramPhase, lower};
 pub use rollback::{Destination, Preview, Undo, nothing_to_run, preview, taken_back};
 pub use run::{Illegal, Mode, Run};

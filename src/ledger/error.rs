@@ -1,7 +1,7 @@
 //! What can go wrong with the ledger.
 
 use super::holder::Holder;
-use crate::pg::Fault;
+use crate::pg::{Fault, connect::Difference};
 
 /// Each variant says what is wrong; the command that follows is `advice`.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,8 @@ pub enum LedgerError {
     Broken { what: String, advice: String },
     #[error("another tenantmig holds the lease: {0}")]
     Held(Box<Holder>),
+    #[error("{}", moved(*.0))]
+    Moved(Difference),
     #[error("the last holder is gone, but a transaction of it is still under way: {holder}")]
     InTheWay { holder: Box<Holder>, pids: Vec<i32> },
     #[error("the lease was taken over by another tenantmig (epoch {ours} is over)")]
@@ -50,8 +52,15 @@ impl LedgerError {
             ),
             Self::Broken { advice, .. } => Some(advice.clone()),
             Self::Held(_) => Some(
-                "wait, or look with: tenantmig status; if that process is gone for good: tenantmig unlock --force RUN"
+                "wait (--wait TIME), or look with: tenantmig status; to let it end in good order: tenantmig pause; if that process is gone for good: tenantmig unlock --force RUN"
                     .to_owned(),
+            ),
+            Self::Moved(Difference::Other { .. }) => Some(
+                "connect to the server on which the run was begun; if this one is meant (a restored copy, or the same after pg_upgrade): --accept-server"
+                    .to_owned(),
+            ),
+            Self::Moved(Difference::Stale { .. }) => Some(
+                "connect to the new primary (--host); if the database was really taken back to this one: --accept-server".to_owned(),
             ),
             Self::InTheWay { pids, .. } => Some(match pids.as_slice() {
                 [] => "try again in a moment".to_owned(),
@@ -62,6 +71,17 @@ impl LedgerError {
             }),
             Self::Fenced { .. } => Some("tenantmig status".to_owned()),
         }
+    }
+}
+
+fn moved(difference: Difference) -> String {
+    match difference {
+        Difference::Other { found, known } => format!(
+            "this is another server than the one that the ledger was last written on (system identifier {found}, then {known}): a copy of its database; nothing was changed"
+        ),
+        Difference::Stale { found, known } => format!(
+            "this server is on timeline {found}, and the ledger was last written on timeline {known}: a stale primary; nothing was changed"
+        ),
     }
 }
 

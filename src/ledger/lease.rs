@@ -64,6 +64,8 @@ pub enum Purpose {
     Resume,
     Rollback,
     Cycle,
+    /// For a moment, to record what was asked of a run that nobody works on.
+    Pause,
     Repair,
 }
 
@@ -74,6 +76,7 @@ impl Purpose {
             Self::Resume => "resume",
             Self::Rollback => "rollback",
             Self::Cycle => "cycle",
+            Self::Pause => "pause",
             Self::Repair => "repair",
         }
     }

@@ -1,13 +1,20 @@
 //! `requests`: what operators ask of a run, from any host. Only the holder of the lease writes events, so everybody else asks
 //! here, and the holder makes an event of each request, or says why it is none.
 
+use std::fmt;
+
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_postgres::{GenericClient, Row, types::Type};
 use uuid::Uuid;
 
 use super::{append::Place, error::LedgerError};
-use crate::{plan::Tuning, sql, sql::Ident};
+use crate::{
+    plan::{HOLD_CHARS_MAX, Tuning},
+    sql,
+    sql::Ident,
+};
 
 /// Requests that are read at once: whoever may insert them must not be able to keep the holder from its work.
 const REQUESTS_MAX: u32 = 100;
@@ -17,6 +24,37 @@ const REQUESTS_MAX: u32 = 100;
 pub enum Wish {
     /// Another pace for backfills.
     Retune(Tuning),
+    /// To stand still until somebody resumes.
+    Pause(Pause),
+}
+
+/// The wish to stand still.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    pub why: Option<String>,
+}
+
+impl Pause {
+    /// What is wrong with it, a fragment.
+    pub fn check(&self) -> Result<(), String> {
+        match &self.why {
+            Some(why) if why.trim().is_empty() || why.chars().count() > HOLD_CHARS_MAX => {
+                Err(format!("the reason has 1 to {HOLD_CHARS_MAX} characters"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retune(tuning) => write!(f, "{tuning}"),
+            Self::Pause(Pause { why: Some(why) }) => write!(f, "pause: {why}"),
+            Self::Pause(Pause { why: None }) => f.write_str("pause"),
+        }
+    }
 }
 
 /// A request that nobody has answered yet.
@@ -45,12 +83,14 @@ impl Wish {
     fn kind(&self) -> &'static str {
         match self {
             Self::Retune(_) => "retune",
+            Self::Pause(_) => "pause",
         }
     }
 
     fn body(&self) -> Result<Value, serde_json::Error> {
         match self {
             Self::Retune(tuning) => serde_json::to_value(tuning),
+            Self::Pause(pause) => serde_json::to_value(pause),
         }
     }
 
@@ -59,6 +99,10 @@ impl Wish {
             "retune" => {
                 let tuning: Tuning = serde_json::from_value(body).map_err(|e| e.to_string())?;
                 tuning.check().map(|()| Self::Retune(tuning))
+            }
+            "pause" => {
+                let pause: Pause = serde_json::from_value(body).map_err(|e| e.to_string())?;
+                pause.check().map(|()| Self::Pause(pause))
             }
             other => Err(format!("`{other}` is not known to this version")),
         }
@@ -105,6 +149,17 @@ fn request(row: &Row) -> Result<Request, LedgerError> {
         host: row.try_get(3)?,
         wish: Wish::read(&kind, row.try_get(5)?),
     })
+}
+
+/// Whether a pause waits for an answer that could be given now. A row that somebody holds counts as none: whoever stopped for
+/// it could not take it.
+pub async fn pause_is_asked(client: &impl GenericClient, schema: &Ident, run: Uuid) -> Result<bool, LedgerError> {
+    let query = sql!(
+        "SELECT request_id FROM {}.requests WHERE run_id = $1 AND kind = 'pause' AND event IS NULL AND refused IS NULL
+          LIMIT 1 FOR UPDATE SKIP LOCKED",
+        schema
+    );
+    Ok(client.query_typed_opt(query.as_str(), &[(&run, Type::UUID)]).await?.is_some())
 }
 
 /// Notes the event that a request became, in the event's own transaction and behind its fence.

@@ -7,6 +7,7 @@ mod due;
 mod estimate;
 mod fault;
 pub mod fingerprint;
+mod partitions;
 mod preflight;
 mod probe;
 mod role;
@@ -20,6 +21,7 @@ pub use blockers::{InTheWay, blockers, deadlock_timeout, in_the_way, old_transac
 pub use due::{Errand, ErrandKind, due};
 pub use estimate::rows_estimated;
 pub use fault::{Class, Fault};
+pub use partitions::partitions;
 pub use preflight::{Lack, lacks, rls_hides, without_identity};
 pub use probe::probe;
 pub use role::{Role, owners, role};

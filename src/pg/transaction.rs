@@ -13,7 +13,10 @@ use futures_util::FutureExt as _;
 use tokio::sync::MutexGuard;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::{Fault, connect::Connection};
+use super::{
+    Fault,
+    connect::{Bound, Connection},
+};
 use crate::{
     sql,
     sql::{List, Literal, Stmt},
@@ -46,6 +49,8 @@ pub async fn in_transaction<T, E: From<Fault>>(
 pub struct Turn<'a> {
     connection: &'a Connection,
     open: bool,
+    /// How long an answer may stay away.
+    bound: Option<Bound>,
     /// Behind a pooler two at once on one connection would get into each other's transaction.
     _alone: Option<MutexGuard<'a, ()>>,
 }
@@ -59,11 +64,12 @@ impl std::fmt::Debug for Turn<'_> {
 impl<'a> Turn<'a> {
     async fn begin(connection: &'a Connection, bounds: Option<Bounds>) -> Result<Self, Fault> {
         if !connection.pooled && bounds.is_none() {
-            return Ok(Self { connection, open: false, _alone: None });
+            return Ok(Self { connection, open: false, bound: None, _alone: None });
         }
         let alone = if connection.pooled { Some(connection.turns.lock().await) } else { None };
         // Before the first message is sent: whoever gives this future up meanwhile leaves no transaction open.
-        let turn = Self { connection, open: true, _alone: alone };
+        let bound = bounds.map(|bounds| connection.bound_for_now(bounds.statement));
+        let turn = Self { connection, open: true, bound, _alone: alone };
         if connection.pooled {
             let messages = connection.client.simple_query(connection.begin_pooled(bounds).as_str()).await?;
             connection.process.store(process(&messages), Ordering::Relaxed);
@@ -86,6 +92,9 @@ impl<'a> Turn<'a> {
         let client = &self.connection.client;
         let value = match result {
             Ok(value) => {
+                if let Some(bound) = &self.bound {
+                    bound.committing();
+                }
                 client.batch_execute("COMMIT").await.map(|()| value).map_err(|error| Fault::from(error).into())
             }
             Err(error) => {
@@ -132,7 +141,8 @@ impl Connection {
     }
 
     /// Other bounds for the turns to come: set on a session of our own at once, behind a pooler in each turn.
-    pub async fn bound(&self, bounds: Bounds) -> Result<(), Fault> {
+    pub async fn set_bounds(&self, bounds: Bounds) -> Result<(), Fault> {
+        self.bound(bounds.statement);
         if self.pooled {
             *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = Some(bounds);
             return Ok(());

@@ -143,17 +143,7 @@ fn value_of(doc: &DeTable<'_>, table: &str, key: &str) -> Range<usize> {
 fn check_sections(doc: &DeTable<'_>, safety: Option<&Safety>, tenancy: Option<&Tenancy>, diags: &mut Diags) {
     let place = |table: &str, key: &str| value_of(doc, table, key);
     if let Some(safety) = safety {
-        let bounds = [
-            ("lock_timeout", safety.lock_timeout),
-            ("index_wait", safety.index_wait),
-            ("statement_deadline", safety.statement_deadline),
-        ];
-        for (key, _) in bounds.into_iter().filter(|(_, value)| value.0 == 0) {
-            diags.push(
-                Diag::error("TM0103", place("safety", key), format!("`{key}` = 0 would wait without end"))
-                    .help("PostgreSQL reads 0 as no limit; write a bound such as \"2s\""),
-            );
-        }
+        limits::check_safety(safety, &place, diags);
     }
     if let Some(safety) = safety.filter(|safety| !LEASE.contains(&safety.lease)) {
         let message = format!("a lease of {} is no use", humantime::format_duration(safety.lease.duration()));

@@ -1,11 +1,14 @@
-//! Whether the limits of [throttle] and the bounds of [backfill] can be meant: none is 0, none stops before it waits.
+//! Whether the limits of [throttle] and the bounds of [safety] and [backfill] can be meant: none is 0, none stops before it waits.
 
-use std::{fmt::Display, ops::Range};
+use std::{
+    fmt::Display,
+    ops::{Range, RangeInclusive},
+};
 
 use super::{
     throttle::Throttle,
     tuning::{TARGET_BATCH, WORKERS},
-    types::{BackfillDefaults, Millis},
+    types::{BackfillDefaults, Millis, Safety},
 };
 use crate::{
     diag::{Diag, Diags},
@@ -14,6 +17,29 @@ use crate::{
 
 /// The place of a key's value in its table; empty where the plan does not say it.
 pub(super) type Place<'a> = &'a dyn Fn(&str, &str) -> Range<usize>;
+
+/// How long a server may be waited for. Less than a second is no wait; more than a day is a person's decision, and the command
+/// would look alive all the time.
+const RECONNECT_MAX: RangeInclusive<Millis> = Millis(1_000)..=Millis(24 * 3_600_000);
+
+pub(super) fn check_safety(safety: &Safety, place: Place<'_>, diags: &mut Diags) {
+    let bounds = [
+        ("lock_timeout", safety.lock_timeout),
+        ("index_wait", safety.index_wait),
+        ("statement_deadline", safety.statement_deadline),
+    ];
+    for (key, _) in bounds.into_iter().filter(|(_, value)| value.0 == 0) {
+        diags.push(
+            Diag::error("TM0103", place("safety", key), format!("`{key}` = 0 would wait without end"))
+                .help("PostgreSQL reads 0 as no limit; write a bound such as \"2s\""),
+        );
+    }
+    if !RECONNECT_MAX.contains(&safety.reconnect_max) {
+        diags.push(Diag::error("TM0103", place("safety", "reconnect_max"), "`reconnect_max` is from 1s to 24h").help(
+            "so long a server that went away is tried for; then the run is left for resume; 5min is a good value",
+        ));
+    }
+}
 
 pub(super) fn check_backfill(backfill: &BackfillDefaults, place: Place<'_>, diags: &mut Diags) {
     let mut refuse = |key: &str, what: String, help: &str| {

@@ -138,6 +138,8 @@ pub struct Safety {
     pub index_wait: Millis,
     /// The longest that one statement may run: an index build, a validation, a gate.
     pub statement_deadline: Millis,
+    /// How long a server that went away is tried for before the run is left for `resume`.
+    pub reconnect_max: Millis,
     /// How long the lease is good without a heartbeat: so long a successor waits where it cannot see that a process is gone.
     pub lease: Millis,
     pub on_failure: OnFailure,
@@ -155,6 +157,7 @@ impl Default for Safety {
             max_xact_age: Millis(5 * 60_000),
             index_wait: Millis(10 * 60_000),
             statement_deadline: Millis(6 * 3_600_000),
+            reconnect_max: Millis(5 * 60_000),
             lease: Millis(30_000),
             on_failure: OnFailure::Rollback,
             on_disk_full: OnDiskFull::Pause,

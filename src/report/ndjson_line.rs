@@ -21,7 +21,7 @@
 //! | `unthrottled` | `unit`, `waited_ms` |
 //! | `retuned` | `by`, `from` (a host), `asked_at` (RFC 3339, UTC, by the server's clock), `tuning`: what was changed, of `target_batch`, `max_replica_lag` (`"20ms"`), `max_replica_lag_bytes`, `max_wal_rate` (`"67108864B"`), `workers`, `max_active_sessions` (numbers), `hold` (the reason; null: goes on) |
 //! | `rollback_requested` | `keep`: a phase, or `start` |
-//! | `paused` | `why` |
+//! | `paused` | `why`; where an operator asked for it, `by`, `from`, `asked_at` |
 //! | `resumed` | |
 //! | `note` | `text` |
 //! | `closed` | `outcome` (`completed`, `rolled_back`, `stuck`, `paused`), with `keep` (phases that stay) or `stuck_unit` (its number, from 0) |
@@ -98,7 +98,10 @@ fn event_shape(event: &Event) -> Value {
         Event::Retuned { by, host, asked_at, tuning } => {
             json!({ "by": by, "from": host, "asked_at": asked_at, "tuning": tuning })
         }
-        Event::Paused { why } => json!({ "why": why }),
+        Event::Paused { why, asked: None } => json!({ "why": why }),
+        Event::Paused { why, asked: Some(asked) } => {
+            json!({ "why": why, "by": asked.by, "from": asked.host, "asked_at": asked.at })
+        }
         Event::Repaired { what } => json!({ "what": what }),
         Event::Resumed => json!({}),
     }

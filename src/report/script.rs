@@ -165,7 +165,7 @@ pub(super) fn rollback() -> Vec<(DateTime<Utc>, Notice)> {
         (at(301_900), Notice::Event(Event::UndoFailed { unit: id("schema/trades/column"), failure })),
         (at(302_000), Notice::Closed { outcome: Outcome::Stuck { unit: 1 } }),
         (at(303_000), Notice::Note { text: "the lease was lost and taken again".into() }),
-        (at(303_000), Notice::Event(Event::Paused { why: "SIGTERM".into() })),
+        (at(303_000), Notice::Event(Event::Paused { why: "SIGTERM".into(), asked: None })),
         (at(303_000), Notice::Closed { outcome: Outcome::Paused }),
         (at(303_000), Notice::Closed { outcome: Outcome::Completed }),
     ]

@@ -177,7 +177,10 @@ impl Story {
                 (self.requested, self.cause) = (Some(keep.clone()), None);
             }
             Event::Throttled { .. } | Event::Unthrottled { .. } | Event::Retuned { .. } | Event::Repaired { .. } => {}
-            Event::Paused { why } => self.paused = Some(why.clone()),
+            Event::Paused { why, asked: None } => self.paused = Some(why.clone()),
+            Event::Paused { why, asked: Some(asked) } => {
+                self.paused = Some(format!("{} on {}: {why}", asked.by, asked.host));
+            }
             Event::Resumed => {
                 self.turn(at);
                 (self.paused, self.cause, self.requested) = (None, None, None);

@@ -135,7 +135,10 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
         Event::RollbackRequested { keep } => {
             Words::lasting(Mark::Begin, format!("rollback requested: {}", all_after(keep)))
         }
-        Event::Paused { why } => Words::lasting(Mark::Wait, format!("paused: {why}")),
+        Event::Paused { why, asked: None } => Words::lasting(Mark::Wait, format!("paused: {why}")),
+        Event::Paused { why, asked: Some(asked) } => {
+            Words::lasting(Mark::Wait, format!("paused by {} on {}: {why}", asked.by, asked.host))
+        }
         Event::Throttled { signal, why, .. } => {
             Words::lasting(Mark::Wait, format!("waits{}: {why}", quantity::waits_for(signal)))
         }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tenantmig::{
-    engine::{Event, Failure, Finding, Program, Run},
+    engine::{Asker, Event, Failure, Finding, Program, Run},
     plan::{Millis, OnFailure, Registry, Tenancy},
     sql::{Expr, Ident, Literal, QName, Stmt, TypeName},
     unit::{
@@ -56,7 +56,8 @@ fn any_event() -> impl Strategy<Value = Event> {
             findings
         }),
         phase().prop_map(|keep| Event::RollbackRequested { keep }),
-        any::<String>().prop_map(|why| Event::Paused { why }),
+        any::<String>().prop_map(|why| Event::Paused { why, asked: None }),
+        any::<[String; 4]>().prop_map(|[why, by, host, at]| Event::Paused { why, asked: Some(Asker { by, host, at }) }),
         Just(Event::Resumed),
     ]
 }

@@ -196,7 +196,7 @@ fn a_rollback_that_was_asked_for_and_is_finished_is_not_turned_round() {
     }
     scene.is_as(&before);
     let _ = scene.apply(&plan("", &[EXPAND, INDEX])).expect_code(0);
-    scene.every_row_once();
+    scene.stands("completed");
 }
 
 #[test]

@@ -21,11 +21,11 @@ pub const BRAKE: &str = "CREATE TABLE app.brake (on_ boolean);
     CREATE TRIGGER slow BEFORE UPDATE ON app.users FOR EACH STATEMENT EXECUTE FUNCTION app.slow();";
 pub const GO: &str = "DELETE FROM app.brake";
 
-const FILL_RUNS: &str =
+pub const FILL_RUNS: &str =
     "SELECT EXISTS (SELECT FROM tenantmig.migration_progress WHERE unit LIKE 'expand/fill/%' AND status = 'running')";
 
 /// What `throttle` says that a role needs.
-fn grant(scene: &Scene, role: &str) {
+pub fn grant(scene: &Scene, role: &str) {
     scene.db.sql(&format!(
         "GRANT USAGE ON SCHEMA tenantmig TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA tenantmig TO {role};
          GRANT INSERT (run_id, host, kind, body) ON tenantmig.requests TO {role}"
@@ -33,7 +33,7 @@ fn grant(scene: &Scene, role: &str) {
 }
 
 /// A plan of two phases of which the first is applied: half a run, on which nobody works.
-fn half(name: &str) -> Scene {
+pub fn half(name: &str) -> Scene {
     let scene = Scene::new(name, 200);
     let _ = scene.applying(&plan("", &[EXPAND, MARK])).args(["--to", "expand"]).run().expect_code(0);
     scene

@@ -154,7 +154,7 @@ impl State {
                 self.hand = Hand::Idle;
                 self.run = law::fold(world, self).unwrap_or_else(|_| Run::new(&world.program));
             }
-            Action::Pause => self.request(world, Event::Paused { why: "asked to".to_owned() }),
+            Action::Pause => self.request(world, Event::Paused { why: "asked to".to_owned(), asked: None }),
             Action::Resume => self.request(world, Event::Resumed),
             Action::Rollback(to) => {
                 law::check_preview(world, self, to);

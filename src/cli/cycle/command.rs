@@ -25,7 +25,7 @@ use crate::{
     exit::Exit,
     ledger::Purpose,
     pg::{
-        connect::{Connection, SessionSpec, connect},
+        connect::{Connection, Fleet, SessionSpec, connect},
         settings::Settings,
     },
     report::{Listener, Tone},
@@ -123,6 +123,8 @@ impl Cycle<'_> {
         let exclude = [real.as_str().to_owned(), self.own.as_str().to_owned()];
         let (mut access, listener) = self.context.access()?;
         access.settings = self.settings.clone();
+        // The session that takes the fingerprints is none of the run's.
+        access.settings.fleet = Fleet::default();
         access.schema = self.own.clone();
         let begun = match Start::take(&self.admin, &access.stop, &exclude).await {
             Ok(start) => ground::prepare(&self.admin, &self.own, &self.actor).await.map(|()| start),

@@ -195,10 +195,13 @@ fn failed(error: DriveError) -> CliError {
             CliError::new(Exit::of(signal.exit_code()), error.to_string(), "tenantmig cycle PLAN")
         }
         DriveError::LeaseLost(_)
+        | DriveError::Silence(_)
+        | DriveError::Away { .. }
         | DriveError::Ledger(_)
         | DriveError::Server(_)
         | DriveError::Connect(_)
         | DriveError::Illegal(_)
+        | DriveError::Yield
         | DriveError::Refused { .. } => CliError::from(error),
     }
 }

@@ -1,9 +1,7 @@
 //! Writes the request and waits a moment for its answer. Nothing of the run is changed here: the holder of the lease does that.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::settings;
@@ -11,6 +9,7 @@ use crate::{
     cli::{
         args,
         args::Format,
+        asked::{self, ANSWER_MAX, Fate, grants, who},
         failure::CliError,
         pace,
         session::{Context, host},
@@ -18,17 +17,11 @@ use crate::{
     driver,
     engine::{Effect, Outcome, in_force},
     exit::Exit,
-    ledger::{self, Answer, Holder, Kept, Recorded, RunRecord, Wish},
+    ledger::{self, Kept, Recorded, RunRecord, Wish},
     pg::connect::Connection,
     plan::Tuning,
     sql::Ident,
 };
-
-/// How long an answer is waited for. A backfill looks for requests twice a second and between two batches; a statement that
-/// runs longer than this may run for hours.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// How often it is looked for an answer.
-const ANSWER_EVERY: Duration = Duration::from_millis(200);
 
 /// Asks for another pace; without a wish, shows the one in force.
 pub async fn run(context: &Context, args: &args::Throttle) -> Result<Exit, CliError> {
@@ -36,19 +29,10 @@ pub async fn run(context: &Context, args: &args::Throttle) -> Result<Exit, CliEr
     let session = context.look().await?;
     match act(context, args, &session, &schema).await {
         Err(error) if error.exit == Exit::Privilege => {
-            let grants = session.with(async |client: &Client| grants(client, &schema).await).await?;
-            Err(CliError { advice: Some(grants), ..error })
+            Err(CliError { advice: Some(grants(&session, &schema).await?), ..error })
         }
         done => done,
     }
-}
-
-/// What lets a role look at the ledger and ask, and no more: who asks, and when, stays the server's word.
-async fn grants(client: &Client, schema: &Ident) -> Result<String, CliError> {
-    let query =
-        "SELECT format('GRANT USAGE ON SCHEMA %1$I TO %2$I; GRANT SELECT ON ALL TABLES IN SCHEMA %1$I TO %2$I; '
-        'GRANT INSERT (run_id, host, kind, body) ON %1$I.requests TO %2$I', $1, current_user)";
-    Ok(client.query_typed_one(query, &[(&schema.as_str(), Type::TEXT)]).await?.try_get(0)?)
 }
 
 async fn act(context: &Context, args: &args::Throttle, session: &Connection, schema: &Ident) -> Result<Exit, CliError> {
@@ -71,59 +55,19 @@ async fn act(context: &Context, args: &args::Throttle, session: &Connection, sch
     }
     let wish = Wish::Retune(tuning.clone());
     let ask = async |client: &Client| ledger::ask(client, schema, record.id, &host(), &wish).await;
-    let asked = Asked { id: session.with(ask).await?, run: record.id, tuning };
-    let fate = asked.wait(session, schema).await?;
-    asked.tell(context, fate)
+    let id = session.with(ask).await?;
+    let fate = asked::wait(session, schema, id).await?;
+    Retune { id, run: record.id, tuning }.tell(context, fate)
 }
 
-/// A request that is written.
-struct Asked {
+/// A wish that is written.
+struct Retune {
     id: i64,
     run: Uuid,
     tuning: Tuning,
 }
 
-/// What became of it while it was waited for.
-enum Fate {
-    /// The event of this number, by whoever held the lease then.
-    Taken {
-        event: i64,
-        holder: Option<Holder>,
-    },
-    Refused {
-        why: String,
-    },
-    /// Nobody works on the run.
-    Unheld,
-    /// Somebody does, and has not answered.
-    Late {
-        holder: Holder,
-    },
-}
-
-impl Asked {
-    async fn wait(&self, session: &Connection, schema: &Ident) -> Result<Fate, CliError> {
-        let end = Instant::now() + ANSWER_MAX;
-        let mut last = None;
-        loop {
-            // The holder first: one that answers and leaves between the two questions has answered.
-            let (holder, answer) = session
-                .with(async |client: &Client| {
-                    let holder = ledger::holder(client, schema).await?.filter(|holder| holder.alive);
-                    Ok::<_, CliError>((holder, ledger::answer(client, schema, self.id).await?))
-                })
-                .await?;
-            match (answer, holder) {
-                (Some(Answer::Event(event)), holder) => return Ok(Fate::Taken { event, holder: holder.or(last) }),
-                (Some(Answer::Refused(why)), _) => return Ok(Fate::Refused { why }),
-                (None, None) => return Ok(Fate::Unheld),
-                (None, Some(holder)) if Instant::now() >= end => return Ok(Fate::Late { holder }),
-                (None, holder) => last = holder,
-            }
-            tokio::time::sleep(ANSWER_EVERY).await;
-        }
-    }
-
+impl Retune {
     fn tell(&self, context: &Context, fate: Fate) -> Result<Exit, CliError> {
         let Self { id, run, tuning } = self;
         let asked = format!("request {id}: {tuning}");
@@ -167,11 +111,6 @@ impl Asked {
     }
 }
 
-/// `apply by dba on host1, pid 4711`.
-fn who(holder: &Holder) -> String {
-    format!("{} by {} on {}, pid {}", holder.purpose, holder.role, holder.host, holder.pid)
-}
-
 /// The plan's word, what is in force, whose it is, and what nobody has taken yet.
 fn show(
     context: &Context,
@@ -182,16 +121,7 @@ fn show(
     let words = in_force(events.iter().map(|recorded| &recorded.event));
     let plan = &record.program.pacing;
     if context.console.format != Format::Text {
-        let open: Vec<_> = open
-            .iter()
-            .map(|r| {
-                let (tuning, unreadable) = match &r.wish {
-                    Ok(Wish::Retune(tuning)) => (Some(tuning), None),
-                    Err(why) => (None, Some(why)),
-                };
-                json!({ "request": r.id, "by": r.actor, "from": r.host, "asked_at": r.asked_at, "tuning": tuning, "unreadable": unreadable })
-            })
-            .collect();
+        let open: Vec<_> = open.iter().map(asked::json).collect();
         let value = json!({ "v": 1, "run": record.id, "plan": record.plan, "settings": settings::json(plan, &words), "open": open });
         context.console.print(&value.to_string())?;
         return Ok(Exit::Done);
@@ -199,7 +129,7 @@ fn show(
     let mut text = format!("plan {}, run {}\n\n{}", record.plan, record.id, settings::text(plan, &words));
     for request in open {
         let what = match &request.wish {
-            Ok(Wish::Retune(tuning)) => tuning.to_string(),
+            Ok(wish) => wish.to_string(),
             Err(why) => format!("cannot be read: {why}"),
         };
         let by = pace::asked(&request.actor, &request.host, &request.asked_at);

@@ -20,8 +20,8 @@ use super::{
     worker,
 };
 use crate::{
-    driver::{error::DriveError, shell::Shell},
-    engine::{Event, Notice},
+    driver::{error::DriveError, perform::failure, shell::Shell},
+    engine::{Effect, Event, Notice},
     ledger,
     pace::{Decision, Governor, Observation, Pace, Rate, Seen},
     pg::{
@@ -49,7 +49,7 @@ const BEGIN_PAUSE: Duration = Duration::from_secs(5);
 pub(super) enum End {
     /// Every range is committed. `kept`: why a row was left to another sweep.
     Done { kept: Option<Fault> },
-    /// A critical limit was passed, and the run is paused.
+    /// A critical limit was passed, or an operator asked for it, and the run is paused.
     Paused,
 }
 
@@ -75,6 +75,8 @@ pub(super) struct Control {
     vacuum: Vacuum,
     error: Option<DriveError>,
     stopped: Option<String>,
+    /// An operator's pause is recorded: the workers end the batches that they are at.
+    paused: bool,
     pub waiting: Option<Waiting>,
     pub told: Option<(Instant, ledger::Pace)>,
     pub rate: Rate,
@@ -100,7 +102,8 @@ impl Shell {
                 Some(ended) = control.workers.join_next() => control.ended(ended),
                 _ = ticks.tick() => self.look_around(unit, spec, &mut control).await?,
             }
-            let over = control.error.is_some() || control.stopped.is_some() || control.crew.is_done().await;
+            let closing = control.error.is_some() || control.stopped.is_some() || control.paused;
+            let over = closing || control.crew.is_done().await;
             if control.workers.is_empty() && over {
                 break;
             }
@@ -108,7 +111,14 @@ impl Shell {
             control.drained &= !control.workers.is_empty();
         }
         match (control.error.take(), control.stopped.take()) {
+            (Some(error), _) if control.paused => {
+                // Nothing can fail in a run that stands still; what comes again comes after `resume`.
+                let failure = failure(error)?;
+                self.say(Notice::Note { text: format!("at the end of the last batches: {}", failure.message) });
+                Ok(End::Paused)
+            }
             (Some(error), _) => Err(error),
+            (None, _) if control.paused => Ok(End::Paused),
             (None, Some(why)) => self.critical(why).await,
             (None, None) => {
                 self.end_wait(unit, &mut control).await?;
@@ -163,6 +173,7 @@ impl Shell {
             vacuum: Vacuum::default(),
             error: None,
             stopped: None,
+            paused: false,
             waiting: None,
             told: None,
             rate: Rate::default(),
@@ -177,11 +188,16 @@ impl Shell {
 
     /// One look: requests, signals, and what follows from them.
     async fn look_around(&mut self, unit: &Unit, spec: &BackfillSpec, control: &mut Control) -> Result<(), DriveError> {
-        if control.error.is_some() || control.stopped.is_some() {
+        if control.error.is_some() || control.stopped.is_some() || control.paused {
             return Ok(());
         }
         if let Err(error) = self.take_requests().await {
             control.close(error);
+            return Ok(());
+        }
+        if let Effect::Halt(_) = self.journal.next() {
+            control.paused = true;
+            control.orders.send_modify(|orders| orders.closing = true);
             return Ok(());
         }
         let pacing = self.pacing();
@@ -272,7 +288,7 @@ impl Shell {
     async fn critical(&mut self, why: String) -> Result<End, DriveError> {
         match self.pacing().throttle.on_critical {
             OnCritical::Pause => {
-                self.record(Event::Paused { why }).await?;
+                self.record(Event::Paused { why, asked: None }).await?;
                 Ok(End::Paused)
             }
             OnCritical::Fail => Err(Fault::new(Class::Fatal, why).into()),

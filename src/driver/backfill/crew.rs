@@ -155,6 +155,7 @@ impl Crew {
     pub(super) async fn session(&self) -> Result<Connection, DriveError> {
         let mut spec = SessionSpec::new("tenantmig batch", self.means.lock_wait);
         spec.statement_timeout = Some(self.deadline());
+        spec.survey = true;
         // Compiling a statement takes longer than most batches.
         spec.further.push(("jit", "off".to_owned()));
         if let Some(commit) = self.means.synchronous_commit {
@@ -167,7 +168,7 @@ impl Crew {
     pub(super) async fn bound(&self, session: &Connection, one_row: bool) -> Result<(), DriveError> {
         let (lock, statement) =
             if one_row { (ROW_LOCK_WAIT, ROW_DEADLINE) } else { (self.means.lock_wait, self.deadline()) };
-        Ok(session.bound(Bounds { lock, statement }).await?)
+        Ok(session.set_bounds(Bounds { lock, statement }).await?)
     }
 
     fn deadline(&self) -> Duration {

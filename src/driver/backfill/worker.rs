@@ -238,6 +238,7 @@ impl Worker {
     }
 
     async fn reopen(&mut self, error: DriveError) -> Result<(), DriveError> {
+        let why = self.session.lost_because().unwrap_or_else(|| error.to_string());
         self.crew.means.stop.sleep(REOPEN_PAUSE).await?;
         (self.session, self.target) = match self.crew.session().await {
             Ok(session) => (session, None),
@@ -246,7 +247,7 @@ impl Worker {
                 return Err(error);
             }
         };
-        let text = format!("worker {} lost its session ({error}) and goes on with a new one", self.number + 1);
+        let text = format!("worker {} lost its session ({why}) and goes on with a new one", self.number + 1);
         (self.crew.means.tell)(Notice::Note { text });
         Ok(())
     }

@@ -6,18 +6,24 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 use tokio_postgres::Config;
 use tokio_postgres::config::{SslMode as DriverSslMode, SslNegotiation};
+use tokio_postgres::tls::MakeTlsConnect;
 
-use super::classify::{Context, classify};
+use super::classify::{Context, classify, network};
 use super::connect_error::ConnectError;
-use super::connection::{Connection, SessionSettings, TlsState, drive};
+use super::connection::{CancelMeans, Connection, SessionSettings, TlsState, drive};
+use super::dial::{Place, Way, dial};
+use super::identity;
 use super::login_error::LoginError;
+use super::pulse::Pulse;
 use super::reach_error::{ReachError, SERVER_MAJOR_MIN};
 use super::session_spec::SessionSpec;
 use super::tls_config::{self, Tls};
+use super::watched::Watched;
 use crate::pg::settings::{Address, Settings, SslMode, Target, TargetSessionAttrs};
 
 /// One attempt's inputs.
@@ -38,6 +44,7 @@ struct Look {
     in_recovery: bool,
     read_only: bool,
     pooled: bool,
+    backend_start: Option<DateTime<Utc>>,
 }
 
 impl Attempt<'_> {
@@ -108,14 +115,23 @@ impl Attempt<'_> {
     ) -> Result<Connection, ConnectError> {
         let failed = |e: tokio_postgres::Error| classify(&e, context);
         let config = self.config(mode, options);
-        let (client, connection) = config.connect(tls.connector.clone()).await.map_err(failed)?;
+        let place = Place::of(self.target, self.ip);
+        let way = dial(&place, self.settings).await.map_err(|e| network(&e, context))?;
+        let pulse = Pulse::new(self.spec.statement_timeout);
+        let stream = Watched::new(way, pulse.clone());
+        let mut connector = tls.connector.clone();
+        let Ok(handshake) = MakeTlsConnect::<Watched<Way>>::make_tls_connect(&mut connector, &context.host);
+        let covering = stream.covering(handshake);
+        let (client, connection) = config.connect_raw(stream, covering).await.map_err(failed)?;
+        pulse.arm();
         let version = connection.parameter("server_version").unwrap_or("unknown").to_owned();
-        let lost = drive(connection, context.at.clone());
+        let lost = drive(connection, context.at.clone(), pulse.clone());
         if is_too_old(&version) {
             return Err(ReachError::TooOld { at: context.at.clone(), version }.into());
         }
         let look = look(&client, nonce).await.map_err(failed)?;
         self.check_kind(&look, context)?;
+        let identity = identity::ask(&client, look.in_recovery).await.map_err(failed)?;
         let (names, values) = self.spec.settings(look.version_num).into_iter().unzip();
         let settings = SessionSettings { names, values, role: self.settings.role.as_ref().map(|r| r.value.clone()) };
         if !look.pooled {
@@ -124,10 +140,14 @@ impl Attempt<'_> {
         Ok(Connection {
             cancel: client.cancel_token(),
             connector: tls.connector.clone(),
+            means: CancelMeans { place, settings: self.settings.clone(), host: context.host.clone() },
+            pulse,
+            identity,
             backend_pid: look.backend_pid,
             process: Arc::new(AtomicI32::new(if look.pooled { 0 } else { look.backend_pid })),
             turns: tokio::sync::Mutex::default(),
             bounds: std::sync::Mutex::default(),
+            backend_start: look.backend_start,
             server_version_num: look.version_num,
             in_recovery: look.in_recovery,
             pooled: look.pooled,
@@ -136,6 +156,7 @@ impl Attempt<'_> {
             settings,
             at: context.at.clone(),
             warnings: tls.warning.iter().cloned().collect(),
+            notes: Vec::new(),
             lost,
             client,
         })
@@ -156,14 +177,7 @@ impl Attempt<'_> {
     fn config(&self, mode: SslMode, options: Option<&str>) -> Config {
         let settings = self.settings;
         let mut config = Config::new();
-        config.user(&settings.user.value).dbname(&settings.dbname.value).port(self.target.port.value);
-        match &self.target.address {
-            Address::Socket(directory) => config.host_path(directory),
-            Address::Tcp { host, .. } => config.host(host),
-        };
-        if let Some(ip) = self.ip {
-            config.hostaddr(ip);
-        }
+        config.user(&settings.user.value).dbname(&settings.dbname.value);
         if let Some(password) = &self.target.password {
             config.password(password.value.expose_secret());
         }
@@ -181,20 +195,6 @@ impl Attempt<'_> {
             config.ssl_negotiation(SslNegotiation::Direct);
         }
         config.channel_binding(settings.channel_binding.value);
-        config.connect_timeout(settings.connect_timeout.value);
-        config.keepalives(settings.keepalives.is_some());
-        if let Some(keepalives) = &settings.keepalives {
-            config.keepalives_retries(keepalives.count);
-            if let Some(idle) = keepalives.idle.value {
-                config.keepalives_idle(idle);
-            }
-            if let Some(interval) = keepalives.interval.value {
-                config.keepalives_interval(interval);
-            }
-        }
-        if let Some(limit) = settings.tcp_user_timeout.value {
-            config.tcp_user_timeout(limit);
-        }
         config
     }
 
@@ -238,13 +238,21 @@ async fn look(client: &tokio_postgres::Client, nonce: &str) -> Result<Look, toki
     let row = client
         .query_typed(
             "SELECT pg_backend_pid(), current_setting('server_version_num')::int4, pg_is_in_recovery(), \
-             current_setting('transaction_read_only') = 'on', current_setting('tenantmig.probe', true)",
+             current_setting('transaction_read_only') = 'on', current_setting('tenantmig.probe', true), \
+             (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())",
             &[],
         )
         .await?;
     let Some(row) = row.first() else {
         // A SELECT without FROM has one row; a server without it is no PostgreSQL.
-        return Ok(Look { backend_pid: 0, version_num: 0, in_recovery: false, read_only: true, pooled: true });
+        return Ok(Look {
+            backend_pid: 0,
+            version_num: 0,
+            in_recovery: false,
+            read_only: true,
+            pooled: true,
+            backend_start: None,
+        });
     };
     let probe: Option<&str> = row.try_get(4)?;
     Ok(Look {
@@ -253,6 +261,7 @@ async fn look(client: &tokio_postgres::Client, nonce: &str) -> Result<Look, toki
         in_recovery: row.try_get(2)?,
         read_only: row.try_get(3)?,
         pooled: probe != Some(nonce),
+        backend_start: row.try_get(5)?,
     })
 }
 

@@ -78,7 +78,7 @@ fn hung_up(context: &Context, why: &str) -> ReachError {
 }
 
 #[allow(clippy::wildcard_enum_match_arm)] // not our enum, and open: new kinds get the general error
-fn network(error: &io::Error, context: &Context) -> ReachError {
+pub(super) fn network(error: &io::Error, context: &Context) -> ReachError {
     let at = context.at.clone();
     let absent = [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied, io::ErrorKind::ConnectionRefused];
     if let Some(path) = context.socket.as_ref().filter(|_| absent.contains(&error.kind())) {

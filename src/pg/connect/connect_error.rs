@@ -67,6 +67,17 @@ impl ConnectError {
         }
     }
 
+    /// Whether no usable server answers for now: away, starting, or of the wrong kind or age until another one takes over.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Reach(ReachError::TooOld { .. }) | Self::Settings(_) | Self::Tls(_) => false,
+            Self::Reach(_) | Self::Login(LoginError::StartingUp { .. }) => true,
+            Self::Login(_) => false,
+            Self::Several { attempts } => attempts.iter().any(Self::is_away),
+        }
+    }
+
     /// Whether the next host of the list is worth trying, as libpq decides: not after a refused login, which would
     /// be refused there too.
     pub(super) fn try_next_host(&self) -> bool {

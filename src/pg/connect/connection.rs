@@ -6,18 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, GenericClient};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::dial::{Place, Way, dial};
+use super::identity::Identity;
+use super::pulse::{Bound, Pulse};
 use super::verifier::Depth;
 use crate::pg::Bounds;
 use crate::pg::settings::Settings;
 
 /// A cancel request opens a connection of its own; when the server is gone the caller must not hang on it.
 const CANCEL_MS_MAX: u64 = 5_000;
+/// How often it is looked whether an answer is overdue.
+const OVERDUE_EVERY: Duration = Duration::from_millis(500);
 
 /// Whether and how the session is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +109,14 @@ pub struct Connection {
     pub client: Client,
     /// The server process, for `pg_stat_activity` and `pg_locks`; behind a pooler that of the first statement only.
     pub backend_pid: i32,
+    /// When that process began: pids come again.
+    pub backend_start: Option<DateTime<Utc>>,
     /// `server_version_num`, such as 150018.
     pub server_version_num: i32,
     /// Whether the server is a standby.
     pub in_recovery: bool,
+    /// Which server it is.
+    pub identity: Identity,
     /// Whether a pooler stands between: session settings are then *not* applied, because they would leak to other
     /// clients. Use `with` or `in_transaction` for every statement: they set them in each transaction.
     pub pooled: bool,
@@ -124,8 +136,13 @@ pub struct Connection {
     pub(in crate::pg) turns: tokio::sync::Mutex<()>,
     /// The bounds that took the place of the settings', behind a pooler.
     pub(in crate::pg) bounds: std::sync::Mutex<Option<Bounds>>,
+    /// What was seen of other hosts of the list, such as a stale primary.
+    pub notes: Vec<String>,
+    /// What is outstanding, and how long it may be.
+    pub pulse: Arc<Pulse>,
     pub(super) cancel: CancelToken,
     pub(super) connector: MakeRustlsConnect,
+    pub(super) means: CancelMeans,
     pub(super) lost: watch::Receiver<Option<String>>,
 }
 
@@ -136,6 +153,17 @@ impl Connection {
     #[must_use]
     pub fn lost_because(&self) -> Option<String> {
         self.lost.borrow().clone()
+    }
+
+    /// From now on the server ends statements of this session after `statement`, and an answer is expected soon after that.
+    pub fn bound(&self, statement: Duration) {
+        self.pulse.bound(statement);
+    }
+
+    /// As [`Connection::bound`], until the guard is dropped.
+    #[must_use = "the bound holds as long as the guard"]
+    pub fn bound_for_now(&self, statement: Duration) -> Bound {
+        self.pulse.bound_for_now(statement)
     }
 
     /// Whether the server runs on this machine, as far as its address tells.
@@ -150,12 +178,27 @@ impl Connection {
     /// # Errors
     /// A text without secrets: the server cannot be reached, or not within 5 s.
     pub async fn cancel(&self) -> Result<(), String> {
-        let request = self.cancel.cancel_query(self.connector.clone());
+        let request = async {
+            let means = &self.means;
+            let way = dial(&means.place, &means.settings).await.map_err(|e| e.to_string())?;
+            let mut connector = self.connector.clone();
+            let Ok(tls) = MakeTlsConnect::<Way>::make_tls_connect(&mut connector, &means.host);
+            self.cancel.cancel_query_raw(way, tls).await.map_err(|e| chain(&e))
+        };
         match timeout(Duration::from_millis(CANCEL_MS_MAX), request).await {
-            Ok(sent) => sent.map_err(|e| chain(&e)),
+            Ok(sent) => sent,
             Err(_) => Err(format!("cancel request to {} not delivered within {CANCEL_MS_MAX} ms", self.at)),
         }
     }
+}
+
+/// What it takes to send a cancel request to the same server.
+#[derive(Debug)]
+pub(super) struct CancelMeans {
+    pub place: Place,
+    pub settings: Settings,
+    /// The name that the certificate is compared with.
+    pub host: String,
 }
 
 impl fmt::Debug for Connection {
@@ -171,10 +214,12 @@ impl fmt::Debug for Connection {
 }
 
 /// Runs the connection's protocol until it ends, keeping the reason. The reason is stored while the driver's own half
-/// still exists, so before any waiting query is told "connection closed".
+/// still exists, so before any waiting query is told "connection closed". An answer that is overdue ends it as well: a proxy or
+/// firewall that has lost its state acknowledges what is sent, so that neither keepalives nor tcp_user_timeout notice.
 pub(super) fn drive<S, T>(
     mut connection: tokio_postgres::Connection<S, T>,
     at: String,
+    pulse: Arc<Pulse>,
 ) -> watch::Receiver<Option<String>>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -182,8 +227,20 @@ where
 {
     let (sender, lost) = watch::channel(None);
     tokio::spawn(async move {
+        let mut ticks = interval(OVERDUE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let severed = pulse.severed();
+        tokio::pin!(severed);
         let reason = loop {
-            match poll_fn(|cx| connection.poll_message(cx)).await {
+            let message = tokio::select! {
+                why = &mut severed => break why,
+                message = poll_fn(|cx| connection.poll_message(cx)) => message,
+                _ = ticks.tick() => match pulse.overdue() {
+                    Some(why) => break why,
+                    None => continue,
+                },
+            };
+            match message {
                 Some(Ok(AsyncMessage::Notice(notice))) => {
                     tracing::debug!(server = %at, "{}: {}", notice.severity(), notice.message())
                 }

@@ -69,6 +69,28 @@ pub enum ReachError {
         /// What it is.
         found: &'static str,
     },
+    /// Another server than the one that this process has worked with.
+    #[error("server {at} is another one (system identifier {found}) than the one that was worked with ({known})")]
+    OtherServer {
+        /// `host:port`.
+        at: String,
+        /// Its system identifier.
+        found: i64,
+        /// The one that was worked with.
+        known: i64,
+    },
+    /// A primary from before a failover.
+    #[error(
+        "server {at} is a stale primary: it is on timeline {found}, and its rows have gone on on timeline {known} elsewhere"
+    )]
+    StalePrimary {
+        /// `host:port`.
+        at: String,
+        /// Its timeline.
+        found: i64,
+        /// The newest one that was seen.
+        known: i64,
+    },
     /// The server's version is below the supported ones.
     #[error("server {at} runs PostgreSQL {version}; tenantmig needs {SERVER_MAJOR_MIN} or newer")]
     TooOld {
@@ -92,6 +114,8 @@ impl ReachError {
             Self::HungUp { .. } => "TM0915",
             Self::WrongKind { .. } => "TM0916",
             Self::TooOld { .. } => "TM0917",
+            Self::OtherServer { .. } => "TM0918",
+            Self::StalePrimary { .. } => "TM0919",
         }
     }
 
@@ -106,6 +130,8 @@ impl ReachError {
             Self::Network { .. } => "check the network to the server, then run the command again: it resumes".to_owned(),
             Self::HungUp { .. } => "check that the port is PostgreSQL's and read the server's log, then run the command again: it resumes".to_owned(),
             Self::WrongKind { .. } => "name the primary with --host, or list all servers: --host a,b,c".to_owned(),
+            Self::OtherServer { .. } => "list only hosts of one cluster, the primary and its replicas, then: tenantmig resume".to_owned(),
+            Self::StalePrimary { at, .. } => format!("take {at} out of service or make it a replica of the new primary (pg_rewind), and name the new primary with --host"),
             Self::TooOld { .. } => format!("upgrade the server to PostgreSQL {SERVER_MAJOR_MIN} or newer"),
         }
     }
@@ -113,7 +139,11 @@ impl ReachError {
     /// Whether something answered at the address.
     pub(super) fn answered(&self) -> bool {
         match self {
-            Self::HungUp { .. } | Self::WrongKind { .. } | Self::TooOld { .. } => true,
+            Self::HungUp { .. }
+            | Self::WrongKind { .. }
+            | Self::TooOld { .. }
+            | Self::OtherServer { .. }
+            | Self::StalePrimary { .. } => true,
             Self::Unresolved { .. }
             | Self::Refused { .. }
             | Self::Timeout { .. }

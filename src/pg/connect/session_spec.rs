@@ -24,6 +24,9 @@ pub struct SessionSpec {
     pub idle_in_transaction_timeout: Duration,
     /// What only sessions of this kind set, such as `jit`.
     pub further: Vec<(&'static str, String)>,
+    /// Whether every host of the list is looked at, and the writable one with the newest timeline taken. Otherwise the first
+    /// that is no older than what this process has seen.
+    pub survey: bool,
 }
 
 impl SessionSpec {
@@ -36,6 +39,7 @@ impl SessionSpec {
             statement_timeout: None,
             idle_in_transaction_timeout: Duration::from_millis(IDLE_IN_TRANSACTION_MS_MAX),
             further: Vec::new(),
+            survey: false,
         }
     }
 

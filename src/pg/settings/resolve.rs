@@ -8,6 +8,7 @@ use super::origin::Origin;
 use super::settings_error::SettingsError;
 use super::target::{self, Target};
 use super::value::{self, Setting, TargetSessionAttrs, TlsSettings};
+use crate::pg::connect::Fleet;
 
 /// One server is given this long to take the connection and the login; libpq would wait for ever, a migration must not.
 const CONNECT_TIMEOUT_S_DEFAULT: u64 = 10;
@@ -89,6 +90,8 @@ pub struct Settings {
     pub direct: Option<Box<Settings>>,
     /// What was ignored, and why.
     pub warnings: Vec<String>,
+    /// What the sessions opened with these settings, and with their clones, have in common.
+    pub fleet: Fleet,
 }
 
 impl Settings {
@@ -170,6 +173,7 @@ fn settle(layers: &Layers, flags: &ConnectFlags, env: &Environment) -> Result<Se
         dbname,
         direct: None,
         warnings,
+        fleet: Fleet::default(),
     })
 }
 

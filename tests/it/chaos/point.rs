@@ -50,7 +50,7 @@ impl Mark {
     /// Whether a message of the client carries it.
     pub fn is(self, text: &str) -> bool {
         match self {
-            Self::TakeLease => text.contains(".lease SET epoch = epoch + 1, holder = $1"),
+            Self::TakeLease => text.contains(".lease SET epoch = ") && text.contains("acquired_at = "),
             Self::NewRun => text.contains("INSERT INTO tenantmig.runs"),
             Self::Claim => text.contains("INSERT INTO tenantmig.backfill_ranges"),
             Self::Batch => text.contains("tenantmig_open AS MATERIALIZED"),
@@ -59,7 +59,7 @@ impl Mark {
             Self::Outside => text.contains("VIEW app.volume AS") || text.contains("VIEW IF EXISTS app.volume"),
             Self::Inside => text.starts_with("ALTER TABLE"),
             Self::Heartbeat => text.contains(".lease SET heartbeat_at = clock_timestamp()"),
-            Self::GiveLease => text.contains(".lease SET holder = NULL, expires_at = NULL WHERE"),
+            Self::GiveLease => text.contains(".lease SET holder = NULL"),
         }
     }
 
@@ -150,7 +150,7 @@ impl std::fmt::Display for Point {
         match &self.subject {
             Subject::Event { kind, what } => write!(f, "{kind} {what}, {}", self.moment.words()),
             Subject::Statement(mark, nth) => write!(f, "{} {nth}, {}", mark.words(), self.moment.words()),
-            Subject::Some(nth) => write!(f, "the {nth}th event from then, {}", self.moment.words()),
+            Subject::Some(nth) => write!(f, "event {nth} from then, {}", self.moment.words()),
         }
     }
 }

@@ -252,12 +252,12 @@ async fn finish(end: End, client: TcpStream, server: TcpStream, mut cut: watch::
             drop(server);
         }
         End::Silence { told } => {
-            tokio::select! {
-                _ = cut.changed() => {}
-                () = gone(&client) => {}
-            }
+            let cut_off = tokio::select! {
+                _ = cut.changed() => true,
+                () = gone(&client) => false,
+            };
             reset(client);
-            if !told {
+            if !told && !cut_off {
                 let _the_proxy_has_ended = cut.changed().await;
             }
             reset(server);

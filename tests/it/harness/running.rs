@@ -50,6 +50,13 @@ impl Running {
         self
     }
 
+    /// Sends a signal, unless the program has ended by itself meanwhile.
+    pub fn signal_if_running(&mut self, signal: Signal) {
+        if self.child.try_wait().unwrap().is_none() {
+            kill_process(Pid::from_child(&self.child), signal).unwrap();
+        }
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()

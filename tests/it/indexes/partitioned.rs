@@ -153,18 +153,20 @@ fn partitions_may_come_and_go_meanwhile() {
     assert_eq!(left, None, "of what was ours, also on the partition that was detached");
 }
 
-/// The last partition without the index is dropped: nothing is left to attach, and the parent is validated none the less.
+/// The last partition that is not attached yet is dropped: nothing is left to attach, and the parent becomes valid none the less.
 #[test]
 fn a_partition_that_is_dropped_last_leaves_no_invalid_parent() {
     let scene = scene("parts_dropped");
-    scene.db.sql("DROP TABLE app.events_3");
-    // Of the table that is to be dropped, whose build comes last, only the lock for the build is held.
-    let holder = scene.holding("LOCK TABLE app.events_2 IN SHARE UPDATE EXCLUSIVE MODE");
-    let run = scene.applying(&plan(LONG, &[INDEX])).spawn();
-    waits_on(&scene, "app.events_1");
-    block_on(async move { holder.batch_execute("DROP TABLE app.events_2; COMMIT").await.unwrap() });
-    let _ = run.wait();
-    let _ = scene.run("resume");
+    // The last build waits. A reader of another partition holds its index, which is then attached last, and not had.
+    let builder = scene.holding("LOCK TABLE app.events_3b IN ROW EXCLUSIVE MODE");
+    let safety = "lock_timeout = \"150ms\"\nlock_retries = 50\nindex_wait = \"60s\"";
+    let mut run = scene.applying(&plan(safety, &[INDEX])).spawn();
+    waits_on(&scene, "app.events_3b");
+    let reader = scene.holding("SELECT count(*) FROM app.events_2");
+    drop(builder);
+    run.wait_stderr("no lock at attempt 1 of 51");
+    block_on(async move { reader.batch_execute("DROP TABLE app.events_2; COMMIT").await.unwrap() });
+    let _ = run.wait().expect_code(0);
     is_whole(&scene);
 }
 

@@ -172,7 +172,9 @@ impl World {
             holder: uuid::Uuid::now_v7(),
             host: "law".to_owned(),
             tell,
+            wait: None,
             stop: Stop::new(),
+            accept_server: false,
         }
     }
 
