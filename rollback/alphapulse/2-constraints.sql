@@ -154,76 +154,151 @@ COMMIT;
 ALTER TABLE public.users DROP CONSTRAINT IF EXISTS fk_users_tenant;
 
 -- undo: create unique index users_tenant_email_key on public.users (tenant_id, (lower(email))) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.users') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.users_tenant_email_key;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.users_tenant_email_key;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_agent_signals_tenant_created on public.agent_signals (tenant_id, created_at DESC) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.agent_signals') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_agent_signals_tenant_created;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_agent_signals_tenant_created;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_risk_metrics_tenant_created on public.risk_metrics (tenant_id, created_at DESC) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.risk_metrics') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_risk_metrics_tenant_created;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_risk_metrics_tenant_created;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_portfolio_snapshots_tenant_created on public.portfolio_snapshots (tenant_id, created_at DESC) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.portfolio_snapshots') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_portfolio_snapshots_tenant_created;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_portfolio_snapshots_tenant_created;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_orders_tenant_created on public.orders (tenant_id, created_at DESC) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.orders') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_orders_tenant_created;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_orders_tenant_created;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_positions_tenant_created on public.positions (tenant_id, created_at DESC) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.positions') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_positions_tenant_created;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_positions_tenant_created;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_trades_tenant_created on public.trades (tenant_id, created_at DESC) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.trades') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_trades_tenant_created;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_trades_tenant_created;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_agent_signals_tenant_id on public.agent_signals (tenant_id) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.agent_signals') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_agent_signals_tenant_id;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_agent_signals_tenant_id;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_risk_metrics_tenant_id on public.risk_metrics (tenant_id) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.risk_metrics') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_risk_metrics_tenant_id;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_risk_metrics_tenant_id;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_portfolio_snapshots_tenant_id on public.portfolio_snapshots (tenant_id) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.portfolio_snapshots') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_portfolio_snapshots_tenant_id;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_portfolio_snapshots_tenant_id;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_orders_tenant_id on public.orders (tenant_id) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.orders') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_orders_tenant_id;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_orders_tenant_id;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_positions_tenant_id on public.positions (tenant_id) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.positions') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_positions_tenant_id;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_positions_tenant_id;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_trades_tenant_id on public.trades (tenant_id) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.trades') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_trades_tenant_id;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_trades_tenant_id;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_users_tenant_id on public.users (tenant_id) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.users') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_users_tenant_id;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_users_tenant_id;
 SET lock_timeout = '500ms';
+\endif
 
 -- undo: create index idx_tenants_status on public.tenants (status) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.tenants') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.idx_tenants_status;
+\else
 SET lock_timeout = '5min';
 DROP INDEX CONCURRENTLY IF EXISTS public.idx_tenants_status;
 SET lock_timeout = '500ms';
+\endif

@@ -19,9 +19,14 @@ COMMIT;
 ALTER TABLE public.notes DROP CONSTRAINT IF EXISTS notes_account_id_tenantmig_not_null;
 
 -- undo: create index notes_account_id_id_idx on public.notes (account_id, id) concurrently
+SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.notes') AND relkind = 'p') AS partitioned \gset
+\if :partitioned
+DROP INDEX IF EXISTS public.notes_account_id_id_idx;
+\else
 SET lock_timeout = '10min';
 DROP INDEX CONCURRENTLY IF EXISTS public.notes_account_id_id_idx;
 SET lock_timeout = '2s';
+\endif
 
 -- undo: fill public.notes.account_id from public.members.account_id
 -- nothing to run: undone together with prepare-notes/notes-account_id/column

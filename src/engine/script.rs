@@ -97,6 +97,7 @@ fn op(op: &Op, title: &str, safety: &Safety) -> String {
 
 fn down(unit: &Unit, safety: &Safety) -> String {
     match &unit.down {
+        Down::Op(Op::Autocommit { stmt, due: Some(due), .. }) => dropped(stmt, due, safety),
         Down::Op(back) => op(back, &unit.title, safety),
         Down::CoveredBy(other) => comment(&format!("nothing to run: undone together with {other}")),
         Down::Nothing { why } => comment(&format!("nothing to run: {why}")),
@@ -115,10 +116,11 @@ fn transaction(stmts: &[Stmt]) -> String {
 
 /// CONCURRENTLY waits for older transactions within lock_timeout, so it gets the longer bound.
 fn alone(stmts: &[Stmt], due: Option<&Due>, safety: &Safety) -> String {
-    let mut body: String = stmts.iter().map(closed).collect();
-    if let Some(due) = due {
-        body = either(&body, due);
-    }
+    let body = patient(&stmts.iter().map(closed).collect::<String>(), safety);
+    due.map_or(body.clone(), |due| either(due, &each(due, safety), &body))
+}
+
+fn patient(body: &str, safety: &Safety) -> String {
     format!(
         "SET lock_timeout = '{}';\n{body}SET lock_timeout = '{}';\n",
         time(safety.index_wait),
@@ -126,15 +128,31 @@ fn alone(stmts: &[Stmt], due: Option<&Due>, safety: &Safety) -> String {
     )
 }
 
-/// PostgreSQL refuses CONCURRENTLY on a partitioned table, and whether it is one is known to the server alone: there psql
-/// asks it for the statements of each partition, and runs them one by one.
-fn either(plain: &str, due: &Due) -> String {
+/// PostgreSQL refuses CONCURRENTLY on a partitioned table, and whether it is one is known to the server alone.
+fn either(due: &Due, partitioned: &str, plain: &str) -> String {
     let kind = sql!(
         "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'p') AS partitioned \\gset",
         Literal::new(due.table.to_string())
     );
-    let each = sql!("SELECT due.sql FROM (\n{}\n) AS due ORDER BY due.place \\gexec", due.query);
-    format!("{kind}\n\\if :partitioned\n{each}\n\\else\n{plain}\\endif\n")
+    format!("{kind}\n\\if :partitioned\n{partitioned}\\else\n{plain}\\endif\n")
+}
+
+/// psql asks for the statements, and runs them one by one. Those that others queue behind wait for a moment only.
+fn each(due: &Due, safety: &Safety) -> String {
+    let stmt = sql!(
+        "SELECT format('SET lock_timeout = %L', CASE WHEN due.kind IN ('clear', 'build') THEN {} ELSE {} END), due.sql FROM (\n{}\n) AS due\n ORDER BY due.place \\gexec",
+        Literal::new(time(safety.index_wait)),
+        Literal::new(time(safety.lock_timeout)),
+        due.query
+    );
+    format!("{stmt}\nSET lock_timeout = '{}';\n", time(safety.lock_timeout))
+}
+
+/// The short form of the undo, for scripts that are kept: dropping the index of a partitioned table drops what is attached to
+/// it. Of a build that was not finished it leaves the rest; `rollback --dry-run --sql` lists all.
+fn dropped(stmt: &Stmt, due: &Due, safety: &Safety) -> String {
+    let whole = Stmt::raw(stmt.as_str().replacen("CONCURRENTLY ", "", 1));
+    either(due, &closed(&whole), &patient(&closed(stmt), safety))
 }
 
 /// The statement with its semicolon, on a line of its own where the last line may end in a comment.

@@ -52,7 +52,8 @@ pub enum InTheWay {
 }
 
 /// The transactions older than `age` that CONCURRENTLY on `tables` would wait for. What does not count: VACUUM and other builds,
-/// whose snapshots a build passes by, and autovacuum, which gives way. Of a prepared transaction only the locks count.
+/// whose snapshots a build passes by, and autovacuum, which gives way. Of a prepared transaction only the locks count; it is known by the
+/// lock on its own number, since its virtual one changes with a restart.
 pub async fn in_the_way(client: &Client, tables: &[QName], of: InTheWay, age: Duration) -> Result<Vec<Blocker>, Fault> {
     let query = format!(
         "WITH held AS (
@@ -71,7 +72,8 @@ pub async fn in_the_way(client: &Client, tables: &[QName], of: InTheWay, age: Du
          SELECT 0, p.owner::text, '', 'prepared', (extract(epoch FROM clock_timestamp() - p.prepared) * 1000)::bigint, p.gid
            FROM pg_prepared_xacts p
           WHERE p.database = current_database() AND p.prepared < clock_timestamp() - $3 * interval '1 ms'
-            AND '-1/' || p.transaction IN (SELECT virtualtransaction FROM held)
+            AND EXISTS (SELECT FROM held h JOIN pg_locks l ON l.virtualtransaction = h.virtualtransaction AND l.pid IS NULL
+                         WHERE h.pid IS NULL AND l.locktype = 'transactionid' AND l.transactionid = p.transaction)
           ORDER BY 5 DESC"
     );
     let names: Vec<String> = tables.iter().map(QName::to_string).collect();

@@ -63,7 +63,7 @@ fn a_prepared_transaction_is_named_with_what_to_do_about_it() {
     let out = scene.apply(&plan(PATIENT, &[BY_EMAIL])).expect_code(6);
     let _ = out.stdout_has("55P03").stdout_has("prepared transaction it's indexes").nowhere_has("pid 0");
     scene.db.sql("ROLLBACK PREPARED 'it''s indexes'");
-    let _ = scene.run("resume").expect_code(0).stdout_has("rolled back to `start`");
+    let _ = scene.run("resume").expect_code(5).stdout_has("rolled back cleanly to `start`");
     let _ = scene.apply(&plan(PATIENT, &[BY_EMAIL])).expect_code(0);
     scene.no_wreck();
     scene.stands("completed");
