@@ -153,7 +153,7 @@ async fn pooler(settings: &Settings, session: &Connection) -> Result<Vec<Finding
         Err(DriveError::Refused { advice, .. }) if session.direct.is_none() => Finding {
             mark: Mark::Wait,
             what: format!(
-                "CREATE INDEX CONCURRENTLY and VACUUM have no way past the pooler, and are refused; {advice}"
+                "no way past the pooler for CREATE INDEX CONCURRENTLY and VACUUM, which are refused; {advice}"
             ),
         },
         Err(error) => bad(error.to_string()),
