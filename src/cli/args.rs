@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use super::throttle::Throttle;
+use super::throttle::options::{Throttle, reason};
 use crate::{pg::settings::ConnectFlags, plan::Millis};
 
 /// Takes a live, single-tenant PostgreSQL database to multi-tenant Row-Level Security, and back.
@@ -266,7 +266,7 @@ pub struct Pause {
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
     /// Why, for whoever looks at it
-    #[arg(long, value_name = "TEXT", value_parser = super::throttle::reason)]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub reason: Option<String>,
 }
 

@@ -72,9 +72,10 @@ async fn perform(shell: &mut Shell, effect: Effect) -> Result<(), DriveError> {
         return Ok(());
     }
     match effect {
-        Effect::Do(unit) => shell.up(unit).await,
-        Effect::Undo(unit) => shell.down(unit).await,
-        Effect::Gate(p, gate) => shell.gate(p, gate).await,
+        // On the heap: unoptimised, these futures together are larger than a thread's stack.
+        Effect::Do(unit) => Box::pin(shell.up(unit)).await,
+        Effect::Undo(unit) => Box::pin(shell.down(unit)).await,
+        Effect::Gate(p, gate) => Box::pin(shell.gate(p, gate)).await,
         Effect::Halt(_) => Ok(()),
     }
 }

@@ -77,7 +77,7 @@ impl Shell {
             Op::Tx(stmts) => self.transaction(unit, stmts).await,
             Op::Autocommit { due: Some(due), .. } => self.errands_deed(unit, due, found).await,
             Op::Autocommit { stmt, repair, due: None } => self.autocommit_deed(unit, stmt, repair, found).await,
-            Op::Backfill(spec) => self.backfill(unit, spec).await,
+            Op::Backfill(spec) => Box::pin(self.backfill(unit, spec)).await,
             Op::Assert(query) => self.assert(unit, query).await,
         }
     }

@@ -4,10 +4,9 @@ use serde_json::json;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::settings;
+use super::{options::Throttle, settings};
 use crate::{
     cli::{
-        args,
         args::Format,
         asked::{self, ANSWER_MAX, Fate, grants, who},
         failure::CliError,
@@ -24,7 +23,7 @@ use crate::{
 };
 
 /// Asks for another pace; without a wish, shows the one in force.
-pub async fn run(context: &Context, args: &args::Throttle) -> Result<Exit, CliError> {
+pub async fn run(context: &Context, args: &Throttle) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
     match act(context, args, &session, &schema).await {
@@ -35,7 +34,7 @@ pub async fn run(context: &Context, args: &args::Throttle) -> Result<Exit, CliEr
     }
 }
 
-async fn act(context: &Context, args: &args::Throttle, session: &Connection, schema: &Ident) -> Result<Exit, CliError> {
+async fn act(context: &Context, args: &Throttle, session: &Connection, schema: &Ident) -> Result<Exit, CliError> {
     let (kept, open) = session
         .with(async |client: &Client| {
             ledger::require(client, schema).await?;

@@ -1,8 +1,7 @@
 //! `throttle`: shows the pace of a run's backfills, and asks for another one while they run.
 
 mod command;
-mod flags;
+pub mod options;
 mod settings;
 
 pub use command::run;
-pub use flags::{Throttle, reason};

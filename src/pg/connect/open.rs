@@ -44,7 +44,8 @@ pub async fn connect(settings: &Settings, spec: &SessionSpec) -> Result<Connecti
     for wanted in passes {
         attempts.clear();
         for target in &targets {
-            match connect_to(settings, spec, target, *wanted, true).await {
+            // On the heap: unoptimised, this future is larger than what is left of some stacks.
+            match Box::pin(connect_to(settings, spec, target, *wanted, true)).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
                     let go_on = error.try_next_host();
@@ -67,7 +68,7 @@ async fn survey(
     targets: &[&Target],
     wanted: TargetSessionAttrs,
 ) -> Result<Connection, ConnectError> {
-    let ask = |(at, target)| async move { (at, connect_to(settings, spec, target, wanted, false).await) };
+    let ask = |(at, target)| async move { (at, Box::pin(connect_to(settings, spec, target, wanted, false)).await) };
     let mut asked: FuturesUnordered<_> = targets.iter().copied().enumerate().map(ask).collect();
     let (mut open, mut failed) = (Vec::new(), Vec::new());
     let mut end: Option<Instant> = None;
@@ -148,7 +149,7 @@ async fn connect_to(
     };
     let mut attempts: Vec<ConnectError> = Vec::new();
     for ip in addresses {
-        let opened = (Attempt { settings, spec, target, ip, wanted }).run().await;
+        let opened = Box::pin((Attempt { settings, spec, target, ip, wanted }).run()).await;
         let opened = opened.and_then(|session| {
             if admitted {
                 admit(settings, &session)?;

@@ -1,4 +1,4 @@
-//! The flags of `throttle`, as clap reads them.
+//! The options of `throttle`, each judged as the holder of the lease judges it.
 
 use std::str::FromStr;
 
@@ -62,7 +62,6 @@ fn fitting<T: FromStr<Err = String> + Clone>(text: &str, tuning: impl Fn(T) -> T
     tuning(value.clone()).check().map(|()| value)
 }
 
-/// A reason that a log can keep.
 pub fn reason(text: &str) -> Result<String, String> {
     let hold = Some(Some(text.to_owned()));
     Tuning { hold, ..Tuning::default() }.check().map(|()| text.to_owned())
