@@ -101,8 +101,9 @@ impl Look {
                 self.monitor.insert(opened).clone()
             }
         };
-        let query = "SELECT backend_start = $2, state, clock_timestamp() - state_change > interval '2 s'
-                       FROM pg_stat_activity WHERE pid = $1";
+        // A message of several parts may have been cut in the middle: then the server is active, and reads.
+        let query = "SELECT backend_start = $2, CASE WHEN wait_event = 'ClientRead' THEN 'idle' ELSE state END,
+                            clock_timestamp() - state_change > interval '2 s' FROM pg_stat_activity WHERE pid = $1";
         let row = monitor
             .client
             .query_typed_opt(query, &[(&self.pid, Type::INT4), (&self.started, Type::TIMESTAMPTZ)])

@@ -12,6 +12,8 @@ use super::ground::Ground;
 
 /// Rows of the application's own have numbers from here on.
 pub const FIRST_OWN: i64 = 1_000_000;
+/// Of the rows that were there before, those up to this number are updated.
+pub const UPDATED_MAX: i64 = 300;
 /// Between two transactions: traffic and not load.
 const PAUSE: Duration = Duration::from_millis(8);
 /// Nothing of the application waits longer.
@@ -108,7 +110,7 @@ async fn step(client: &Client, serial: i64, receipts: &mut Receipts) -> Result<(
     let table = ["users", "trades", "orders"][usize::try_from(serial % 3).unwrap()];
     let update = serial % 4 == 0;
     // Of the rows that were there before, a few are written again and again.
-    let id = if update { 1 + (serial * 37) % 300 } else { FIRST_OWN + serial };
+    let id = if update { 1 + (serial * 37) % UPDATED_MAX } else { FIRST_OWN + serial };
     let account = 1 + id % 20;
     let tenant = format!("00000000-0000-0000-0000-00000000000{}", 1 + account % 3);
     client.batch_execute(&format!("BEGIN; SET LOCAL app.tenant_id = '{tenant}'")).await?;

@@ -75,7 +75,9 @@ impl Cell {
             Err(text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default())
         });
         let Course { outs, faults, database, .. } = course;
-        if let Err(why) = &result {
+        // A cell that is run alone is looked at.
+        if result.is_err() || std::env::var_os("CHAOS_CELL").is_some_and(|cell| !cell.is_empty()) {
+            let why = result.as_ref().map_or_else(String::as_str, |()| "survived");
             std::fs::create_dir_all(dir).unwrap();
             let trace: Vec<String> = trace.lock().unwrap().iter().cloned().collect();
             std::fs::write(dir.join("trace.txt"), trace.join("\n")).unwrap();
@@ -102,7 +104,7 @@ impl Course<'_> {
         let receipts = {
             let application = Application::start(self.ground, &self.database);
             let proxy = Proxy::to(self.ground.port.load(std::sync::atomic::Ordering::SeqCst));
-            self.end(&proxy)?;
+            self.end(&proxy, undisturbed)?;
             application.end()
         };
         let faults_seen = self.faults;
@@ -132,7 +134,7 @@ impl Course<'_> {
     }
 
     /// Command after command until one says that it is done, with the faults on the way.
-    fn end(&mut self, proxy: &Proxy) -> Result<(), String> {
+    fn end(&mut self, proxy: &Proxy, undisturbed: &Undisturbed) -> Result<(), String> {
         let cell = self.cell;
         let begun = Instant::now();
         let mut faults: VecDeque<(Fault, Point)> = [(cell.fault, cell.point.clone())].into();
@@ -173,6 +175,7 @@ impl Course<'_> {
                 drop(lock);
                 return Ok(());
             }
+            self.half_way(undisturbed)?;
             if out.code == 75 {
                 std::thread::sleep(HELD_PAUSE);
             }
@@ -186,6 +189,17 @@ impl Course<'_> {
         self.faults += 1;
         Scene { ground: self.ground, database: &self.database, proxy, run }.strike(fault, point, found);
         self.trace.lock().unwrap().push_back("--- done".to_owned());
+    }
+
+    /// Where a process was killed, nobody is at work until the next command. (A session that was cut off otherwise may be.)
+    fn half_way(&self, undisturbed: &Undisturbed) -> Result<(), String> {
+        match (self.cell.fault, self.cell.way) {
+            (Fault::Kill, Way::Up) => {
+                let judgement = Judgement { ground: self.ground, database: &self.database, undisturbed };
+                judgement.holds_half_way().map_err(|why| format!("half-way: {why}"))
+            }
+            (_, Way::Up | Way::Down) => Ok(()),
+        }
     }
 
     /// Whether the command met its request. An interruption may end it, nothing else.
