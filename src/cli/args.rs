@@ -42,6 +42,10 @@ pub struct Connection {
     /// User to log in as
     #[arg(short = 'U', long = "username", global = true, value_name = "NAME")]
     pub username: Option<String>,
+    /// URI or conninfo string of the server itself, where -d leads to a pooler: CREATE INDEX CONCURRENTLY and VACUUM run there
+    /// [env: TENANTMIG_DIRECT_URL]
+    #[arg(long, global = true, value_name = "URI")]
+    pub direct_url: Option<String>,
     /// Role to take after the login (SET ROLE), as pg_dump has it
     #[arg(long, global = true)]
     pub role: Option<String>,
@@ -61,6 +65,7 @@ impl Connection {
             host: self.host.clone(),
             port: self.port.clone(),
             username: self.username.clone(),
+            direct_url: self.direct_url.clone(),
             role: self.role.clone(),
         }
     }

@@ -7,7 +7,8 @@ use tokio_postgres::{Client, types::Type};
 
 use super::failure::CliError;
 use crate::{
-    ledger::{self, Answer, Holder, Request, Wish},
+    ledger::{self, Answer, Holder, LedgerError, Request, Wish},
+    pg::connect::Connection,
     sql::Ident,
 };
 
@@ -36,13 +37,16 @@ pub enum Fate {
 }
 
 /// Waits for the answer to request `id`.
-pub async fn wait(client: &Client, schema: &Ident, id: i64) -> Result<Fate, CliError> {
+pub async fn wait(session: &Connection, schema: &Ident, id: i64) -> Result<Fate, CliError> {
     let end = Instant::now() + ANSWER_MAX;
     let mut last = None;
     loop {
         // The holder first: one that answers and leaves between the two questions has answered.
-        let holder = ledger::holder(client, schema).await?.filter(|holder| holder.alive);
-        match (ledger::answer(client, schema, id).await?, holder) {
+        let look = async |client: &Client| {
+            let holder = ledger::holder(client, schema).await?.filter(|holder| holder.alive);
+            Ok::<_, LedgerError>((ledger::answer(client, schema, id).await?, holder))
+        };
+        match session.with(look).await? {
             (Some(Answer::Event(event)), holder) => return Ok(Fate::Taken { event, holder: holder.or(last) }),
             (Some(Answer::Refused(why)), _) => return Ok(Fate::Refused { why }),
             (None, None) => return Ok(Fate::Unheld),
@@ -73,9 +77,12 @@ pub fn json(request: &Request) -> Value {
 }
 
 /// What lets a role look at the ledger and ask, and no more: who asks, and when, stays the server's word.
-pub async fn grants(client: &Client, schema: &Ident) -> Result<String, CliError> {
+pub async fn grants(session: &Connection, schema: &Ident) -> Result<String, CliError> {
     let query =
         "SELECT format('GRANT USAGE ON SCHEMA %1$I TO %2$I; GRANT SELECT ON ALL TABLES IN SCHEMA %1$I TO %2$I; '
         'GRANT INSERT (run_id, host, kind, body) ON %1$I.requests TO %2$I', $1, current_user)";
-    Ok(client.query_typed_one(query, &[(&schema.as_str(), Type::TEXT)]).await?.try_get(0)?)
+    let ask = async |client: &Client| {
+        Ok::<_, CliError>(client.query_typed_one(query, &[(&schema.as_str(), Type::TEXT)]).await?)
+    };
+    Ok(session.with(ask).await?.try_get(0)?)
 }

@@ -1,6 +1,7 @@
 //! What status shows of a run whose log cannot be believed: the damage first, then what the ledger's tables say by themselves.
 
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::{args::Format, failure::CliError, session::Context};
 use crate::{
@@ -25,13 +26,19 @@ pub async fn show(
     let (LedgerError::Damaged { run, .. } | LedgerError::Unknown { run, .. }) = &error else {
         return Err(error.into());
     };
-    let client = &session.client;
-    let Some(name) = ledger::runs(client, schema).await?.into_iter().find(|name| name.id.to_string() == *run) else {
+    let look = async |client: &Client| {
+        let Some(name) = ledger::runs(client, schema).await?.into_iter().find(|name| name.id.to_string() == *run)
+        else {
+            return Ok(None);
+        };
+        let progress = ledger::progress(client, schema, name.id).await?;
+        let holder = ledger::holder(client, schema).await?;
+        let entries = ledger::entries(client, schema, name.id, ENTRIES).await?;
+        Ok::<_, LedgerError>(Some((name, progress, holder, entries)))
+    };
+    let Some((name, progress, holder, entries)) = session.with(look).await? else {
         return Err(error.into());
     };
-    let progress = ledger::progress(client, schema, name.id).await?;
-    let holder = ledger::holder(client, schema).await?;
-    let entries = ledger::entries(client, schema, name.id, ENTRIES).await?;
     let next = error.advice().unwrap_or_default();
     if json || context.console.format != Format::Text {
         let value = json!({

@@ -1,15 +1,26 @@
 //! `doctor`: every setting with its origin, then the connection, the versions and the privileges.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::{args::Format, failure::CliError, session::Context};
 use crate::{
+    driver::{DriveError, outside},
     exit::Exit,
     ledger,
-    pg::{connect::Connection, signals},
+    pg::{
+        connect::{Connection, SessionSpec, connect},
+        settings::Settings,
+        signals,
+    },
     report::Mark,
     sql::Ident,
 };
+
+/// The second session asks for nothing that could be locked.
+const OTHER_LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// What doctor looked at, and how it stands.
 struct Finding {
@@ -29,7 +40,8 @@ pub async fn run(context: &Context) -> Result<Exit, CliError> {
         context.console.show(&text)?;
     }
     let session = context.look().await?;
-    let findings = examine(&session, &context.schema()?).await?;
+    let mut findings = examine(&session, &context.schema()?).await?;
+    findings.extend(pooler(&settings, &session).await?);
     let bad = findings.iter().any(|f| f.mark == Mark::Failed);
     match context.console.format {
         Format::Text => {
@@ -56,14 +68,18 @@ async fn examine(session: &Connection, schema: &Ident) -> Result<Vec<Finding>, C
             current_setting('client_connection_check_interval', true), current_database()::text,
             current_setting('deadlock_timeout'), has_database_privilege(current_database(), 'TEMP')
        FROM pg_roles r WHERE r.rolname = current_user";
-    let row = session.client.query_typed_one(query, &[]).await?;
+    let (row, installed) = session
+        .with(async |client: &Client| {
+            let row = client.query_typed_one(query, &[]).await?;
+            Ok::<_, CliError>((row, ledger::version(client, schema).await?))
+        })
+        .await?;
     let (user, login): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     let (superuser, bypass): (bool, bool) = (row.try_get(2)?, row.try_get(3)?);
     let (create, monitor, temp): (bool, bool, bool) = (row.try_get(5)?, row.try_get(6)?, row.try_get(10)?);
     let version: String = row.try_get(4)?;
     let check: Option<String> = row.try_get(7)?;
     let database: String = row.try_get(8)?;
-    let installed = ledger::version(&session.client, schema).await?;
     let good = |what: String| Finding { mark: Mark::Done, what };
     let note = |what: String| Finding { mark: Mark::Wait, what };
     let bad = |what: String| Finding { mark: Mark::Failed, what };
@@ -76,9 +92,6 @@ async fn examine(session: &Connection, schema: &Ident) -> Result<Vec<Finding>, C
     ];
     if session.in_recovery {
         out.push(bad("the server is a standby: connect to the primary".to_owned()));
-    }
-    if session.pooled {
-        out.push(bad("a connection pooler stands between: apply and rollback need the server's own port".to_owned()));
     }
     match installed {
         Some(version) => out.push(good(format!("ledger in schema {schema}, version {version}"))),
@@ -108,6 +121,48 @@ async fn examine(session: &Connection, schema: &Ident) -> Result<Vec<Finding>, C
         None => out.push(note("before PostgreSQL 14 the statement of a killed client runs on to its end".to_owned())),
     }
     Ok(out)
+}
+
+/// What stands between, and whether statements that no transaction may hold find a way past it.
+async fn pooler(settings: &Settings, session: &Connection) -> Result<Vec<Finding>, CliError> {
+    let (good, bad) =
+        (|what: String| Finding { mark: Mark::Done, what }, |what: String| Finding { mark: Mark::Failed, what });
+    let mut out = Vec::new();
+    if session.pooled {
+        let other = connect(settings, &SessionSpec::new("tenantmig look", OTHER_LOCK_WAIT)).await?;
+        // One server process that works for two sessions, neither of which is over, is lent by the transaction.
+        let shared = session.with(process).await? == other.with(process).await?;
+        let mode = if shared { "in transaction mode" } else { "in session or transaction mode, which cannot be told" };
+        out.push(good(format!(
+            "a connection pooler stands between, {mode}: every statement gets a transaction that sets its own settings"
+        )));
+    }
+    if session.direct.is_none() && !session.pooled {
+        return Ok(out);
+    }
+    let apart = ["an index build".to_owned()];
+    out.push(match outside::way(session, &apart).await {
+        Ok(way) => match way.note() {
+            Some(note) => good(note),
+            // Not needed, and better wrong now than when a pooler stands between.
+            None => match outside::direct(session).await {
+                Ok(direct) => good(format!("the direct URL leads to the same database, at {}", direct.at)),
+                Err(error) => bad(error.to_string()),
+            },
+        },
+        Err(DriveError::Refused { advice, .. }) if session.direct.is_none() => Finding {
+            mark: Mark::Wait,
+            what: format!(
+                "no way past the pooler for CREATE INDEX CONCURRENTLY and VACUUM, which are refused; {advice}"
+            ),
+        },
+        Err(error) => bad(error.to_string()),
+    });
+    Ok(out)
+}
+
+async fn process(client: &Client) -> Result<i32, CliError> {
+    Ok(client.query_typed_one("SELECT pg_backend_pid()", &[]).await?.try_get(0)?)
 }
 
 fn attributes(superuser: bool, bypass: bool) -> &'static str {

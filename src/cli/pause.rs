@@ -15,6 +15,7 @@ use crate::{
     engine::{Effect, Outcome, operators_pause},
     exit::Exit,
     ledger::{self, Answer, Kept, LedgerError, Pause, Purpose, Wish},
+    pg::connect::Connection,
     sql::Ident,
 };
 
@@ -22,27 +23,30 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Pause) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let client = &session.client;
-    match act(context, args, client, &schema).await {
+    match act(context, args, &session, &schema).await {
         Err(error) if error.exit == Exit::Privilege => {
-            Err(CliError { advice: Some(grants(client, &schema).await?), ..error })
+            Err(CliError { advice: Some(grants(&session, &schema).await?), ..error })
         }
         done => done,
     }
 }
 
-async fn act(context: &Context, args: &args::Pause, client: &Client, schema: &Ident) -> Result<Exit, CliError> {
-    ledger::require(client, schema).await?;
-    let kept = driver::current(client, schema, args.run).await?;
+async fn act(context: &Context, args: &args::Pause, session: &Connection, schema: &Ident) -> Result<Exit, CliError> {
+    let look = async |client: &Client| {
+        ledger::require(client, schema).await?;
+        driver::current(client, schema, args.run).await
+    };
+    let kept = session.with(look).await?;
     if let Some(exit) = at_rest(context, &kept)? {
         return Ok(exit);
     }
     let wish = Wish::Pause(Pause { why: args.reason.clone() });
-    let asked = Asked { id: ledger::ask(client, schema, kept.record.id, &host(), &wish).await?, run: kept.record.id };
-    match wait(client, schema, asked.id).await? {
-        Fate::Unheld => match asked.record(context, client, schema).await? {
+    let ask = async |client: &Client| ledger::ask(client, schema, kept.record.id, &host(), &wish).await;
+    let asked = Asked { id: session.with(ask).await?, run: kept.record.id };
+    match wait(session, schema, asked.id).await? {
+        Fate::Unheld => match asked.record(context, session, schema).await? {
             // Somebody was quicker with the lease, and will answer.
-            None => asked.tell(context, wait(client, schema, asked.id).await?),
+            None => asked.tell(context, wait(session, schema, asked.id).await?),
             Some(fate) => asked.tell(context, fate),
         },
         fate @ (Fate::Taken { .. } | Fate::Refused { .. } | Fate::Late { .. }) => asked.tell(context, fate),
@@ -81,7 +85,7 @@ struct Asked {
 
 impl Asked {
     /// Nobody holds the lease: takes it for a moment and makes the event, as a holder would. `None` where another was quicker.
-    async fn record(&self, context: &Context, client: &Client, schema: &Ident) -> Result<Option<Fate>, CliError> {
+    async fn record(&self, context: &Context, session: &Connection, schema: &Ident) -> Result<Option<Fate>, CliError> {
         let access = context.access_quietly()?;
         let (mut shell, lease) = match reopen(&access, Some(self.run), Purpose::Pause).await {
             Ok(open) => open,
@@ -95,7 +99,7 @@ impl Asked {
         let taken = shell.take_requests().await;
         lease.give_back().await;
         taken?;
-        Ok(Some(match ledger::answer(client, schema, self.id).await? {
+        Ok(Some(match session.with(async |client: &Client| ledger::answer(client, schema, self.id).await).await? {
             Some(Answer::Event(event)) => Fate::Taken { event, holder: None },
             Some(Answer::Refused(why)) => Fate::Refused { why },
             None => Fate::Unheld,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::{
     args,
@@ -104,7 +105,9 @@ pub async fn show(
     let (program, run) = known.as_ref().map_or((program, None), |(program, run)| (program, Some(run)));
     let mut rows = Vec::new();
     for (p, unit) in program.units() {
-        rows.push((p, unit, rows_estimated(&session.client, &tables(unit)).await?));
+        let tables = tables(unit);
+        let rows_now = session.with(async |client: &Client| rows_estimated(client, &tables).await).await?;
+        rows.push((p, unit, rows_now));
     }
     let room = Room::look(session, program, run).await?;
     match context.console.format {
@@ -122,7 +125,8 @@ async fn partitioned(program: &Program, session: &Connection) -> Result<String, 
     let mut text = String::new();
     for (_, unit) in program.units() {
         let Op::Autocommit { due: Some(due), .. } = &unit.up else { continue };
-        let Some(count) = partitions(&session.client, &due.table).await.map_err(DriveError::from)? else { continue };
+        let count = session.with(async |client: &Client| partitions(client, &due.table).await).await;
+        let Some(count) = count.map_err(DriveError::from)? else { continue };
         let of = quantity::counted(count, "partition", "partitions");
         text.push_str(&format!(
             "{}: {of}. SHARE on the table for a moment, then SHARE UPDATE EXCLUSIVE on one partition after the other while its \

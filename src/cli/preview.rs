@@ -1,16 +1,23 @@
 //! Looks at the live database before a plan is applied: what would fail is found before anything is touched.
 
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
 use super::{failure::CliError, plan_file, plan_file::PlanFile, session::Context};
 use crate::{
-    driver::{self, DriveError, preflight},
+    driver::{self, DriveError, outside, preflight},
     engine::{Program, Run},
     exit::Exit,
     ledger,
     pace::Seen,
-    pg::{connect::Connection, signals::Signals, without_identity},
+    pg::{Bounds, connect::Connection, in_transaction, signals::Signals, without_identity},
     plan::ServerFacts,
     unit::Op,
 };
+
+/// As in a backfill, which looks twice a second.
+const LOOK_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(2), statement: Duration::from_secs(2) };
 
 /// What lowering must know of the server.
 pub fn facts(session: &Connection) -> ServerFacts {
@@ -24,7 +31,7 @@ pub async fn look_ahead(
     program: &Program,
     session: &Connection,
 ) -> Result<(), CliError> {
-    let diags = preflight(&session.client, &file.plan).await?;
+    let diags = session.with(async |client: &Client| preflight(client, &file.plan).await).await?;
     plan_file::show(context, &file.path, &file.text, &diags);
     if diags.has_errors() {
         let owner_only = diags.0.iter().all(|d| d.code == "TM0303");
@@ -40,9 +47,12 @@ pub async fn look_ahead(
         }
         return Err(error);
     }
+    if let Some(note) = outside::way(session, &outside::forward(program)).await?.note() {
+        context.console.note(&format!("note: {note}"));
+    }
     tell_blind(context, program, session).await?;
     refuse_unidentified(program, session).await?;
-    let hidden = driver::hidden(&session.client, program).await?;
+    let hidden = session.with(async |client: &Client| driver::hidden(client, program).await).await?;
     if !hidden.is_empty() {
         let message = format!(
             "row-level security hides rows of {} from this role: a backfill would change a part of them, silently; nothing was touched",
@@ -61,7 +71,8 @@ pub async fn look_ahead(
 async fn refuse_unidentified(program: &Program, session: &Connection) -> Result<(), CliError> {
     for (_, unit) in program.units() {
         let Op::Backfill(spec) = &unit.up else { continue };
-        let tables = without_identity(&session.client, &spec.table).await.map_err(DriveError::from)?;
+        let tables = session.with(async |client: &Client| without_identity(client, &spec.table).await);
+        let tables = tables.await.map_err(DriveError::from)?;
         if let Some(table) = tables.first() {
             let message = format!(
                 "{} is published and has no replica identity, so the server refuses to fill it; nothing was touched",
@@ -81,12 +92,13 @@ async fn tell_blind(context: &Context, program: &Program, session: &Connection) 
         Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) => None,
     });
     if let Some(spec) = first {
-        let signals = Signals::new(&session.client, &spec.table, &program.pacing.throttle).await;
-        let mut signals = signals.map_err(DriveError::from)?;
+        let begin = async |client: &Client| Signals::new(client, &spec.table, &program.pacing.throttle).await;
+        let mut signals = session.with(begin).await.map_err(DriveError::from)?;
         for blind in signals.blind() {
             context.console.note(&format!("note: {blind}"));
         }
-        let seen = signals.observe(&session.client, &program.pacing).await.map_err(DriveError::from)?;
+        let observe = async |client: &Client| signals.observe(client, &program.pacing).await;
+        let seen = in_transaction(session, LOOK_BOUNDS, observe).await.map_err(DriveError::from)?;
         // Later it would be waited for, like any signal that is unknown, until max_wait is over.
         if let Seen::Unknown(why) = seen.query {
             let message = format!("the query of [throttle] gives no number: {why}; nothing was touched");
@@ -109,14 +121,18 @@ pub async fn known(
     file: &PlanFile,
 ) -> Result<Option<(Program, Run)>, CliError> {
     let schema = context.schema()?;
-    if !ledger::exists(&session.client, &schema).await? {
-        return Ok(None);
-    }
-    for name in ledger::runs(&session.client, &schema).await? {
-        if name.fingerprint == file.fingerprint.0 && name.plan == file.plan.name {
-            let kept = ledger::read(&session.client, &schema, name.id).await?;
-            return Ok(kept.filter(|kept| !kept.run.is_untouched()).map(|kept| (kept.record.program, kept.run)));
-        }
-    }
-    Ok(None)
+    session
+        .with(async |client: &Client| {
+            if !ledger::exists(client, &schema).await? {
+                return Ok(None);
+            }
+            for name in ledger::runs(client, &schema).await? {
+                if name.fingerprint == file.fingerprint.0 && name.plan == file.plan.name {
+                    let kept = ledger::read(client, &schema, name.id).await?;
+                    return Ok(kept.filter(|k| !k.run.is_untouched()).map(|kept| (kept.record.program, kept.run)));
+                }
+            }
+            Ok(None)
+        })
+        .await
 }

@@ -1,6 +1,7 @@
 //! `repair`: says what is wrong with the ledger; with --accept-ledger, takes a damaged log as it stands for the truth.
 
 use serde_json::json;
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{args, failure::CliError, session::Context};
@@ -16,7 +17,7 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Repair) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    ledger::require(&session.client, &schema).await?;
+    session.with(async |client: &Client| ledger::require(client, &schema).await).await?;
     match args.accept_ledger {
         Some(run) => accept(context, session, &schema, run, args.confirm.as_deref()).await,
         None => look(context, &session, &schema).await,
@@ -25,8 +26,9 @@ pub async fn run(context: &Context, args: &args::Repair) -> Result<Exit, CliErro
 
 async fn look(context: &Context, session: &Connection, schema: &Ident) -> Result<Exit, CliError> {
     let (mut lines, mut values, mut next) = (Vec::new(), Vec::new(), None);
-    for name in ledger::runs(&session.client, schema).await? {
-        let what = match health(&session.client, schema, name.id).await {
+    for name in session.with(async |client: &Client| ledger::runs(client, schema).await).await? {
+        let look = async |client: &Client| health(client, schema, name.id).await;
+        let what = match session.with(look).await {
             Ok(Health::Whole) => None,
             Ok(Health::Damaged(what)) => {
                 let advice = LedgerError::Damaged { run: name.id.to_string(), what: what.clone() }.advice();
@@ -61,7 +63,7 @@ async fn accept(
     run: Uuid,
     confirm: Option<&str>,
 ) -> Result<Exit, CliError> {
-    let what = match health(&session.client, schema, run).await? {
+    let what = match session.with(async |client: &Client| health(client, schema, run).await).await? {
         Health::Whole => {
             let text = format!("the ledger of run {run} is whole; nothing was changed");
             context.console.result(&text, json!({ "outcome": "unchanged", "message": text }))?;
@@ -69,7 +71,8 @@ async fn accept(
         }
         Health::Damaged(what) | Health::Disagrees(what) => what,
     };
-    let kept = match ledger::read_as_it_stands(&session.client, schema, run).await {
+    let read = async |client: &Client| ledger::read_as_it_stands(client, schema, run).await;
+    let kept = match session.with(read).await {
         Ok(kept) => kept.ok_or(LedgerError::Missing)?,
         Err(LedgerError::Damaged { what, .. } | LedgerError::Unknown { what, .. }) => {
             return Err(CliError::new(
@@ -80,7 +83,9 @@ async fn accept(
         }
         Err(error) => return Err(error.into()),
     };
-    let database: String = session.client.query_typed_one("SELECT current_database()::text", &[]).await?.try_get(0)?;
+    let name = "SELECT current_database()::text";
+    let name = session.with(async |client: &Client| Ok::<_, CliError>(client.query_typed_one(name, &[]).await?));
+    let database: String = name.await?.try_get(0)?;
     drop(session);
     let units = kept.record.program.units().count();
     let means = format!(

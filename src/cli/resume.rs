@@ -1,5 +1,7 @@
 //! `resume`: goes on with a run by the ledger alone.
 
+use tokio_postgres::Client;
+
 use super::{
     args,
     failure::CliError,
@@ -41,7 +43,8 @@ async fn goal(shell: &Shell) -> Result<Goal, DriveError> {
     if !matches!(shell.journal.next(), Effect::Halt(Outcome::RolledBack { .. })) {
         return Ok(Goal::Forward { until: None });
     }
-    let kept = ledger::read(&shell.work.client, &place.schema, place.run).await?.ok_or(LedgerError::Missing)?;
+    let read = async |client: &Client| ledger::read(client, &place.schema, place.run).await;
+    let kept = shell.work.with(read).await?.ok_or(LedgerError::Missing)?;
     let wished = taken_back(kept.events.iter().map(|recorded| &recorded.event));
     Ok(if wished { Goal::Back } else { Goal::Forward { until: None } })
 }

@@ -1,5 +1,7 @@
 //! `rollback`: undoes everything after a phase, by the ledger alone.
 
+use tokio_postgres::Client;
+
 use super::{
     args,
     args::Format,
@@ -9,7 +11,7 @@ use super::{
     story::{Goal, carry},
 };
 use crate::{
-    driver::{self, DriveError, Journal, reopen},
+    driver::{self, DriveError, Journal, outside, reopen},
     engine::{Destination, Event, Preview, Program, Run, preview, script},
     exit::Exit,
     ledger::{Kept, Purpose},
@@ -20,8 +22,15 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let Kept { record, run, .. } = driver::find(&session.client, &schema, args.run).await?;
-    let newest = driver::find(&session.client, &schema, None).await?.record;
+    let (kept, newest, database) = session
+        .with(async |client: &Client| {
+            let kept = driver::find(client, &schema, args.run).await?;
+            let newest = driver::find(client, &schema, None).await?.record;
+            let database = client.query_typed_one("SELECT current_database()::text", &[]).await?;
+            Ok::<_, CliError>((kept, newest, database.try_get::<_, String>(0)?))
+        })
+        .await?;
+    let Kept { record, run, .. } = kept;
     if newest.id != record.id && newest.created_at > record.created_at {
         let message =
             format!("the plan `{}` was applied on top of it and comes first; nothing was changed", newest.plan);
@@ -31,8 +40,6 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
             format!("tenantmig rollback --run {} --to start", newest.id),
         ));
     }
-    let database: String = session.client.query_typed_one("SELECT current_database()::text", &[]).await?.try_get(0)?;
-    drop(session);
     let plan = destination(&record.program, &run, &args.to)?;
     if args.dry_run {
         return show(context, &record.program, &plan, args.sql);
@@ -42,6 +49,10 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         context.console.result(&text, serde_json::json!({ "outcome": "unchanged", "exit": 0, "message": text }))?;
         return Ok(Exit::Done);
     }
+    if let Some(note) = outside::way(&session, &outside::backward(&record.program, &plan)).await?.note() {
+        context.console.note(&format!("note: {note}"));
+    }
+    drop(session);
     confirm(&context.console, &record.program, &plan, args, &database)?;
     let (mut access, listener) = context.access()?;
     access.wait = args.patience.longest();

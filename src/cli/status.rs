@@ -2,14 +2,17 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use tokio_postgres::Client;
+use uuid::Uuid;
 
 use super::{args, args::Format, asked, damage, failure::CliError, pace, session::Context};
 use crate::{
     driver::{self, DriveError},
     engine::{Effect, Event, InForce, Outcome, Program, Run, in_force, operators_pause, taken_back},
     exit::Exit,
-    ledger::{self, Holder, Kept, Pace, Progress, Recorded, Request, RunRecord},
+    ledger::{self, Holder, Kept, LedgerError, Pace, Progress, Recorded, Request, RunRecord},
     report::{Tone, one_line, quantity},
+    sql::Ident,
 };
 
 /// Everything that status tells.
@@ -27,11 +30,9 @@ struct Standing {
 pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let client = &session.client;
-    let none = !ledger::exists(client, &schema).await?
-        || (args.run.is_none() && ledger::runs(client, &schema).await?.is_empty());
+    let standing = session.with(async |client: &Client| standing(client, &schema, args.run).await).await?;
     let json = args.json || context.console.format != Format::Text;
-    if none {
+    let Some(standing) = standing else {
         let text = if json {
             json!({ "v": 1, "run": null }).to_string()
         } else {
@@ -39,23 +40,38 @@ pub async fn run(context: &Context, args: &args::Status) -> Result<Exit, CliErro
         };
         context.console.print(&text)?;
         return Ok(Exit::Done);
-    }
-    ledger::require(client, &schema).await?;
-    let Kept { record, events, run } = match driver::current(client, &schema, args.run).await {
-        Ok(kept) => kept,
-        Err(DriveError::Ledger(error)) => return damage::show(context, &session, &schema, error, json).await,
-        Err(error) => return Err(error.into()),
     };
-    let progress = ledger::progress(client, &schema, record.id).await?;
-    let holder = ledger::holder(client, &schema).await?;
-    let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
-    let open = ledger::open_requests(client, &schema, record.id).await?;
-    let standing = Standing { record, run, events, progress, holder, open, now };
+    let standing = match standing {
+        Ok(standing) => standing,
+        Err(damage) => return damage::show(context, &session, &schema, *damage, json).await,
+    };
     match json {
         true => context.console.print(&standing.json().to_string())?,
         false => context.console.show(&standing.text(context))?,
     }
     Ok(if args.detailed_exitcode { standing.exit() } else { Exit::Done })
+}
+
+/// What the ledger says, or that it is damaged; `None` where there is no run.
+async fn standing(
+    client: &Client,
+    schema: &Ident,
+    run: Option<Uuid>,
+) -> Result<Option<Result<Standing, Box<LedgerError>>>, CliError> {
+    if !ledger::exists(client, schema).await? || (run.is_none() && ledger::runs(client, schema).await?.is_empty()) {
+        return Ok(None);
+    }
+    ledger::require(client, schema).await?;
+    let Kept { record, events, run } = match driver::current(client, schema, run).await {
+        Ok(kept) => kept,
+        Err(DriveError::Ledger(error)) => return Ok(Some(Err(Box::new(error)))),
+        Err(error) => return Err(error.into()),
+    };
+    let progress = ledger::progress(client, schema, record.id).await?;
+    let holder = ledger::holder(client, schema).await?;
+    let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
+    let open = ledger::open_requests(client, schema, record.id).await?;
+    Ok(Some(Ok(Standing { record, run, events, progress, holder, open, now })))
 }
 
 impl Standing {

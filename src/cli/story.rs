@@ -1,6 +1,7 @@
 //! Carries a run on and tells how it ended: what failed, where, why, what was undone, what stays, what to type next.
 
 use serde_json::{Value, json};
+use tokio_postgres::Client;
 
 use super::{args::Format, failure::CliError, session::Context};
 use crate::{
@@ -53,12 +54,15 @@ pub async fn carry(
     let events = match &driven {
         // The statement that was stopped may still be under way, and a question would wait behind it.
         Err(_) => Ok(Vec::new()),
-        Ok(_) => match ledger::read(&shell.work.client, &place.schema, place.run).await {
-            // One of the two sessions may have been lost after its last use.
-            Err(LedgerError::Server(_)) => ledger::read(&shell.monitor.client, &place.schema, place.run).await,
-            read => read,
+        Ok(_) => {
+            let read = async |client: &Client| ledger::read(client, &place.schema, place.run).await;
+            match shell.work.with(read).await {
+                // One of the two sessions may have been lost after its last use.
+                Err(LedgerError::Server(_)) => shell.monitor.with(read).await,
+                read => read,
+            }
+            .map(|kept| kept.map_or(Vec::new(), |kept| kept.events))
         }
-        .map(|kept| kept.map_or(Vec::new(), |kept| kept.events)),
     };
     drop(shell);
     // The reporters end before the summary, so that their last lines stand above it.

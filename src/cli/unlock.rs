@@ -1,6 +1,7 @@
 //! `unlock`: takes the lease from a holder that is gone for good. The epoch moves on, so nothing of it commits any more.
 
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::{args, console::Answer, failure::CliError, session::Context};
 use crate::{driver, exit::Exit, ledger, report::quantity::counted};
@@ -8,10 +9,14 @@ use crate::{driver, exit::Exit, ledger, report::quantity::counted};
 /// Ends the lease. Refused for another run than the newest, and without confirmation.
 pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliError> {
     let schema = context.schema()?;
-    let mut session = context.look().await?;
-    let record = driver::current(&session.client, &schema, None).await?.record;
-    ledger::require(&session.client, &schema).await?;
-    let holder = ledger::holder(&session.client, &schema).await?;
+    let session = context.look().await?;
+    let (record, holder) = session
+        .with(async |client: &Client| {
+            let record = driver::current(client, &schema, None).await?.record;
+            ledger::require(client, &schema).await?;
+            Ok::<_, CliError>((record, ledger::holder(client, &schema).await?))
+        })
+        .await?;
     // One that has not chosen its run yet is known by the run that is worked on.
     let run = holder.as_ref().and_then(|holder| holder.run).unwrap_or(record.id);
     if run != args.force {
@@ -36,7 +41,7 @@ pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliErro
             ));
         }
     }
-    let ended = ledger::force_release(&mut session.client, &schema).await?;
+    let ended = ledger::force_release(&session, &schema).await?;
     for line in driver::left(&ended) {
         context.console.note(&format!("note: {line}"));
     }

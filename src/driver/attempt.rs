@@ -1,7 +1,10 @@
 //! The one place that tries again: by the class of the fault, a bounded number of times, with a growing, jittered pause.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -71,7 +74,8 @@ impl Shell {
         let age = self.safety().max_xact_age.duration();
         let mut tried = number;
         loop {
-            let old = pg::old_transactions(&self.monitor.client, &lock.on, age).await?;
+            let on = &lock.on;
+            let old = self.monitor.with(async |client: &Client| pg::old_transactions(client, on, age).await).await?;
             if old.is_empty() || tried > self.safety().lock_retries {
                 return Ok(());
             }
@@ -103,7 +107,8 @@ impl Shell {
         let (age, begun) = (self.safety().max_xact_age.duration(), Instant::now());
         let mut looked = 0;
         loop {
-            let old = pg::in_the_way(&self.monitor.client, tables, of, age).await?;
+            let look = async |client: &Client| pg::in_the_way(client, tables, of, age).await;
+            let old = self.monitor.with(look).await?;
             let Some(first) = old.first() else { return Ok(()) };
             if begun.elapsed() >= self.safety().index_wait.duration() {
                 if !refuse {
@@ -125,7 +130,7 @@ impl Shell {
 
     /// As [`watch_blockers`], for the session that works.
     pub(super) fn watch_blockers(&self, lock_timeout: Duration) -> (tokio::task::JoinHandle<()>, Sample) {
-        watch_blockers(&self.monitor, &self.tell, self.work.backend_pid, lock_timeout)
+        watch_blockers(&self.monitor, &self.tell, self.work.process(), lock_timeout)
     }
 }
 
@@ -178,7 +183,7 @@ impl Patience {
 pub(super) fn watch_blockers(
     monitor: &Arc<Connection>,
     tell: &Tell,
-    pid: i32,
+    process: Arc<AtomicI32>,
     lock_timeout: Duration,
 ) -> (tokio::task::JoinHandle<()>, Sample) {
     let sample = Sample::default();
@@ -188,7 +193,7 @@ pub(super) fn watch_blockers(
     let task = tokio::spawn(async move {
         loop {
             tokio::time::sleep(every).await;
-            match pg::blockers(&monitor.client, pid).await {
+            match sampled(&monitor, process.load(Ordering::Relaxed)).await {
                 Ok(found) if found.is_empty() => {}
                 Ok(found) => {
                     if long {
@@ -201,6 +206,16 @@ pub(super) fn watch_blockers(
         }
     });
     (task, sample)
+}
+
+/// Behind a pooler nobody works between two transactions, and 0 is no process.
+async fn sampled(monitor: &Connection, process: i32) -> Result<Vec<Blocker>, Fault> {
+    if process == 0 {
+        return Ok(Vec::new());
+    }
+    let turn = monitor.turn().await?;
+    let found = pg::blockers(turn.client(), process).await;
+    turn.end(found).await
 }
 
 /// The error of a wait that was given up, with who was in the way: afterwards nobody can be asked.

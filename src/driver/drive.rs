@@ -1,5 +1,7 @@
 //! The loop: the machine names the next effect, the shell performs it, until the machine rests.
 
+use tokio_postgres::Client;
+
 use super::{error::DriveError, reconnect::LOSSES_MAX, shell::Shell, stop::Until};
 use crate::{
     engine::{Effect, Notice, Outcome},
@@ -59,7 +61,8 @@ async fn rows_written(shell: &Shell, effect: Effect) -> u64 {
     let Effect::Do(number) = effect else { return 0 };
     let Some(unit) = shell.unit(number) else { return 0 };
     let place = &shell.journal.place;
-    ledger::written(&shell.work.client, &place.schema, place.run, &unit.id).await.map_or(0, |written| written.rows)
+    let ask = async |client: &Client| ledger::written(client, &place.schema, place.run, &unit.id).await;
+    shell.work.with(ask).await.map_or(0, |written| written.rows)
 }
 
 /// Performs the effect; before it, takes what operators asked for meanwhile, which may have made another effect the next.

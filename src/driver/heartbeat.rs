@@ -9,6 +9,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use tokio_postgres::Client;
+
 use super::{
     error::DriveError,
     open::Access,
@@ -78,16 +80,17 @@ impl Lease {
     /// Takes the lease, or says who has it; waits for that one as long as the command may.
     pub async fn take(access: &Access, purpose: Purpose, term: Term) -> Result<Self, DriveError> {
         let Access { settings, schema, host, stop, tell, holder, .. } = access;
-        let mut session = connect(settings, &spec(term)).await?;
+        let session = connect(settings, &spec(term)).await?;
         if !access.accept_server {
-            ledger::same_server(&session.client, schema, session.identity).await?;
+            let identity = session.identity;
+            session.with(async |client: &Client| ledger::same_server(client, schema, identity).await).await?;
         }
         let taker = Taker { holder: *holder, host, purpose, term, pooled: session.pooled };
-        let (acquired, waited) = acquire(access, &mut session, &taker).await?;
+        let (acquired, waited) = acquire(access, &session, &taker).await?;
         if let Some((former, ended)) = &acquired.over {
             told(former, ended).into_iter().for_each(|text| tell(Notice::Note { text }));
         }
-        ledger::stands_on(&session.client, schema, acquired.epoch, session.identity).await?;
+        stands_on(&session, schema, acquired.epoch).await?;
         let (end, ended) = watch::channel(false);
         let (asked, asks) = mpsc::channel(1);
         let keeper = Keeper {
@@ -122,10 +125,10 @@ impl Lease {
     }
 }
 
-async fn acquire(access: &Access, session: &mut Connection, taker: &Taker<'_>) -> Result<(Acquired, bool), DriveError> {
+async fn acquire(access: &Access, session: &Connection, taker: &Taker<'_>) -> Result<(Acquired, bool), DriveError> {
     let (begun, mut told) = (Instant::now(), None::<Instant>);
     loop {
-        let error = match ledger::acquire(&mut session.client, &access.schema, taker).await {
+        let error = match ledger::acquire(session, &access.schema, taker).await {
             Ok(acquired) => return Ok((acquired, told.is_some())),
             Err(error) => error,
         };
@@ -226,7 +229,7 @@ impl Keeper {
             }
         }
         let Some(session) = self.session.filter(|_| !silent) else { return };
-        let release = ledger::release(&session.client, &self.schema, self.epoch);
+        let release = ledger::release(&session, &self.schema, self.epoch);
         let released = tokio::time::timeout(END_WAIT, release).await.map_err(|_| "no answer".to_owned());
         if let Err(error) = released.and_then(|released| released.map_err(|error| error.to_string())) {
             tracing::warn!("the lease ends by itself in {} s: {error}", self.term.0.as_secs());
@@ -243,7 +246,7 @@ impl Keeper {
                 Some(open) => open,
                 None => connect(&self.settings, &spec(self.term)).await.map_err(|e| e.to_string())?,
             };
-            let ours = ledger::heartbeat(&open.client, &self.schema, self.epoch, self.term, open.pooled).await;
+            let ours = ledger::heartbeat(&open, &self.schema, self.epoch, self.term).await;
             let ours = ours.map_err(|e| open.lost_because().unwrap_or_else(|| e.to_string()))?;
             self.session = Some(open);
             Ok(ours)
@@ -266,10 +269,10 @@ impl Keeper {
         self.session = None;
         let sent = Instant::now();
         let work = async {
-            let mut session = connect(&self.settings, &spec(self.term)).await?;
+            let session = connect(&self.settings, &spec(self.term)).await?;
             let ours = Ours { holder: self.holder, epoch: self.epoch, term: self.term, pooled: session.pooled };
-            let epoch = ledger::retake(&mut session.client, &self.schema, ours).await?;
-            ledger::stands_on(&session.client, &self.schema, epoch, session.identity).await?;
+            let epoch = ledger::retake(&session, &self.schema, ours).await?;
+            stands_on(&session, &self.schema, epoch).await?;
             Ok::<_, DriveError>((session, epoch))
         };
         let (session, epoch) = match tokio::time::timeout(RETAKE_MAX, work).await {
@@ -284,6 +287,13 @@ impl Keeper {
         self.stop.lease_renewed();
         Ok(Retaken { epoch, server })
     }
+}
+
+/// Notes on which server the lease is held. By a turn and not by `with`: the keeper's task has to be Send.
+async fn stands_on(session: &Connection, schema: &Ident, epoch: i64) -> Result<(), DriveError> {
+    let turn = session.turn().await?;
+    let noted = ledger::stands_on(turn.client(), schema, epoch, session.identity).await;
+    Ok(turn.end(noted).await?)
 }
 
 /// Returns when the lease is to be given back, or nobody is left to say so.

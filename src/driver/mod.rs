@@ -10,6 +10,7 @@ mod gate;
 mod heartbeat;
 mod journal;
 mod open;
+pub mod outside;
 mod perform;
 mod preflight;
 mod reconnect;

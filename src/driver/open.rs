@@ -9,6 +9,7 @@ use super::{
     error::DriveError,
     heartbeat::Lease,
     journal::Journal,
+    outside,
     sentinel::Sentinel,
     shell::{Shell, Tell, sessions},
     stop::Stop,
@@ -16,10 +17,13 @@ use super::{
 use crate::{
     engine::{Effect, Event, Notice, Outcome, Program, taken_back},
     ledger::{self, Kept, LedgerError, NewRun, Place, Purpose, RunRecord, Term},
-    pg::{Bounds, Class, connect::Connection, in_transaction, settings::Settings},
+    pg::{Bounds, Class, Fault, connect::Connection, in_transaction, settings::Settings},
     plan::Safety,
     sql::Ident,
 };
+
+/// The longest that one tenantmig waits for another that is installing the ledger, and for its own few CREATE TABLEs.
+const INSTALL_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(10), statement: Duration::from_secs(30) };
 
 /// Who works where.
 #[derive(Clone)]
@@ -62,19 +66,22 @@ pub async fn begin(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
 
 async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lease), DriveError> {
     let safety = &request.program.safety;
-    let (mut work, monitor) = sessions(&access.settings, safety).await?;
+    let (work, monitor) = sessions(&access.settings, safety).await?;
     let _looks_after_it = Sentinel::over(&work, &monitor, &access.settings);
-    refuse_pooler(&work)?;
-    install(access, &mut work).await?;
+    outside::way(&work, &outside::forward(request.program)).await?;
+    install(access, &work).await?;
     let lease = Lease::take(access, request.purpose, Term(safety.lease.duration())).await?;
     let result = async {
-        let run = match choose(&work.client, access, request).await? {
+        let run = match work.with(async |client: &Client| choose(client, access, request).await).await? {
             Some(run) => run,
             None => create(access, &work, &lease, request).await?,
         };
         let place = place(access, &lease, run);
-        ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
-        let journal = Journal::read(&work.client, place).await?;
+        let read = async |client: &Client| {
+            ledger::works_on(client, &access.schema, place.epoch, place.run).await?;
+            Journal::read(client, place).await
+        };
+        let journal = work.with(read).await?;
         refuse_operators_pause(&journal)?;
         Ok(Shell::new(access, &lease, (work, monitor), journal))
     }
@@ -94,19 +101,21 @@ pub async fn reopen(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
 }
 
 async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Result<(Shell, Lease), DriveError> {
-    let (mut work, monitor) = sessions(&access.settings, &Safety::default()).await?;
+    let (work, monitor) = sessions(&access.settings, &Safety::default()).await?;
     let _looks_after_it = Sentinel::over(&work, &monitor, &access.settings);
-    refuse_pooler(&work)?;
-    let record = current(&work.client, &access.schema, run).await?.record;
+    let record = work.with(async |client: &Client| current(client, &access.schema, run).await).await?.record;
+    if !matches!(purpose, Purpose::Rollback | Purpose::Pause) {
+        outside::way(&work, &outside::forward(&record.program)).await?;
+    }
     // An earlier version may have begun the run.
-    install(access, &mut work).await?;
+    install(access, &work).await?;
     let lease = Lease::take(access, purpose, Term(record.program.safety.lease.duration())).await?;
     let place = place(access, &lease, record.id);
-    let journal = async {
-        refuse_buried(&work.client, access, &record).await?;
-        ledger::works_on(&work.client, &access.schema, place.epoch, place.run).await?;
-        Journal::read(&work.client, place).await
-    };
+    let journal = work.with(async |client: &Client| {
+        refuse_buried(client, access, &record).await?;
+        ledger::works_on(client, &access.schema, place.epoch, place.run).await?;
+        Journal::read(client, place).await
+    });
     match journal.await {
         Ok(journal) => {
             let shell = Shell::new(access, &lease, (work, monitor), journal);
@@ -195,24 +204,17 @@ pub(super) fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
     Place { schema: access.schema.clone(), run, epoch: lease.acquired.epoch, host: access.host.clone() }
 }
 
-pub(super) fn refuse_pooler(work: &Connection) -> Result<(), DriveError> {
-    if !work.pooled {
+async fn install(access: &Access, work: &Connection) -> Result<(), DriveError> {
+    let known = work.with(async |client: &Client| ledger::is_current(client, &access.schema).await).await?;
+    if known {
         return Ok(());
     }
-    Err(DriveError::Refused {
-        what: "a connection pooler stands between: its sessions are not ours, so lock timeouts would leak to the application".to_owned(),
-        advice: "connect to the server itself: give its own host and port with --host and -p".to_owned(),
-        exit: 4,
-    })
-}
-
-async fn install(access: &Access, work: &mut Connection) -> Result<(), DriveError> {
-    let spec = crate::pg::connect::SessionSpec::new("tenantmig install", std::time::Duration::from_secs(10));
-    let mut guard = crate::pg::connect::connect(&access.settings, &spec).await?;
-    match ledger::install(&mut work.client, &mut guard.client, &access.schema).await {
+    let install = async |client: &Client| ledger::install(client, &access.schema).await;
+    match in_transaction(work, INSTALL_BOUNDS, install).await {
         Err(ledger::LedgerError::Server(mut fault)) if fault.class == Class::Privilege => {
             let grant = "SELECT format('GRANT CREATE ON DATABASE %I TO %I', current_database(), current_user)";
-            let grant: String = work.client.query_typed_one(grant, &[]).await?.try_get(0)?;
+            let asked = work.with(async |client: &Client| Ok::<_, Fault>(client.query_typed_one(grant, &[]).await?));
+            let grant: String = asked.await?.try_get(0)?;
             fault.hint = Some(format!("the ledger needs a schema of its own: {grant}"));
             Err(fault.into())
         }

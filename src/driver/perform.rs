@@ -8,8 +8,9 @@ use super::{
     attempt::execute,
     errands::{Errands, Wreck, both},
     error::DriveError,
+    outside,
     shell::{Shell, cancellable, millis},
-    stop::Until,
+    stop::{Stop, Until},
 };
 use crate::{
     engine::{Event, Failure, Notice, UnitState},
@@ -74,7 +75,7 @@ impl Shell {
     async fn deed(&mut self, unit: &Unit, found: &Before) -> Result<(), DriveError> {
         match &unit.up {
             Op::Tx(stmts) => self.transaction(unit, stmts).await,
-            Op::Autocommit { due: Some(due), .. } => self.errands_deed(unit, due, found).await,
+            Op::Autocommit { due: Some(due), .. } => Box::pin(self.errands_deed(unit, due, found)).await,
             Op::Autocommit { stmt, repair, due: None } => self.autocommit_deed(unit, stmt, repair, found).await,
             Op::Backfill(spec) => Box::pin(self.backfill(unit, spec)).await,
             Op::Assert(query) => self.assert(unit, query).await,
@@ -195,13 +196,16 @@ impl Shell {
     /// or the rollback.
     pub(super) async fn clear_in_haste(&self, wreck: Wreck<'_>) {
         let left = self.stop.left(Until::Cleared, CLEAR_BOUNDS.statement);
-        let mut spec = SessionSpec::new("tenantmig clear", CLEAR_BOUNDS.lock.min(left));
-        spec.statement_timeout = Some(left);
+        let bounds = Bounds { lock: CLEAR_BOUNDS.lock.min(left), statement: left };
+        let spec = SessionSpec::new("tenantmig clear", bounds.lock);
+        // The run's own reason to stop would end this at once.
+        let unstopped = Stop::new();
         let work = async {
             let session = connect(&self.settings, &spec).await.map_err(|error| error.to_string())?;
-            for stmt in wreck.stmts(&session.client).await.map_err(|fault| fault.to_string())? {
-                let done = session.client.batch_execute(stmt.as_str()).await;
-                done.map_err(|error| format!("{stmt}: {}", Fault::from(error)))?;
+            let stmts = session.with(async |client: &Client| wreck.stmts(client).await).await;
+            for stmt in stmts.map_err(|fault| fault.to_string())? {
+                let done = outside::run(&session, &unstopped, bounds, stmt.as_str()).await;
+                done.map_err(|error| format!("{stmt}: {error}"))?;
             }
             Ok::<_, String>(())
         };

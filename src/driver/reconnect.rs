@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_postgres::Client;
+
 use super::{
     error::DriveError,
     journal::Journal,
@@ -82,7 +84,7 @@ impl Shell {
         }
         let mut place = self.journal.place.clone();
         place.epoch = retaken.epoch;
-        let journal = Journal::read(&work.client, place).await?;
+        let journal = work.with(async |client: &Client| Journal::read(client, place).await).await?;
         self.tell_change(&work, &journal);
         self.sentinel = Sentinel::over(&work, &monitor, &self.settings);
         (self.work, self.monitor, self.journal) = (work, monitor, journal);

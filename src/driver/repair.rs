@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     error::DriveError,
     heartbeat::Lease,
-    open::{Access, place, refuse_pooler},
+    open::{Access, place},
     shell::sessions,
 };
 use crate::{
@@ -63,7 +63,6 @@ pub async fn differing(
 pub async fn accept(access: &Access, run: Uuid, what: &str) -> Result<(), DriveError> {
     let safety = Safety::default();
     let (work, _monitor) = sessions(&access.settings, &safety).await?;
-    refuse_pooler(&work)?;
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
     let lease = Lease::take(access, Purpose::Repair, Term(safety.lease.duration())).await?;
     let place = place(access, &lease, run);

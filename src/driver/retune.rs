@@ -21,7 +21,8 @@ impl Shell {
     /// open requests. The number of requests that are taken at once is bounded by the ledger.
     pub async fn take_requests(&mut self) -> Result<bool, DriveError> {
         let place = &self.journal.place;
-        let open = match ledger::open_requests(&self.work.client, &place.schema, place.run).await {
+        let ask = async |client: &Client| ledger::open_requests(client, &place.schema, place.run).await;
+        let open = match self.work.with(ask).await {
             Ok(open) => open,
             Err(error) => return later(error.into()),
         };
@@ -75,7 +76,8 @@ impl Shell {
     /// asked before and decides otherwise, and a run that has come to rest cannot be stopped.
     pub async fn pass_over_pauses(&self, why: &str) -> Result<(), DriveError> {
         let place = self.journal.place.clone();
-        let open = ledger::open_requests(&self.work.client, &place.schema, place.run).await?;
+        let ask = async |client: &Client| ledger::open_requests(client, &place.schema, place.run).await;
+        let open = self.work.with(ask).await?;
         for request in open.iter().filter(|request| matches!(request.wish, Ok(Wish::Pause(_)))) {
             self.fenced(BOUNDS, async |client: &Client| Ok(ledger::refuse(client, &place, request.id, why).await?))
                 .await?;
@@ -102,7 +104,8 @@ impl Shell {
     /// effect.
     async fn is_asked_to_pause(&self) -> bool {
         let place = &self.journal.place;
-        match ledger::pause_is_asked(&self.monitor.client, &place.schema, place.run).await {
+        let ask = async |client: &Client| ledger::pause_is_asked(client, &place.schema, place.run).await;
+        match self.monitor.with(ask).await {
             Ok(asked) => asked,
             Err(error) => {
                 tracing::debug!("requests cannot be looked at: {error}");

@@ -1,5 +1,7 @@
 //! Before a step that grows much is begun: whether there is room for it.
 
+use tokio_postgres::Client;
+
 use super::{
     error::DriveError,
     free_space::free_space,
@@ -67,11 +69,13 @@ impl Shell {
     async fn share_left(&self, unit: &Unit) -> Result<f64, DriveError> {
         let Op::Backfill(spec) = &unit.up else { return Ok(1.0) };
         let place = &self.journal.place;
-        let written = ledger::written(&self.work.client, &place.schema, place.run, &unit.id).await?;
+        let ask = async |client: &Client| ledger::written(client, &place.schema, place.run, &unit.id).await;
+        let written = self.work.with(ask).await?;
         if written.rows == 0 {
             return Ok(1.0);
         }
-        let all = crate::pg::rows_estimated(&self.work.client, std::slice::from_ref(&spec.table)).await?;
+        let tables = std::slice::from_ref(&spec.table);
+        let all = self.work.with(async |client: &Client| crate::pg::rows_estimated(client, tables).await).await?;
         Ok(1.0 - (written.rows as f64 / all.max(1) as f64).min(1.0))
     }
 }

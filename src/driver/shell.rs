@@ -9,6 +9,7 @@ use super::{
     heartbeat::{Lease, Tenure},
     journal::Journal,
     open::Access,
+    outside,
     room::Room,
     sentinel::Sentinel,
     stop::{Stop, Until},
@@ -142,24 +143,18 @@ impl Shell {
         cancellable(&self.work, &self.stop, transaction).await
     }
 
-    /// Runs one statement outside a transaction, with these bounds set on the session for it. No fence holds while it runs:
-    /// the epoch is looked at as late as can be, and a takeover ends the session.
+    /// Runs one statement outside a transaction within these bounds. No fence holds while it runs: the epoch is looked at as
+    /// late as can be, and a takeover ends the session.
     pub async fn autocommit(&self, bounds: Bounds, statement: &str) -> Result<(), DriveError> {
-        let client = &self.work.client;
-        ledger::fence(client, &self.journal.place.schema, self.journal.place.epoch).await?;
-        let _answer = self.work.bound_for_now(bounds.statement);
-        let (lock, limit) = (bounds.lock.as_millis().max(1), bounds.statement.as_millis().max(1));
-        client.batch_execute(&format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{limit}ms'")).await?;
-        let run = async { client.batch_execute(statement).await.map_err(DriveError::from) };
-        let result = cancellable(&self.work, &self.stop, run).await;
-        let (lock, limit) = (self.bounds().lock.as_millis(), LEDGER_BOUNDS.statement.as_millis());
+        let place = &self.journal.place;
+        self.work.with(async |client: &Client| ledger::fence(client, &place.schema, place.epoch).await).await?;
+        let result = outside::run(&self.work, &self.stop, bounds, statement).await;
         // After a stop the statement may still be under way, and whatever is asked next would wait behind it; after a
         // loss there is no session to set anything on.
         let over = result.as_ref().is_err_and(|error| matches!(error.class(), None | Some(Class::Ambiguous)));
         if !over {
-            client
-                .batch_execute(&format!("SET lock_timeout = '{lock}ms'; SET statement_timeout = '{limit}ms'"))
-                .await?;
+            let usual = Bounds { statement: LEDGER_BOUNDS.statement, ..self.bounds() };
+            self.work.set_bounds(usual).await?;
         }
         result
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_postgres::Client;
+
 use super::{error::DriveError, shell::Shell};
 use crate::{
     ledger::{self, LedgerError},
@@ -34,12 +36,16 @@ impl Shell {
         spec.statement_timeout = Some(LOOK_MAX);
         let session = connect(&self.settings, &spec).await?;
         let place = &self.journal.place;
-        let now = ledger::epoch(&session.client, &place.schema).await?;
+        let look = async |client: &Client| {
+            let now = ledger::epoch(client, &place.schema).await?;
+            Ok::<_, DriveError>((now, ledger::holder(client, &place.schema).await?))
+        };
+        let (now, holder) = session.with(look).await?;
         if now == place.epoch {
             return Ok(None);
         }
         let ours = place.epoch;
-        Ok(Some(match ledger::holder(&session.client, &place.schema).await? {
+        Ok(Some(match holder {
             Some(holder) => {
                 format!("the lease was taken over by {holder}; this process (epoch {ours}) writes nothing any more")
             }

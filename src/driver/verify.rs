@@ -1,5 +1,7 @@
 //! Verifies what the ledger claims: the projection equals the fold, every deed is still there, every gate still passes.
 
+use tokio_postgres::Client;
+
 use super::{
     error::DriveError,
     gate::{Measured, measure},
@@ -37,9 +39,13 @@ pub async fn verify(
     schema: &Ident,
     run: Option<uuid::Uuid>,
 ) -> Result<Vec<Verified>, DriveError> {
-    let client = &connection.client;
-    ledger::require(client, schema).await?;
-    let Kept { record, run: state, .. } = find(client, schema, run).await?;
+    let kept = connection
+        .with(async |client: &Client| {
+            ledger::require(client, schema).await?;
+            find(client, schema, run).await
+        })
+        .await?;
+    let Kept { record, run: state, .. } = kept;
     let safety = &record.program.safety;
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
     let mut out = vec![projection(connection, schema, &record, &state).await?];
@@ -85,7 +91,8 @@ async fn projection(
     record: &ledger::RunRecord,
     state: &Run,
 ) -> Result<Verified, DriveError> {
-    let differing = differing(&connection.client, schema, record, state).await?;
+    let look = async |client: &Client| differing(client, schema, record, state).await;
+    let differing = connection.with(look).await?;
     let findings: Vec<_> = differing.into_iter().map(|what| Finding { what, count: 1, example: None }).collect();
     let verdict = if findings.is_empty() { Verdict::Passed } else { Verdict::Failed(findings) };
     Ok(Verified {

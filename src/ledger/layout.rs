@@ -56,6 +56,9 @@ pub async fn version(client: &impl GenericClient, schema: &Ident) -> Result<Opti
     let Some(found) = found.filter(|version| *version > 0) else {
         return if some { Err(gone(schema, format!("the table {HISTORY} is empty"))) } else { Ok(None) };
     };
+    // Another one may have installed it since the tables were read, and only ever adds to them.
+    let there = columns(client, schema).await?;
+    let has = |table: &str| there.iter().any(|(name, _)| name == table);
     let known = TABLES.iter().map(|(since, ..)| *since).max().unwrap_or(0);
     for (_, table, columns) in TABLES.iter().filter(|(since, ..)| found <= known && *since <= found) {
         if !has(table) {

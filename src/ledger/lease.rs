@@ -14,10 +14,14 @@ use super::{
     holder::Holder,
     sessions::{END_WAIT, Ended, end},
 };
-use crate::{sql, sql::Ident};
+use crate::{
+    pg::{Bounds, Fault, connect::Connection, in_transaction},
+    sql,
+    sql::Ident,
+};
 
 /// How long taking the lease waits for a transaction of the last holder that is still under way.
-const TAKE_WAIT_MS: u64 = 5_000;
+const TAKE_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(10) };
 /// How often it is begun again because another one took the lease meanwhile and is gone as well.
 const TAKE_ROUNDS_MAX: u32 = 3;
 
@@ -108,6 +112,10 @@ pub async fn holder(client: &impl GenericClient, schema: &Ident) -> Result<Optio
     row.map(|row| read(&row)).transpose()
 }
 
+async fn now(session: &Connection, schema: &Ident) -> Result<Option<Holder>, LedgerError> {
+    session.with(async |client: &Client| holder(client, schema).await).await
+}
+
 fn read(row: &tokio_postgres::Row) -> Result<Holder, LedgerError> {
     Ok(Holder {
         id: row.try_get(0)?,
@@ -132,19 +140,20 @@ pub async fn epoch(client: &impl GenericClient, schema: &Ident) -> Result<i64, L
 /// Takes the lease on the session `client`, which will also renew it. Refused while another holder is alive. The sessions of
 /// one that is not are ended first: a transaction of it that passed the fence would hold the row, and a statement outside a
 /// transaction (CONCURRENTLY) meets no fence. Those that came back meanwhile are ended once the epoch is over.
-pub async fn acquire(client: &mut Client, schema: &Ident, taker: &Taker<'_>) -> Result<Acquired, LedgerError> {
+pub async fn acquire(session: &Connection, schema: &Ident, taker: &Taker<'_>) -> Result<Acquired, LedgerError> {
     for _ in 0..TAKE_ROUNDS_MAX {
-        let dead = holder(client, schema).await?.filter(|other| other.id != taker.holder);
+        let dead = now(session, schema).await?.filter(|other| other.id != taker.holder);
         let ended = match &dead {
             Some(other) if other.alive => return Err(LedgerError::Held(Box::new(other.clone()))),
-            Some(other) => end(client, other.id, END_WAIT).await?,
+            Some(other) => end(session, other.id, END_WAIT).await?,
             None => Ended::default(),
         };
-        match take(client, schema, taker, dead.as_ref()).await {
+        let take = async |tx: &Client| take(tx, schema, taker, dead.as_ref()).await;
+        match in_transaction(session, TAKE_BOUNDS, take).await {
             Ok(Some(epoch)) => {
                 let over = match dead {
                     Some(other) => {
-                        let later = end(client, other.id, Duration::ZERO).await?;
+                        let later = end(session, other.id, Duration::ZERO).await?;
                         Some((other, ended.and(later)))
                     }
                     None => None,
@@ -153,7 +162,7 @@ pub async fn acquire(client: &mut Client, schema: &Ident, taker: &Taker<'_>) -> 
             }
             Ok(None) => {}
             Err(LedgerError::Server(fault)) if fault.sqlstate.as_deref() == Some("55P03") => {
-                let now = holder(client, schema).await?;
+                let now = now(session, schema).await?;
                 return Err(now.map_or(LedgerError::Server(fault), |holder| {
                     let pids = ended.left.iter().map(|left| left.pid).collect();
                     let holder = Box::new(holder);
@@ -163,7 +172,7 @@ pub async fn acquire(client: &mut Client, schema: &Ident, taker: &Taker<'_>) -> 
             Err(error) => return Err(error),
         }
     }
-    let now = holder(client, schema).await?;
+    let now = now(session, schema).await?;
     Err(now.map_or(LedgerError::Install("the lease changes hands all the time".to_owned()), |other| {
         LedgerError::Held(Box::new(other))
     }))
@@ -171,15 +180,14 @@ pub async fn acquire(client: &mut Client, schema: &Ident, taker: &Taker<'_>) -> 
 
 /// Takes the row from `dead`; gives the epoch, or `None` where it is another's meanwhile who is gone too.
 async fn take(
-    client: &mut Client,
+    tx: &Client,
     schema: &Ident,
     taker: &Taker<'_>,
     dead: Option<&Holder>,
 ) -> Result<Option<i64>, LedgerError> {
-    let tx = client.transaction().await?;
-    lock(&tx, schema).await?;
+    lock(tx, schema).await?;
     let known = |other: &Holder| other.id == taker.holder || dead.is_some_and(|dead| dead.id == other.id);
-    match holder(&tx, schema).await? {
+    match holder(tx, schema).await? {
         Some(other) if other.alive && other.id != taker.holder => return Err(LedgerError::Held(Box::new(other))),
         Some(other) if !known(&other) => return Ok(None),
         Some(_) | None => {}
@@ -203,13 +211,11 @@ async fn take(
         (&taker.term.millis(), Type::FLOAT8),
     ];
     let epoch = tx.query_typed_one(take.as_str(), &params).await?.try_get(0)?;
-    tx.commit().await?;
     Ok(Some(epoch))
 }
 
 /// Waits for transactions that passed the fence, within a bound, and keeps later ones from it.
 async fn lock(tx: &impl GenericClient, schema: &Ident) -> Result<(), LedgerError> {
-    tx.batch_execute(&format!("SET LOCAL lock_timeout = '{TAKE_WAIT_MS}ms'")).await?;
     let row = sql!("SELECT FROM {}.lease FOR UPDATE", schema);
     match tx.query_typed(row.as_str(), &[]).await?.len() {
         1 => Ok(()),
@@ -233,13 +239,7 @@ fn not_one_row(schema: &Ident, rows: usize) -> LedgerError {
 }
 
 /// Renews the lease, from whichever session does it now. `false`: it is no longer ours.
-pub async fn heartbeat(
-    client: &impl GenericClient,
-    schema: &Ident,
-    epoch: i64,
-    term: Term,
-    pooled: bool,
-) -> Result<bool, LedgerError> {
+pub async fn heartbeat(session: &Connection, schema: &Ident, epoch: i64, term: Term) -> Result<bool, LedgerError> {
     let renew = sql!(
         "UPDATE {}.lease SET heartbeat_at = clock_timestamp(), expires_at = clock_timestamp() + $3 * interval '1 ms', {}
           WHERE epoch = $2 AND holder IS NOT NULL",
@@ -247,9 +247,10 @@ pub async fn heartbeat(
         sql::Stmt::raw(BACKEND)
     );
     let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
-        [(&pooled, Type::BOOL), (&epoch, Type::INT8), (&term.millis(), Type::FLOAT8)];
-    let rows = client.execute_typed(renew.as_str(), &params).await?;
-    Ok(rows == 1)
+        [(&session.pooled, Type::BOOL), (&epoch, Type::INT8), (&term.millis(), Type::FLOAT8)];
+    let turn = session.turn().await?;
+    let renewed = turn.client().execute_typed(renew.as_str(), &params).await;
+    Ok(turn.end(renewed.map_err(Fault::from)).await? == 1)
 }
 
 /// The first statement of every transaction of a holder: fails when the epoch is over, and keeps it from ending before the commit.
@@ -260,27 +261,32 @@ pub async fn fence(tx: &impl GenericClient, schema: &Ident, epoch: i64) -> Resul
 }
 
 /// Gives the lease back.
-pub async fn release(client: &impl GenericClient, schema: &Ident, epoch: i64) -> Result<(), LedgerError> {
+pub async fn release(session: &Connection, schema: &Ident, epoch: i64) -> Result<(), LedgerError> {
     let give = sql!("UPDATE {}.lease SET holder = NULL, run_id = NULL, expires_at = NULL WHERE epoch = $1", schema);
-    client.execute_typed(give.as_str(), &[(&epoch, Type::INT8)]).await?;
+    let turn = session.turn().await?;
+    let given = turn.client().execute_typed(give.as_str(), &[(&epoch, Type::INT8)]).await;
+    turn.end(given.map_err(Fault::from)).await?;
     Ok(())
 }
 
 /// Takes the lease from whoever has it: its sessions are ended, and the epoch moves on, so that nothing of it commits any more.
-pub async fn force_release(client: &mut Client, schema: &Ident) -> Result<Ended, LedgerError> {
-    let former = holder(client, schema).await?;
+pub async fn force_release(session: &Connection, schema: &Ident) -> Result<Ended, LedgerError> {
+    let former = now(session, schema).await?;
     let ended = match &former {
-        Some(former) => end(client, former.id, END_WAIT).await?,
+        Some(former) => end(session, former.id, END_WAIT).await?,
         None => Ended::default(),
     };
-    let tx = client.transaction().await?;
-    lock(&tx, schema).await?;
-    let free = sql!("UPDATE {}.lease SET epoch = epoch + 1, holder = NULL, run_id = NULL, expires_at = NULL", schema);
-    tx.execute_typed(free.as_str(), &[]).await?;
-    tx.commit().await?;
+    in_transaction(session, TAKE_BOUNDS, async |tx: &Client| {
+        lock(tx, schema).await?;
+        let free =
+            sql!("UPDATE {}.lease SET epoch = epoch + 1, holder = NULL, run_id = NULL, expires_at = NULL", schema);
+        tx.execute_typed(free.as_str(), &[]).await?;
+        Ok::<_, LedgerError>(())
+    })
+    .await?;
     // One that was alive connects again at once; what it does there meets the fence, but for CONCURRENTLY.
     match former {
-        Some(former) => Ok(ended.and(end(client, former.id, END_WAIT).await?)),
+        Some(former) => Ok(ended.and(end(session, former.id, END_WAIT).await?)),
         None => Ok(ended),
     }
 }

@@ -31,6 +31,6 @@ pub use ranges::{Batch, Written, abandon, batch, claim, newest_sweep, piece, ran
 pub use repair::accept;
 pub use requests::{Answer, Pause, Request, Wish, answer, ask, open_requests, pause_is_asked, refuse, taken};
 pub use retake::{Ours, retake};
-pub use schema::{exists, install, known_version, require, uninstall};
+pub use schema::{exists, install, is_current, known_version, require, uninstall};
 pub use server::{last_server, same_server, stands_on};
 pub use sessions::{Ended, Left, tag};

@@ -1,6 +1,8 @@
 //! Takes the lease again after a loss of contact: by the same holder, under a new epoch, so that nothing of before commits any
 //! more; and only if nobody else had it meanwhile.
 
+use std::time::Duration;
+
 use tokio_postgres::{Client, GenericClient, types::Type};
 use uuid::Uuid;
 
@@ -8,10 +10,14 @@ use super::{
     error::LedgerError,
     lease::{Term, holder},
 };
-use crate::{pg::Fault, sql, sql::Ident};
+use crate::{
+    pg::{Bounds, Fault, connect::Connection, in_transaction},
+    sql,
+    sql::Ident,
+};
 
 /// How long a transaction that passed the fence before is waited for.
-const RETAKE_WAIT: &str = "SET LOCAL lock_timeout = '5s'";
+const RETAKE_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(10) };
 
 /// What was ours before the loss.
 #[derive(Debug, Clone, Copy)]
@@ -28,14 +34,16 @@ pub struct Ours {
 ///
 /// # Errors
 /// `Held` or `Fenced` when it is no longer ours; the server's own, 55P03 among them, when it cannot be told yet.
-pub async fn retake(client: &mut Client, schema: &Ident, ours: Ours) -> Result<i64, LedgerError> {
-    let tx = client.transaction().await?;
-    tx.batch_execute(RETAKE_WAIT).await?;
+pub async fn retake(session: &Connection, schema: &Ident, ours: Ours) -> Result<i64, LedgerError> {
+    in_transaction(session, RETAKE_BOUNDS, async |tx: &Client| locked(tx, schema, ours).await).await
+}
+
+async fn locked(tx: &Client, schema: &Ident, ours: Ours) -> Result<i64, LedgerError> {
     let row = sql!("SELECT holder, epoch FROM {}.lease FOR UPDATE", schema);
     let row = tx.query_typed_one(row.as_str(), &[]).await.map_err(Fault::from)?;
     let (id, epoch): (Option<Uuid>, i64) = (row.try_get(0)?, row.try_get(1)?);
     if id != Some(ours.holder) {
-        let other = holder(&tx, schema).await?;
+        let other = holder(tx, schema).await?;
         match other {
             // A row that a failover took back, and that somebody took before us.
             Some(other) if other.alive && epoch <= ours.epoch => return Err(LedgerError::Held(Box::new(other))),
@@ -43,9 +51,7 @@ pub async fn retake(client: &mut Client, schema: &Ident, ours: Ours) -> Result<i
             Some(_) | None => {}
         }
     }
-    let epoch = write(&tx, schema, ours).await?;
-    tx.commit().await?;
-    Ok(epoch)
+    write(tx, schema, ours).await
 }
 
 async fn write(tx: &impl GenericClient, schema: &Ident, ours: Ours) -> Result<i64, LedgerError> {

@@ -1,6 +1,6 @@
 //! Installs the ledger by refinery's embedded migrations, and takes it away by their twins under rollback/.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use tokio_postgres::{Client, GenericClient, types::Type};
 
@@ -15,11 +15,15 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// The longest that one tenantmig waits for another that is installing the ledger: a few CREATE TABLEs.
-const INSTALL_WAIT: Duration = Duration::from_secs(10);
-
-/// Serialises installs: "tenantmi" as a number. refinery takes no lock of its own.
+/// Serialises installs: "tenantmi" as a number.
 const INSTALL_LOCK: i64 = 0x7465_6e61_6e74_6d69;
+
+/// refinery's table, as its runner makes it.
+const HISTORY: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history(
+             version INT4 PRIMARY KEY,
+             name VARCHAR(255),
+             applied_on VARCHAR(255),
+             checksum VARCHAR(255))";
 
 /// The undo of each migration, newest last.
 const TWINS: &[(i32, &str)] = &[
@@ -49,30 +53,56 @@ pub fn known_version() -> i32 {
     TWINS.iter().map(|(version, _)| *version).max().unwrap_or(0)
 }
 
-/// Creates the schema and brings its tables up to date. Of several at once one does it and the others find it done.
-/// `client` runs the migrations; `guard` holds a transaction with an advisory lock meanwhile.
-pub async fn install(client: &mut Client, guard: &mut Client, schema: &Ident) -> Result<(), LedgerError> {
-    if let Some(found) = version(client, schema).await? {
-        let known = known_version();
-        if found > known {
-            return Err(LedgerError::Newer { found, known });
-        }
-        if found == known {
-            return Ok(());
+/// Whether nothing is to be installed; refused where a newer version stands.
+pub async fn is_current(client: &Client, schema: &Ident) -> Result<bool, LedgerError> {
+    let known = known_version();
+    match version(client, schema).await? {
+        Some(found) if found > known => Err(LedgerError::Newer { found, known }),
+        found => Ok(found == Some(known)),
+    }
+}
+
+/// Creates the schema and brings its tables up to date, in the open transaction: all of it or nothing. Of several at once one
+/// does it, and the others wait and find it done. refinery's own runner sets the search_path of the session, which behind a
+/// pooler is somebody else's, and takes no lock; so its migrations and its table are used, and not its runner.
+pub async fn install(tx: &Client, schema: &Ident) -> Result<(), LedgerError> {
+    tx.query_typed("SELECT pg_advisory_xact_lock($1)", &[(&INSTALL_LOCK, Type::INT8)]).await?;
+    if is_current(tx, schema).await? {
+        return Ok(());
+    }
+    prepare(tx, schema).await?;
+    tx.batch_execute(HISTORY).await?;
+    let rows = tx.query_typed("SELECT version, checksum FROM refinery_schema_history", &[]).await?;
+    let applied: BTreeMap<i32, String> =
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, tokio_postgres::Error>>()?;
+    let mut migrations = embedded::migrations::runner().get_migrations().clone();
+    migrations.sort();
+    for migration in migrations {
+        match applied.get(&migration.version()) {
+            None => migrate(tx, &migration).await?,
+            Some(checksum) if *checksum == migration.checksum().to_string() => {}
+            Some(_) => {
+                let what = format!("its tables were made by another text of {migration}");
+                return Err(LedgerError::Install(what));
+            }
         }
     }
-    let lock = guard.transaction().await?;
-    let wait = format!("SET LOCAL lock_timeout = '{}ms'", INSTALL_WAIT.as_millis());
-    lock.batch_execute(&wait).await?;
-    lock.query_typed("SELECT pg_advisory_xact_lock($1)", &[(&INSTALL_LOCK, Type::INT8)]).await?;
-    let result = match prepare(client, schema).await {
-        Ok(()) => embedded::migrations::runner().run_async(client).await.map(drop).map_err(install_error),
-        Err(fault) => Err(LedgerError::Server(fault)),
-    };
-    client.batch_execute("RESET search_path").await?;
-    lock.rollback().await?;
-    result?;
-    client.batch_execute(describe(schema).as_str()).await?;
+    tx.batch_execute(describe(schema).as_str()).await?;
+    Ok(())
+}
+
+async fn migrate(tx: &Client, migration: &refinery::Migration) -> Result<(), LedgerError> {
+    let fault = |error| Fault::from(error).in_statement(&migration.to_string());
+    tx.batch_execute(migration.sql().unwrap_or_default()).await.map_err(fault)?;
+    let insert = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES ($1, $2, $3, $4)";
+    let (now, checksum) = (chrono::Utc::now().to_rfc3339(), migration.checksum().to_string());
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] = [
+        (&migration.version(), Type::INT4),
+        (&migration.name(), Type::VARCHAR),
+        (&now, Type::VARCHAR),
+        (&checksum, Type::VARCHAR),
+    ];
+    tx.execute_typed(insert, &params).await?;
     Ok(())
 }
 
@@ -84,7 +114,7 @@ async fn prepare(client: &Client, schema: &Ident) -> Result<(), Fault> {
     if !there {
         client.batch_execute(sql!("CREATE SCHEMA {}", schema).as_str()).await?;
     }
-    Ok(client.batch_execute(sql!("SET search_path = {}", schema).as_str()).await?)
+    Ok(client.batch_execute(sql!("SET LOCAL search_path = {}", schema).as_str()).await?)
 }
 
 /// Takes the ledger away by the twins, newest first. Only for a database in which nothing is applied.
@@ -99,20 +129,6 @@ pub async fn uninstall(client: &mut Client, schema: &Ident) -> Result<(), Ledger
     }
     tx.commit().await?;
     Ok(())
-}
-
-/// refinery hides the server's error; this digs it out.
-fn install_error(error: refinery::Error) -> LedgerError {
-    let mut source: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(inner) = source {
-        if let Some(pg) = inner.downcast_ref::<tokio_postgres::Error>()
-            && let Some(db) = pg.as_db_error()
-        {
-            return LedgerError::Install(format!("{} ({})", db.message(), db.code().code()));
-        }
-        source = inner.source();
-    }
-    LedgerError::Install(error.to_string())
 }
 
 /// The comment that tells a DBA what the schema is.

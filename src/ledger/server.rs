@@ -9,8 +9,11 @@ use crate::{pg::connect::Identity, sql, sql::Ident};
 /// The server of the last holder; unknown before the first.
 pub async fn last_server(client: &impl GenericClient, schema: &Ident) -> Result<Identity, LedgerError> {
     let query = sql!("SELECT system_identifier, timeline FROM {}.lease", schema);
-    let row = client.query_typed_one(query.as_str(), &[]).await?;
-    Ok(Identity { system: row.try_get(0)?, timeline: row.try_get(1)? })
+    // A table that lost its row, or has two, is refused by whoever takes the lease.
+    match client.query_typed(query.as_str(), &[]).await?.first() {
+        Some(row) => Ok(Identity { system: row.try_get(0)?, timeline: row.try_get(1)? }),
+        None => Ok(Identity { system: None, timeline: None }),
+    }
 }
 
 /// Refuses a server that cannot be the last holder's.

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, types::Type};
 use uuid::Uuid;
 
 use super::error::LedgerError;
-use crate::pg::{Class, Fault};
+use crate::pg::{Class, Fault, connect::Connection};
 
 /// How long a session that was told to end is waited for. One that cannot be interrupted (an fsync that hangs) is fenced anyway.
 pub(super) const END_WAIT: Duration = Duration::from_secs(5);
@@ -51,14 +51,15 @@ type Backend = (i32, Option<DateTime<Utc>>);
 
 /// Ends the sessions of `holder` in this database, and waits so long for them to be gone. A pid is told to end only in the
 /// statement that compares its start and its name: by the next one it may be another's.
-pub(super) async fn end(client: &Client, holder: Uuid, wait: Duration) -> Result<Ended, LedgerError> {
+pub(super) async fn end(session: &Connection, holder: Uuid, wait: Duration) -> Result<Ended, LedgerError> {
     let (tag, begun) = (tag(holder), Instant::now());
     let (mut told, mut refused) = (BTreeSet::new(), Vec::<(Backend, String)>::new());
     loop {
-        let there = sessions(client, &tag).await?;
+        // Each look in a turn of its own: within one transaction the view would not change.
+        let there = session.with(async |client: &Client| sessions(client, &tag).await).await?;
         for backend in &there {
             if !told.contains(backend) && !refused.iter().any(|(known, _)| known == backend) {
-                match terminate(client, backend, &tag).await {
+                match session.with(async |client: &Client| terminate(client, backend, &tag).await).await {
                     Ok(()) => drop(told.insert(*backend)),
                     Err(fault) if fault.class == Class::Privilege => refused.push((*backend, fault.message)),
                     Err(fault) => return Err(fault.into()),

@@ -25,4 +25,4 @@ pub use partitions::partitions;
 pub use preflight::{Lack, lacks, rls_hides, without_identity};
 pub use probe::probe;
 pub use role::{Role, owners, role};
-pub use transaction::{Bounds, in_transaction};
+pub use transaction::{Bounds, Turn, in_transaction};

@@ -16,7 +16,8 @@ const WORKERS_MAX: u32 = 4;
 /// PostgreSQL does not say how many cores it has. Its host's file does, to a role that may read it (superuser,
 /// pg_read_server_files); a server on this machine has ours.
 pub async fn cores(connection: &Connection) -> Result<Cores, Fault> {
-    let client = &connection.client;
+    let turn = connection.turn().await?;
+    let client = turn.client();
     let allowed = "SELECT has_function_privilege('pg_read_file(text)', 'EXECUTE') AND pg_has_role('pg_read_server_files', 'USAGE'),
          (SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' AND application_name NOT LIKE 'tenantmig%')";
     let row = client.query_typed_one(allowed, &[]).await?;
@@ -31,6 +32,7 @@ pub async fn cores(connection: &Connection) -> Result<Cores, Fault> {
         false => None,
     };
     let ours = || std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok());
+    turn.end(Ok::<_, Fault>(())).await?;
     let cores = counted.or_else(|| if connection.is_local() { ours() } else { None });
     let active = u32::try_from(active).unwrap_or(u32::MAX);
     Ok(match cores {

@@ -20,8 +20,10 @@ async fn claimed(name: &str, stripes: u32) -> (Scene, Client, Batches, Range) {
         move || Scene::new(&name, 200)
     });
     let scene = scene.await.unwrap();
-    let (mut client, mut guard) = (scene.db.client().await, scene.db.client().await);
-    ledger::install(&mut client, &mut guard, &Ident::new("tenantmig").unwrap()).await.unwrap();
+    let client = scene.db.client().await;
+    client.batch_execute("BEGIN").await.unwrap();
+    ledger::install(&client, &Ident::new("tenantmig").unwrap()).await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
     let setup = format!(
         "ALTER TABLE app.users ADD COLUMN tenant_id uuid;
          UPDATE tenantmig.lease SET epoch = 5, holder = gen_random_uuid();

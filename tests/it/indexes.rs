@@ -150,11 +150,13 @@ fn another_definition_under_the_name_is_shown_beside_the_plans() {
 #[test]
 fn a_build_that_loses_a_deadlock_is_tried_again() {
     let scene = Scene::new("deadlock", 200);
-    let writer = scene.holding("UPDATE app.users SET email = email WHERE id = 1");
+    // Who has waited for deadlock_timeout looks for a deadlock, once, and gives up. The writer never does; the build looks
+    // late enough for the writer to be there, however slow this machine is.
+    scene.db.sql(&format!("ALTER DATABASE {} SET deadlock_timeout = '3s'", scene.db.name()));
+    let writer = scene.holding("SET LOCAL deadlock_timeout = '10min'; UPDATE app.users SET email = email WHERE id = 1");
     let safety = "lock_timeout = \"150ms\"\nlock_retries = 5\nindex_wait = \"20s\"";
     let mut run = scene.applying(&plan(safety, &[BY_EMAIL])).spawn();
     scene.wait_for_a_waiter();
-    // The build has waited for less than deadlock_timeout (1 s), so it is the one that looks first, and finds this.
     block_on(async move {
         writer.batch_execute("ALTER TABLE app.users ADD COLUMN meanwhile integer; COMMIT").await.unwrap();
     });

@@ -20,8 +20,10 @@ async fn facts(client: &Client) -> CatalogPrint {
 }
 
 async fn install(db: &Db, schema: &Ident) -> Result<(), LedgerError> {
-    let (mut client, mut guard) = (db.client().await, db.client().await);
-    ledger::install(&mut client, &mut guard, schema).await
+    let client = db.client().await;
+    client.batch_execute("BEGIN; SET LOCAL lock_timeout = '10s'").await.unwrap();
+    ledger::install(&client, schema).await?;
+    Ok(client.batch_execute("COMMIT").await?)
 }
 
 #[track_caller]

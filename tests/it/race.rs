@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use tenantmig::{
     ledger::{self, LedgerError, Purpose, Taker, Term},
+    pg::{Bounds, connect::Connection, in_transaction},
     sql::Ident,
 };
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::connect::try_connect;
 use crate::harness::{Output, Pooler, Running, database};
 use crate::scene::{Scene, with_plan};
 
 const ROUNDS: usize = 100;
+const BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(5) };
 /// So many pairs race at a time, each in a database of its own.
 const LANES: usize = 4;
 
@@ -87,25 +90,27 @@ fn two_operators_race_a_hundred_times_and_one_wins_each_time() {
     assert!(turned_away >= ROUNDS / 2, "hardly a race: {turned_away} of {ROUNDS}");
 }
 
-async fn through(pooler: &Pooler, database: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(&pooler.url(database), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
+async fn through(pooler: &Pooler, database: &str) -> Connection {
+    let session = try_connect(&pooler.url(database), None).await.unwrap();
+    assert!(session.pooled);
+    session
 }
 
 /// Takes the lease, writes under its fence and gives it back; `None` where another one has it.
-async fn turn(client: &mut Client, schema: &Ident, holder: Uuid) -> Option<i64> {
+async fn turn(session: &Connection, schema: &Ident, holder: Uuid) -> Option<i64> {
     let taker =
         Taker { holder, host: "here", purpose: Purpose::Apply, term: Term(Duration::from_secs(30)), pooled: true };
-    let epoch = match ledger::acquire(client, schema, &taker).await {
+    let epoch = match ledger::acquire(session, schema, &taker).await {
         Ok(acquired) => acquired.epoch,
         Err(LedgerError::Held(_)) => return None,
         Err(error) => panic!("{error}"),
     };
-    let tx = client.transaction().await.unwrap();
-    ledger::fence(&tx, schema, epoch).await.unwrap();
-    tx.batch_execute(&format!("INSERT INTO wins SELECT {epoch} FROM pg_sleep(0.02)")).await.unwrap();
-    tx.commit().await.unwrap();
+    let win = async |tx: &Client| {
+        ledger::fence(tx, schema, epoch).await?;
+        tx.batch_execute(&format!("INSERT INTO wins SELECT {epoch} FROM pg_sleep(0.02)")).await?;
+        Ok::<_, LedgerError>(())
+    };
+    in_transaction(session, BOUNDS, win).await.unwrap();
     Some(epoch)
 }
 
@@ -114,20 +119,20 @@ async fn two_sessions_of_a_transaction_pooler_race_for_the_lease_and_one_wins_ea
     let db = database("race_pooled");
     let pooler = Pooler::start("transaction", "default_pool_size = 2");
     let schema = Ident::new("tenantmig").unwrap();
-    let (mut client, mut guard) = (db.client().await, db.client().await);
-    ledger::install(&mut client, &mut guard, &schema).await.unwrap();
+    let client = db.client().await;
+    client.batch_execute("BEGIN").await.unwrap();
+    ledger::install(&client, &schema).await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
     client.batch_execute("CREATE TABLE wins (epoch bigint PRIMARY KEY)").await.unwrap();
-    let (mut one, mut two) = (through(&pooler, db.name()).await, through(&pooler, db.name()).await);
+    let (one, two) = (through(&pooler, db.name()).await, through(&pooler, db.name()).await);
     let holders = [Uuid::now_v7(), Uuid::now_v7()];
     for round in 1..=ROUNDS {
-        let (a, b) = tokio::join!(turn(&mut one, &schema, holders[0]), turn(&mut two, &schema, holders[1]));
+        let (a, b) = tokio::join!(turn(&one, &schema, holders[0]), turn(&two, &schema, holders[1]));
         let (Some(epoch), None) = (a.or(b), a.and(b)) else { panic!("round {round}: {a:?} and {b:?}") };
         // The loser's word, and a former epoch's, meet the fence.
-        let loser = if a.is_some() { &mut two } else { &mut one };
-        let tx = loser.transaction().await.unwrap();
-        let late = ledger::fence(&tx, &schema, epoch - 1).await;
+        let loser = if a.is_some() { &two } else { &one };
+        let late = in_transaction(loser, BOUNDS, async |tx: &Client| ledger::fence(tx, &schema, epoch - 1).await).await;
         assert!(matches!(late, Err(LedgerError::Fenced { .. })), "{late:?}");
-        tx.rollback().await.unwrap();
         ledger::release(&one, &schema, epoch).await.unwrap();
     }
     assert_eq!(db.one::<i64>("SELECT count(*) FROM wins"), i64::try_from(ROUNDS).unwrap());

@@ -74,7 +74,10 @@ impl Watch {
     }
 
     async fn look(&mut self) -> Observation {
-        self.signals.observe(&self.client, &self.pacing).await.unwrap()
+        self.client.batch_execute("BEGIN").await.unwrap();
+        let seen = self.signals.observe(&self.client, &self.pacing).await.unwrap();
+        self.client.batch_execute("COMMIT").await.unwrap();
+        seen
     }
 
     async fn decide(&mut self) -> Decision {

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tenantmig::{
     ledger::{self, Acquired, LedgerError, Purpose, Taker, Term},
+    pg::{Bounds, connect::Connection, in_transaction},
     sql::Ident,
 };
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::connect::try_connect;
 use crate::harness::{Db, Running, Signal, database};
 use crate::scene::{EXPAND, Scene, plan};
 use crate::throttle::{BRAKE, GO};
@@ -32,18 +34,19 @@ fn taker(holder: Uuid) -> Taker<'static> {
     Taker { holder, host: "here", purpose: Purpose::Apply, term: Term(Duration::from_secs(30)), pooled: false }
 }
 
-async fn acquire(client: &mut Client, holder: Uuid) -> Result<Acquired, LedgerError> {
-    ledger::acquire(client, &schema(), &taker(holder)).await
+async fn acquire(session: &Connection, holder: Uuid) -> Result<Acquired, LedgerError> {
+    ledger::acquire(session, &schema(), &taker(holder)).await
 }
 
 /// A database with a ledger, and a session that has its lease.
-async fn held(name: &str, holder: Uuid) -> (Db, Client, i64) {
+async fn held(name: &str, holder: Uuid) -> (Db, Connection, i64) {
     let db = database(name);
-    let (mut client, mut guard) = (db.client().await, db.client().await);
-    ledger::install(&mut client, &mut guard, &schema()).await.unwrap();
-    let acquired = acquire(&mut client, holder).await.unwrap();
+    let session = try_connect(&db.url(), None).await.unwrap();
+    let bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(5) };
+    in_transaction(&session, bounds, async |tx| ledger::install(tx, &schema()).await).await.unwrap();
+    let acquired = acquire(&session, holder).await.unwrap();
     assert!(acquired.over.is_none());
-    (db, client, acquired.epoch)
+    (db, session, acquired.epoch)
 }
 
 /// A session with this name in which `statement` was run.
@@ -72,12 +75,14 @@ async fn a_successor_ends_the_sessions_of_the_one_it_follows_and_no_other() {
     let building = tokio::spawn(async move { builds.batch_execute("SELECT pg_sleep(60)").await });
     let others =
         [named(&db, name(Uuid::now_v7()), "SELECT 1").await, named(&db, format!("app {}", ledger::tag(old)), "").await];
-    let mut client = named(&db, name(new), "").await;
+    let session = try_connect(&db.url(), None).await.unwrap();
+    let client = &session.client;
+    client.batch_execute(&format!("SET application_name = '{}'", name(new))).await.unwrap();
     // While it is alive nothing happens to it, and its own process is never a stranger to it.
-    assert!(matches!(acquire(&mut client, new).await, Err(LedgerError::Held(holder)) if holder.id == old));
+    assert!(matches!(acquire(&session, new).await, Err(LedgerError::Held(holder)) if holder.id == old));
     assert_eq!(pid(&zombie).await, pid(&zombie).await);
     db.sql(EXPIRE);
-    let acquired = acquire(&mut client, new).await.unwrap();
+    let acquired = acquire(&session, new).await.unwrap();
     let (former, ended) = acquired.over.unwrap();
     assert_eq!((former.id, acquired.epoch), (old, epoch + 1));
     assert_eq!((ended.ended, ended.left.as_slice()), (2, [].as_slice()));
@@ -88,11 +93,11 @@ async fn a_successor_ends_the_sessions_of_the_one_it_follows_and_no_other() {
     for other in &others {
         other.batch_execute("SELECT 1").await.unwrap();
     }
-    let late = ledger::fence(&client, &schema(), epoch).await;
+    let late = ledger::fence(client, &schema(), epoch).await;
     assert!(matches!(late, Err(LedgerError::Fenced { ours }) if ours == epoch));
     // The same process takes it anew after a silence: its own sessions live on.
     db.sql(EXPIRE);
-    let again = acquire(&mut client, new).await.unwrap();
+    let again = acquire(&session, new).await.unwrap();
     assert_eq!((again.epoch, again.over), (epoch + 2, None));
     client.batch_execute("SELECT 1").await.unwrap();
 }
@@ -108,8 +113,8 @@ async fn who_may_not_end_a_session_is_told_what_to_do_and_goes_on() {
     ));
     let zombie = named(&db, format!("tenantmig worker {}", ledger::tag(old)), "BEGIN; SELECT 1").await;
     let zombies = pid(&zombie).await;
-    let mut client = db.client_as(&plain).await;
-    let acquired = acquire(&mut client, Uuid::now_v7()).await.unwrap();
+    let session = try_connect(&db.url_as(&plain), None).await.unwrap();
+    let acquired = acquire(&session, Uuid::now_v7()).await.unwrap();
     let (_, ended) = acquired.over.unwrap();
     assert_eq!((ended.ended, ended.left.len()), (0, 1), "{ended:?}");
     assert_eq!(ended.left[0].pid, zombies);
@@ -123,7 +128,7 @@ async fn who_may_not_end_a_session_is_told_what_to_do_and_goes_on() {
     let tag = ledger::tag(holder.parse().unwrap());
     let zombie =
         named(&db, format!("tenantmig worker {tag}"), "BEGIN; SELECT FROM tenantmig.lease FOR KEY SHARE").await;
-    let error = acquire(&mut client, Uuid::now_v7()).await.unwrap_err();
+    let error = acquire(&session, Uuid::now_v7()).await.unwrap_err();
     let LedgerError::InTheWay { pids, .. } = &error else { panic!("{error:?}") };
     assert_eq!(pids, &[pid(&zombie).await]);
     assert!(error.advice().unwrap().contains(&format!("pg_terminate_backend({})", pids[0])), "{error:?}");

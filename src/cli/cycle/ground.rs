@@ -1,12 +1,14 @@
 //! The ground of a cycle: whether the database is at rest, and a ledger of the cycle's own, so that the real one is neither
 //! needed nor disturbed and nothing stays behind.
 
+use tokio_postgres::Client;
+
 use super::role::Actor;
 use crate::{
     cli::{failure::CliError, plan_file::PlanFile},
     engine::{Effect, Mode, Outcome, Program},
     exit::Exit,
-    ledger::{self, Kept, LedgerError},
+    ledger::{self, Holder, Kept, LedgerError},
     pg::{Fault, connect::Connection},
     sql,
     sql::Ident,
@@ -36,14 +38,13 @@ pub fn refuse_irreversible(program: &Program) -> Result<(), CliError> {
 
 /// Refused while a real run is under way or half done, and where this plan is applied: a cycle would take it back.
 pub async fn refuse_unrest(session: &Connection, real: &Ident, file: &PlanFile) -> Result<(), CliError> {
-    if !ledger::exists(&session.client, real).await? {
+    let Some((holder, runs)) = session.with(async |client: &Client| standing(client, real).await).await? else {
         return Ok(());
-    }
-    if let Some(holder) = ledger::holder(&session.client, real).await?.filter(|holder| holder.alive) {
+    };
+    if let Some(holder) = holder {
         return Err(LedgerError::Held(Box::new(holder)).into());
     }
-    for name in ledger::runs(&session.client, real).await? {
-        let Some(Kept { record, run, .. }) = ledger::read(&session.client, real, name.id).await? else { continue };
+    for Kept { record, run, .. } in runs {
         if run.is_untouched() {
             continue;
         }
@@ -76,17 +77,31 @@ pub async fn refuse_unrest(session: &Connection, real: &Ident, file: &PlanFile) 
     Ok(())
 }
 
+/// The holder, if one is alive, and every run of a ledger; `None` where there is none.
+type Standing = Option<(Option<Holder>, Vec<Kept>)>;
+
+async fn standing(client: &Client, schema: &Ident) -> Result<Standing, CliError> {
+    if !ledger::exists(client, schema).await? {
+        return Ok(None);
+    }
+    let holder = ledger::holder(client, schema).await?.filter(|holder| holder.alive);
+    let mut runs = Vec::new();
+    for name in ledger::runs(client, schema).await? {
+        runs.extend(ledger::read(client, schema, name.id).await?);
+    }
+    Ok(Some((holder, runs)))
+}
+
 /// Refused where an earlier cycle left something standing, or still works.
 pub async fn refuse_leftover(session: &Connection, own: &Ident, back: &str) -> Result<(), CliError> {
-    if !ledger::exists(&session.client, own).await? {
+    let Some((holder, runs)) = session.with(async |client: &Client| standing(client, own).await).await? else {
         return Ok(());
-    }
-    if let Some(holder) = ledger::holder(&session.client, own).await?.filter(|holder| holder.alive) {
+    };
+    if let Some(holder) = holder {
         let message = format!("another cycle works on this database: {holder}");
         return Err(CliError::new(Exit::Temporary, message, "wait for its end"));
     }
-    for name in ledger::runs(&session.client, own).await? {
-        let Some(Kept { record, run, .. }) = ledger::read(&session.client, own, name.id).await? else { continue };
+    for Kept { record, run, .. } in runs {
         if !run.is_untouched() || !matches!(run.mode(), Mode::Forward | Mode::Unwinding { .. }) {
             let message = format!(
                 "an earlier cycle of `{}` was stopped half-way and left {} units",
@@ -102,16 +117,19 @@ pub async fn refuse_leftover(session: &Connection, own: &Ident, back: &str) -> R
 /// Makes the cycle's ledger schema for the role. What an earlier cycle left of its own ledger was looked at before
 /// ([`refuse_leftover`]) and goes.
 pub async fn prepare(session: &Connection, own: &Ident, actor: &Actor) -> Result<(), CliError> {
-    if ledger::exists(&session.client, own).await? {
+    let exists = async |client: &Client| ledger::exists(client, own).await;
+    if session.with(exists).await? {
         clear(session, own).await?;
     }
     // An empty one is what a cycle leaves that was killed at its very start; without CASCADE nothing else can go.
     let create = sql!("DROP SCHEMA IF EXISTS {}; CREATE SCHEMA {} AUTHORIZATION {}", own, own, actor.ident()?);
-    match session.client.batch_execute(create.as_str()).await.map_err(Fault::from) {
+    let create = async |client: &Client| Ok::<_, Fault>(client.batch_execute(create.as_str()).await?);
+    match session.with(create).await {
         Ok(()) => Ok(()),
         Err(fault) if fault.sqlstate.as_deref() == Some("42501") => {
-            let database: String =
-                session.client.query_typed_one("SELECT quote_ident(current_database())", &[]).await?.try_get(0)?;
+            let name = "SELECT quote_ident(current_database())";
+            let name = async |client: &Client| Ok::<_, Fault>(client.query_typed_one(name, &[]).await?);
+            let database: String = session.with(name).await?.try_get(0)?;
             Err(CliError::new(
                 Exit::Privilege,
                 format!("{} may not create the schema {own} for the cycle's ledger; nothing was changed", actor.login),
@@ -133,15 +151,15 @@ pub async fn prepare(session: &Connection, own: &Ident, actor: &Actor) -> Result
 
 /// Takes the cycle's ledger away when nothing stands that it would be needed to undo. `false`: it stays.
 pub async fn clear(session: &Connection, own: &Ident) -> Result<bool, CliError> {
-    if ledger::exists(&session.client, own).await? {
-        for name in ledger::runs(&session.client, own).await? {
-            let kept = ledger::read(&session.client, own, name.id).await?;
-            if kept.is_some_and(|kept| !kept.run.is_untouched()) {
+    session
+        .with(async |client: &Client| {
+            let standing = standing(client, own).await?;
+            if standing.is_some_and(|(_, runs)| runs.iter().any(|kept| !kept.run.is_untouched())) {
                 return Ok(false);
             }
-        }
-    }
-    // CASCADE takes the ledger's own tables; nobody else has a reason to depend on them.
-    session.client.batch_execute(sql!("DROP SCHEMA IF EXISTS {} CASCADE", own).as_str()).await?;
-    Ok(true)
+            // CASCADE takes the ledger's own tables; nobody else has a reason to depend on them.
+            client.batch_execute(sql!("DROP SCHEMA IF EXISTS {} CASCADE", own).as_str()).await?;
+            Ok(true)
+        })
+        .await
 }

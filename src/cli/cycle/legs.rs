@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio_postgres::Client;
+
 use super::compare::{Comparison, End, tables};
 use crate::{
     cli::{
@@ -150,8 +152,8 @@ impl Walk {
             rest = down(shell).await.map_err(failed)?;
         }
         let place = &shell.journal.place;
-        let kept = ledger::read(&shell.monitor.client, &place.schema, place.run).await?;
-        let events = kept.map_or(Vec::new(), |kept| kept.events);
+        let read = async |client: &Client| ledger::read(client, &place.schema, place.run).await;
+        let events = shell.monitor.with(read).await?.map_or(Vec::new(), |kept| kept.events);
         let program = &shell.journal.record.program;
         if !done {
             self.failure = Some(story::End::of(program, &events, first, rest, goal));

@@ -1,5 +1,7 @@
 //! Who migrates in a cycle: a role in whom row-level security hides what it will hide in production.
 
+use tokio_postgres::Client;
+
 use crate::{
     cli::failure::CliError,
     exit::Exit,
@@ -117,7 +119,7 @@ fn refused(why: String) -> CliError {
 }
 
 async fn one(session: &Connection, name: Option<&str>) -> Result<Role, CliError> {
-    pg::role(&session.client, name).await?.ok_or_else(|| {
+    session.with(async |client: &Client| pg::role(client, name).await).await?.ok_or_else(|| {
         let name = name.unwrap_or_default();
         CliError::new(
             Exit::Refused,
@@ -137,5 +139,5 @@ async fn owners(session: &Connection, plan: &Plan) -> Result<Vec<Role>, CliError
         .collect();
     tables.sort();
     tables.dedup();
-    Ok(pg::owners(&session.client, &tables).await?)
+    Ok(session.with(async |client: &Client| pg::owners(client, &tables).await).await?)
 }

@@ -54,6 +54,7 @@ impl Throwaway {
             host: None,
             port: None,
             username: None,
+            direct_url: None,
             role: role.clone(),
             ledger_schema: ledger_schema.clone(),
             help: None,

@@ -17,6 +17,7 @@ use crate::{
     engine::{Effect, Outcome, in_force},
     exit::Exit,
     ledger::{self, Kept, Recorded, RunRecord, Wish},
+    pg::connect::Connection,
     plan::Tuning,
     sql::Ident,
 };
@@ -25,28 +26,36 @@ use crate::{
 pub async fn run(context: &Context, args: &Throttle) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let client = &session.client;
-    match act(context, args, client, &schema).await {
+    match act(context, args, &session, &schema).await {
         Err(error) if error.exit == Exit::Privilege => {
-            Err(CliError { advice: Some(grants(client, &schema).await?), ..error })
+            Err(CliError { advice: Some(grants(&session, &schema).await?), ..error })
         }
         done => done,
     }
 }
 
-async fn act(context: &Context, args: &Throttle, client: &Client, schema: &Ident) -> Result<Exit, CliError> {
-    ledger::require(client, schema).await?;
-    let Kept { record, events, run } = driver::current(client, schema, args.run).await?;
+async fn act(context: &Context, args: &Throttle, session: &Connection, schema: &Ident) -> Result<Exit, CliError> {
+    let (kept, open) = session
+        .with(async |client: &Client| {
+            ledger::require(client, schema).await?;
+            let kept = driver::current(client, schema, args.run).await?;
+            let open = ledger::open_requests(client, schema, kept.record.id).await?;
+            Ok::<_, CliError>((kept, open))
+        })
+        .await?;
+    let Kept { record, events, run } = kept;
     let tuning = args.tuning();
     if tuning.is_empty() {
-        return show(context, client, schema, &record, &events).await;
+        return show(context, &record, &events, &open);
     }
     if run.next(&record.program) == Effect::Halt(Outcome::Completed) {
         let message = format!("the plan `{}` is applied: no backfill is left whose pace could change", record.plan);
         return Err(CliError::new(Exit::Refused, message, "tenantmig status"));
     }
-    let id = ledger::ask(client, schema, record.id, &host(), &Wish::Retune(tuning.clone())).await?;
-    let fate = asked::wait(client, schema, id).await?;
+    let wish = Wish::Retune(tuning.clone());
+    let ask = async |client: &Client| ledger::ask(client, schema, record.id, &host(), &wish).await;
+    let id = session.with(ask).await?;
+    let fate = asked::wait(session, schema, id).await?;
     Retune { id, run: record.id, tuning }.tell(context, fate)
 }
 
@@ -102,15 +111,13 @@ impl Retune {
 }
 
 /// The plan's word, what is in force, whose it is, and what nobody has taken yet.
-async fn show(
+fn show(
     context: &Context,
-    client: &Client,
-    schema: &Ident,
     record: &RunRecord,
     events: &[Recorded],
+    open: &[ledger::Request],
 ) -> Result<Exit, CliError> {
     let words = in_force(events.iter().map(|recorded| &recorded.event));
-    let open = ledger::open_requests(client, schema, record.id).await?;
     let plan = &record.program.pacing;
     if context.console.format != Format::Text {
         let open: Vec<_> = open.iter().map(asked::json).collect();
@@ -119,7 +126,7 @@ async fn show(
         return Ok(Exit::Done);
     }
     let mut text = format!("plan {}, run {}\n\n{}", record.plan, record.id, settings::text(plan, &words));
-    for request in &open {
+    for request in open {
         let what = match &request.wish {
             Ok(wish) => wish.to_string(),
             Err(why) => format!("cannot be read: {why}"),

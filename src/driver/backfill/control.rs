@@ -25,10 +25,10 @@ use crate::{
     ledger,
     pace::{Decision, Governor, Observation, Pace, Rate, Seen},
     pg::{
-        Class, Fault,
+        Bounds, Class, Fault,
         batch::Batches,
         connect::{Connection, SessionSpec, connect},
-        deadlock_timeout,
+        deadlock_timeout, in_transaction,
         signals::Signals,
         workers::{Cores, cores},
     },
@@ -40,6 +40,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A look asks for no lock of a table, and must not take longer than the time to the next but one.
 const LOOK_MAX: Duration = Duration::from_secs(2);
+const LOOK_BOUNDS: Bounds = Bounds { lock: LOOK_MAX, statement: LOOK_MAX };
 /// A worker that found no connection free is begun again after so long: others wait for connections as well.
 const BEGIN_PAUSE: Duration = Duration::from_secs(5);
 
@@ -155,7 +156,7 @@ impl Shell {
             monitor: self.monitor.clone(),
             synchronous_commit: pacing.synchronous_commit,
             batch_rows: spec.batch_rows,
-            lock_wait: LOCK_WAIT.min(deadlock_timeout(&self.monitor.client).await? / 2),
+            lock_wait: LOCK_WAIT.min(self.monitor.with(deadlock_timeout).await? / 2),
         };
         Ok(Control {
             crew: Arc::new(Crew::new(means, start)),
@@ -247,9 +248,10 @@ impl Shell {
             };
             let signals = match &mut control.signals {
                 Some(known) => known,
-                None => control.signals.insert(self.begin_signals(&session.client, spec, pacing).await?),
+                None => control.signals.insert(self.begin_signals(session, spec, pacing).await?),
             };
-            Ok::<_, DriveError>(signals.observe(&session.client, pacing).await?)
+            let observe = async |client: &Client| signals.observe(client, pacing).await;
+            Ok::<_, DriveError>(in_transaction(session, LOOK_BOUNDS, observe).await?)
         };
         let looked = match tokio::time::timeout(LOOK_MAX, look).await {
             Ok(looked) => looked.map_err(|error| error.to_string()),
@@ -270,11 +272,12 @@ impl Shell {
 
     async fn begin_signals(
         &self,
-        client: &Client,
+        session: &Connection,
         spec: &BackfillSpec,
         pacing: &Pacing,
     ) -> Result<Signals, DriveError> {
-        let signals = Signals::new(client, &spec.table, &pacing.throttle).await?;
+        let begin = async |client: &Client| Signals::new(client, &spec.table, &pacing.throttle).await;
+        let signals = session.with(begin).await?;
         for blind in signals.blind() {
             self.say(Notice::Note { text: blind.clone() });
         }

@@ -10,7 +10,6 @@ use std::{
 };
 
 use tokio::sync::{Mutex as AsyncMutex, watch};
-use tokio_postgres::types::Type;
 
 use crate::{
     driver::{
@@ -29,7 +28,7 @@ use crate::{
         stripes::{Change, Stripes},
     },
     pg::{
-        Class, Fault,
+        Bounds, Class, Fault,
         batch::{Batches, Fill},
         connect::{Connection, SessionSpec, connect},
         settings::Settings,
@@ -157,29 +156,19 @@ impl Crew {
         let mut spec = SessionSpec::new("tenantmig batch", self.means.lock_wait);
         spec.statement_timeout = Some(self.deadline());
         spec.survey = true;
-        let session = connect(&self.means.settings, &spec).await?;
         // Compiling a statement takes longer than most batches.
-        self.set(&session, &[("jit", "off".to_owned())]).await?;
+        spec.further.push(("jit", "off".to_owned()));
         if let Some(commit) = self.means.synchronous_commit {
-            self.set(&session, &[("synchronous_commit", commit.word().to_owned())]).await?;
+            spec.further.push(("synchronous_commit", commit.word().to_owned()));
         }
-        Ok(session)
+        Ok(connect(&self.means.settings, &spec).await?)
     }
 
     /// The bounds of batches, or of a row by itself, on a session.
     pub(super) async fn bound(&self, session: &Connection, one_row: bool) -> Result<(), DriveError> {
         let (lock, statement) =
             if one_row { (ROW_LOCK_WAIT, ROW_DEADLINE) } else { (self.means.lock_wait, self.deadline()) };
-        session.bound(statement);
-        let ms = |length: Duration| format!("{}ms", length.as_millis().max(1));
-        self.set(session, &[("lock_timeout", ms(lock)), ("statement_timeout", ms(statement))]).await
-    }
-
-    async fn set(&self, session: &Connection, settings: &[(&str, String)]) -> Result<(), DriveError> {
-        let (names, values): (Vec<&str>, Vec<&str>) = settings.iter().map(|(n, v)| (*n, v.as_str())).unzip();
-        let query = "SELECT set_config(s.name, s.value, false) FROM unnest($1, $2) AS s(name, value)";
-        session.client.query_typed(query, &[(&names, Type::TEXT_ARRAY), (&values, Type::TEXT_ARRAY)]).await?;
-        Ok(())
+        Ok(session.set_bounds(Bounds { lock, statement }).await?)
     }
 
     fn deadline(&self) -> Duration {
@@ -227,8 +216,12 @@ impl Crew {
             skipping: self.means.manner == Manner::Skipping,
         };
         let Means { place, unit, .. } = &self.means;
-        let recorded = ledger::claim(&session.client, place, unit, &range).await;
-        if let Err(error) = recorded.map_err(DriveError::from) {
+        let recorded = async {
+            let turn = session.turn().await?;
+            let claimed = ledger::claim(turn.client(), place, unit, &range).await;
+            turn.end(claimed).await
+        };
+        if let Err(error) = recorded.await.map_err(DriveError::from) {
             // A lock that was not had: the server itself says that nothing is recorded, and the claim can be made again. After
             // everything else it may be recorded or not: nobody claims on top of it.
             if error.class() != Some(Class::Transient) {

@@ -45,7 +45,8 @@ enum Last {
 impl Shell {
     /// Goes from wherever the ledger says the walk stands to the proof that nothing is left.
     pub async fn backfill(&mut self, unit: &Unit, spec: &BackfillSpec) -> Result<(), DriveError> {
-        let batches = Batches::new(&self.work.client, spec, self.work.server_version_num).await?;
+        let version = self.work.server_version_num;
+        let batches = self.work.with(async |client: &Client| Batches::new(client, spec, version).await).await?;
         let estimated = self.estimate(unit, spec).await?;
         let (mut due, mut kept) = (0, None);
         for sweep in 0..=SWEEPS_MAX {

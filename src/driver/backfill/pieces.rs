@@ -88,7 +88,7 @@ impl Worker {
         self.crew.bound(&self.session, true).await?;
         let mut number = 0;
         loop {
-            match self.crew.means.batches.due(&self.session.client, range).await {
+            match self.due_now(range).await {
                 Ok(due) => {
                     self.crew.bound(&self.session, false).await?;
                     return Ok(due);
@@ -99,6 +99,12 @@ impl Worker {
                 }
             }
         }
+    }
+
+    async fn due_now(&self, range: &Range) -> Result<Vec<String>, Fault> {
+        let turn = self.session.turn().await?;
+        let due = self.crew.means.batches.due(turn.client(), range).await;
+        turn.end(due).await
     }
 
     /// Some rows of the range. One alone may wait longer.
@@ -143,8 +149,12 @@ impl Worker {
     async fn unwritable(&self, range: &Range, row: Vec<String>, error: DriveError) -> DriveError {
         let DriveError::Server(fault) = error else { return error };
         let address = row.first().map_or("", String::as_str);
-        let named = self.crew.means.batches.name(&self.session.client, &range.heap, address).await;
-        let named = named.ok().flatten().unwrap_or_else(|| format!("ctid = {address}"));
+        let named = async {
+            let turn = self.session.turn().await?;
+            let named = self.crew.means.batches.name(turn.client(), &range.heap, address).await;
+            turn.end(named).await
+        };
+        let named = named.await.ok().flatten().unwrap_or_else(|| format!("ctid = {address}"));
         let message = format!("the row of {} with {named} cannot be written: {}", range.heap, fault.message);
         let hint = fault.hint.unwrap_or_else(|| {
             "look at this row and at the triggers and constraints of its table, then: tenantmig resume".to_owned()

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_postgres::Client;
+
 use super::control::Control;
 use crate::{
     driver::{
@@ -101,7 +103,8 @@ impl Shell {
             asked(known) != asked(&pace) || (at.elapsed() >= PACE_EVERY && *known != pace)
         });
         if due {
-            ledger::set_pace(&self.work.client, &self.journal.place, &unit.id, &pace).await?;
+            let place = &self.journal.place;
+            self.work.with(async |client: &Client| ledger::set_pace(client, place, &unit.id, &pace).await).await?;
             control.told = Some((Instant::now(), pace));
         }
         Ok(())

@@ -3,10 +3,10 @@
 use tokio::task::JoinHandle;
 
 use crate::{
-    driver::{error::DriveError, shell::Tell},
+    driver::{error::DriveError, outside, shell::Tell, stop::Stop},
     engine::Notice,
     pg::{
-        Fault,
+        Bounds,
         connect::{SessionSpec, connect},
         settings::Settings,
     },
@@ -57,6 +57,7 @@ async fn vacuum(settings: &Settings, safety: &Safety, table: &QName) -> Result<(
     let mut spec = SessionSpec::new("tenantmig vacuum", safety.lock_timeout.duration());
     spec.statement_timeout = Some(safety.statement_deadline.duration());
     let session = connect(settings, &spec).await?;
+    let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
     let statement = sql!("VACUUM (TRUNCATE false, SKIP_LOCKED) {}", table);
-    Ok(session.client.batch_execute(statement.as_str()).await.map_err(Fault::from)?)
+    outside::run(&session, &Stop::new(), bounds, statement.as_str()).await
 }

@@ -15,7 +15,7 @@ use crate::{
     pace::stripes::Change,
     pg::{
         Class, Fault,
-        batch::{Part, Work},
+        batch::{Growth, Part, Work},
         connect::Connection,
     },
 };
@@ -172,13 +172,17 @@ impl Worker {
 
     async fn heap_is_there(&self, range: &Range) -> Result<bool, DriveError> {
         let query = "SELECT to_regclass($1) IS NOT NULL";
-        Ok(self.session.client.query_typed_one(query, &[(&range.heap, Type::TEXT)]).await?.try_get(0)?)
+        let turn = self.session.turn().await?;
+        let there = turn.client().query_typed_one(query, &[(&range.heap, Type::TEXT)]).await;
+        Ok(turn.end(there.map_err(Fault::from)).await?.try_get(0)?)
     }
 
     /// The partition was dropped while it was walked, and its rows with it.
     async fn abandon(&self, range: &mut Range) -> Result<Written, DriveError> {
         let means = &self.crew.means;
-        ledger::abandon(&self.session.client, &means.place, &means.unit, range).await?;
+        let turn = self.session.turn().await?;
+        let ended = ledger::abandon(turn.client(), &means.place, &means.unit, range).await;
+        turn.end(ended).await?;
         range.stripes_done = range.stripes;
         Ok(Written::default())
     }
@@ -187,12 +191,13 @@ impl Worker {
     pub(super) async fn send(&self, range: &Range, work: &Work, whole: bool) -> Result<Batch, DriveError> {
         let means = &self.crew.means;
         let sent = async {
-            let client = &self.session.client;
+            let turn = self.session.turn().await?;
+            let client = turn.client();
             let done = match whole {
                 true => ledger::batch(client, &means.place, &means.unit, range, work).await,
                 false => ledger::piece(client, &means.place, &means.unit, range, work).await,
             };
-            done.map_err(DriveError::from)
+            Ok(turn.end(done).await?)
         };
         cancellable(&self.session, &means.stop, sent).await
     }
@@ -211,13 +216,15 @@ impl Worker {
         lock_timeout: Duration,
     ) -> (tokio::task::JoinHandle<()>, crate::driver::attempt::Sample) {
         let means = &self.crew.means;
-        watch_blockers(&means.monitor, &means.tell, self.session.backend_pid, lock_timeout)
+        watch_blockers(&means.monitor, &means.tell, self.session.process(), lock_timeout)
     }
 
     /// The batch was committed and its answer was lost: the ledger knows how far the range is.
     pub(super) async fn reload(&self, range: &mut Range) -> Result<Written, DriveError> {
         let means = &self.crew.means;
-        let now = ledger::range_now(&self.session.client, &means.place, &means.unit, range).await?;
+        let turn = self.session.turn().await?;
+        let now = ledger::range_now(turn.client(), &means.place, &means.unit, range).await;
+        let now = turn.end(now).await?;
         match now.filter(|now| now.stripes_done > range.stripes_done) {
             Some(now) => {
                 *range = now;
@@ -245,10 +252,16 @@ impl Worker {
         Ok(())
     }
 
+    async fn growth(&self) -> Result<Growth, Fault> {
+        let turn = self.session.turn().await?;
+        let growth = self.crew.means.batches.growth(turn.client()).await;
+        turn.end(growth).await
+    }
+
     async fn tell_change(&self, change: Change) {
         let text = match change {
             Change::GaveUp { hot_percent } => {
-                let why = match self.crew.means.batches.growth(&self.session.client).await {
+                let why = match self.growth().await {
                     Ok(growth) if !growth.causes.is_empty() => growth.causes.join("; "),
                     Ok(_) => "no cause is to be seen".to_owned(),
                     Err(fault) => fault.to_string(),

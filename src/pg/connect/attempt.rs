@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -70,7 +72,7 @@ impl Attempt<'_> {
         if !(optional && worth_another) {
             return Err(error);
         }
-        let plain = Tls { negotiated: std::sync::Arc::default(), ..tls };
+        let plain = Tls { negotiated: Arc::default(), ..tls };
         match self.with_mode(SslMode::Disable, &plain).await {
             Ok(mut connection) => {
                 connection.warnings.push(format!("not encrypted, as sslmode={mode} allows: {error}"));
@@ -142,10 +144,14 @@ impl Attempt<'_> {
             pulse,
             identity,
             backend_pid: look.backend_pid,
+            process: Arc::new(AtomicI32::new(if look.pooled { 0 } else { look.backend_pid })),
+            turns: tokio::sync::Mutex::default(),
+            bounds: std::sync::Mutex::default(),
             backend_start: look.backend_start,
             server_version_num: look.version_num,
             in_recovery: look.in_recovery,
             pooled: look.pooled,
+            direct: self.settings.past_pooler(),
             tls: TlsState::new(tls.negotiated.get().copied(), tls.depth),
             settings,
             at: context.at.clone(),
@@ -206,7 +212,7 @@ impl Attempt<'_> {
             password_origin: self.target.password.as_ref().map(|p| p.origin.to_string()),
             mode: settings.tls.mode.value,
             roots: tls.roots.clone(),
-            presented: settings.tls.client.as_ref().map(|_| std::sync::Arc::clone(&tls.negotiated)),
+            presented: settings.tls.client.as_ref().map(|_| Arc::clone(&tls.negotiated)),
             socket,
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,6 +19,7 @@ use super::dial::{Place, Way, dial};
 use super::identity::Identity;
 use super::pulse::{Bound, Pulse};
 use super::verifier::Depth;
+use crate::pg::Bounds;
 use crate::pg::settings::Settings;
 
 /// A cancel request opens a connection of its own; when the server is gone the caller must not hang on it.
@@ -68,7 +70,7 @@ impl fmt::Display for TlsState {
 pub struct SessionSettings {
     pub(super) names: Vec<&'static str>,
     pub(super) values: Vec<String>,
-    pub(super) role: Option<String>,
+    pub(in crate::pg) role: Option<String>,
 }
 
 impl SessionSettings {
@@ -86,6 +88,12 @@ impl SessionSettings {
         self.apply_role(on, local).await
     }
 
+    /// Each with its value, the role last: it decides what may be set.
+    pub(in crate::pg) fn all(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let role = self.role.iter().map(|role| ("role", role.clone()));
+        self.names.iter().copied().zip(self.values.iter().cloned()).chain(role)
+    }
+
     async fn apply_role(&self, on: &impl GenericClient, local: bool) -> Result<(), tokio_postgres::Error> {
         if let Some(role) = &self.role {
             on.query_typed("SELECT set_config('role', $1, $2)", &[(role, Type::TEXT), (&local, Type::BOOL)]).await?;
@@ -96,7 +104,8 @@ impl SessionSettings {
 
 /// An open session.
 pub struct Connection {
-    /// The driver's client. Behind a pooler use only its `*_typed`, `simple_query` and `batch_execute` calls.
+    /// The driver's client. Only its `*_typed`, `simple_query` and `batch_execute` calls, because a prepared statement is
+    /// another session's behind a pooler; and there only in a turn (`with`, `in_transaction`).
     pub client: Client,
     /// The server process, for `pg_stat_activity` and `pg_locks`; behind a pooler that of the first statement only.
     pub backend_pid: i32,
@@ -109,16 +118,24 @@ pub struct Connection {
     /// Which server it is.
     pub identity: Identity,
     /// Whether a pooler stands between: session settings are then *not* applied, because they would leak to other
-    /// clients; run `settings.apply(&transaction, true)` in each transaction.
+    /// clients. Use `with` or `in_transaction` for every statement: they set them in each transaction.
     pub pooled: bool,
     /// The encryption of this client's leg.
     pub tls: TlsState,
+    /// How the server is reached past a pooler, if that is known: for statements that no transaction may hold.
+    pub direct: Option<Settings>,
     /// What was, or has to be, set.
     pub settings: SessionSettings,
     /// The server that was chosen: `host:port` or the socket's path.
     pub at: String,
     /// What was asked for and not done, such as an unverified certificate.
     pub warnings: Vec<String>,
+    /// See [`Connection::process`].
+    pub(in crate::pg) process: Arc<AtomicI32>,
+    /// Whose turn it is, behind a pooler.
+    pub(in crate::pg) turns: tokio::sync::Mutex<()>,
+    /// The bounds that took the place of the settings', behind a pooler.
+    pub(in crate::pg) bounds: std::sync::Mutex<Option<Bounds>>,
     /// What was seen of other hosts of the list, such as a stale primary.
     pub notes: Vec<String>,
     /// What is outstanding, and how long it may be.

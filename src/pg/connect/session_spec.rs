@@ -22,6 +22,8 @@ pub struct SessionSpec {
     pub statement_timeout: Option<Duration>,
     /// The longest pause inside a transaction.
     pub idle_in_transaction_timeout: Duration,
+    /// What only sessions of this kind set, such as `jit`.
+    pub further: Vec<(&'static str, String)>,
     /// Whether every host of the list is looked at, and the writable one with the newest timeline taken. Otherwise the first
     /// that is no older than what this process has seen.
     pub survey: bool,
@@ -36,6 +38,7 @@ impl SessionSpec {
             lock_timeout,
             statement_timeout: None,
             idle_in_transaction_timeout: Duration::from_millis(IDLE_IN_TRANSACTION_MS_MAX),
+            further: Vec::new(),
             survey: false,
         }
     }
@@ -65,6 +68,7 @@ impl SessionSpec {
         if server_version_num >= 170_000 {
             settings.push(("transaction_timeout", "0".to_owned()));
         }
+        settings.extend(self.further.iter().cloned());
         settings
     }
 

@@ -59,13 +59,26 @@ impl Layers {
                 layers.put_string(text, &Origin::Env(name), skipped)?;
             }
         }
-        layers.put_service(env)?;
+        layers.put_defaults(env)?;
+        Ok(layers)
+    }
+
+    /// Of one connection string alone, with what the surroundings give to any.
+    pub fn of_string(text: &str, origin: &Origin, env: &Environment) -> Result<Self, SettingsError> {
+        let mut layers = Self::default();
+        layers.put_string(text, origin, &[])?;
+        layers.put_defaults(env)?;
+        Ok(layers)
+    }
+
+    fn put_defaults(&mut self, env: &Environment) -> Result<(), SettingsError> {
+        self.put_service(env)?;
         for k in key::KEYS {
             if let Some((name, value)) = k.env.and_then(|name| Some((name, env.set_var(name)?))) {
-                layers.put(k.name, SecretString::from(value), Origin::Env(name));
+                self.put(k.name, SecretString::from(value), Origin::Env(name));
             }
         }
-        Ok(layers)
+        Ok(())
     }
 
     /// The key's value and origin; an empty value, which blocks the layers below, reads as unset.

@@ -23,6 +23,9 @@ const KEEPALIVES_COUNT: u32 = 3;
 /// Data that nobody acknowledges for this long means the path is dead; keepalives do not run while data is outstanding.
 const TCP_USER_TIMEOUT_MS: u64 = 15_000;
 
+/// Holds a connection string for the server behind the pooler.
+const DIRECT_VARIABLE: &str = "TENANTMIG_DIRECT_URL";
+
 /// The connection flags, as psql has them.
 #[derive(Clone, Default)]
 pub struct ConnectFlags {
@@ -34,6 +37,8 @@ pub struct ConnectFlags {
     pub port: Option<String>,
     /// `-U`.
     pub username: Option<String>,
+    /// `--direct-url`: a connection string for the server behind the pooler.
+    pub direct_url: Option<String>,
     /// `--role`: the role that every session takes by `SET ROLE`, as `pg_dump --role` does.
     pub role: Option<String>,
 }
@@ -81,10 +86,20 @@ pub struct Settings {
     pub keepalives: Option<Keepalives>,
     /// How long sent data may stay unacknowledged; `None` leaves it to the kernel.
     pub tcp_user_timeout: Setting<Option<Duration>>,
+    /// The server behind the pooler.
+    pub direct: Option<Box<Settings>>,
     /// What was ignored, and why.
     pub warnings: Vec<String>,
     /// What the sessions opened with these settings, and with their clones, have in common.
     pub fleet: Fleet,
+}
+
+impl Settings {
+    /// How the server is reached past a pooler, as the same role.
+    #[must_use]
+    pub fn past_pooler(&self) -> Option<Self> {
+        self.direct.as_deref().map(|direct| Self { role: self.role.clone(), ..direct.clone() })
+    }
 }
 
 /// TCP keepalives.
@@ -104,7 +119,18 @@ pub struct Keepalives {
 /// # Errors
 /// [`SettingsError`] when a string, value or service file cannot be used. Reads the files that are named; contacts nobody.
 pub fn resolve(flags: &ConnectFlags, env: &Environment) -> Result<Settings, SettingsError> {
-    let layers = Layers::gather(flags, env)?;
+    let mut settings = settle(&Layers::gather(flags, env)?, flags, env)?;
+    let flag = flags.direct_url.as_deref().filter(|url| !url.is_empty()).map(|url| (url, Origin::Flag("--direct-url")));
+    let direct = flag.or_else(|| env.set_var(DIRECT_VARIABLE).map(|url| (url, Origin::Env(DIRECT_VARIABLE))));
+    if let Some((url, origin)) = direct {
+        let direct = settle(&Layers::of_string(url, &origin, env)?, flags, env)?;
+        settings.warnings.extend(direct.warnings.iter().cloned());
+        settings.direct = Some(Box::new(direct));
+    }
+    Ok(settings)
+}
+
+fn settle(layers: &Layers, flags: &ConnectFlags, env: &Environment) -> Result<Settings, SettingsError> {
     let mut warnings = layers.check_usage()?;
     let text = |key: &str| layers.get(key).map(|(v, o)| Setting::new(v.to_owned(), o.clone()));
     let user = match (text("user"), env.os_user()) {
@@ -113,24 +139,24 @@ pub fn resolve(flags: &ConnectFlags, env: &Environment) -> Result<Settings, Sett
         (None, None) => return Err(SettingsError::NoUser),
     };
     let dbname = text("dbname").unwrap_or_else(|| Setting::new(user.value.clone(), Origin::Default));
-    let mut targets = target::read(&layers, env)?;
-    warnings.extend(target::add_passwords(&mut targets, &layers, env, &user.value, &dbname.value));
-    let target_session_attrs = value::session_attrs(&layers, targets.len())?;
+    let mut targets = target::read(layers, env)?;
+    warnings.extend(target::add_passwords(&mut targets, layers, env, &user.value, &dbname.value));
+    let target_session_attrs = value::session_attrs(layers, targets.len())?;
     let second = Duration::from_secs(1);
     let shuffle =
-        value::word(&layers, "load_balance_hosts", &[("disable", false), ("random", true)])?.is_some_and(|s| s.value);
+        value::word(layers, "load_balance_hosts", &[("disable", false), ("random", true)])?.is_some_and(|s| s.value);
     let tcp_user_timeout = value::duration(
-        &layers,
+        layers,
         "tcp_user_timeout",
         Duration::from_millis(1),
         Duration::from_millis(TCP_USER_TIMEOUT_MS),
     )?;
     Ok(Settings {
         shuffle,
-        tls: value::tls(&layers, env)?,
+        tls: value::tls(layers, env)?,
         connect_timeout: {
             let given =
-                value::duration(&layers, "connect_timeout", second, Duration::from_secs(CONNECT_TIMEOUT_S_DEFAULT))?;
+                value::duration(layers, "connect_timeout", second, Duration::from_secs(CONNECT_TIMEOUT_S_DEFAULT))?;
             let (min, max) = (Duration::from_secs(CONNECT_TIMEOUT_S_MIN), Duration::from_secs(CONNECT_TIMEOUT_S_MAX));
             Setting::new(given.value.unwrap_or(max).clamp(min, max), given.origin)
         },
@@ -138,13 +164,14 @@ pub fn resolve(flags: &ConnectFlags, env: &Environment) -> Result<Settings, Sett
         application_name: text("application_name"),
         tag: None,
         options: text("options"),
-        channel_binding: channel_binding(&layers)?,
-        keepalives: keepalives(&layers)?,
+        channel_binding: channel_binding(layers)?,
+        keepalives: keepalives(layers)?,
         tcp_user_timeout,
         role: flags.role.clone().filter(|r| !r.is_empty()).map(|r| Setting::new(r, Origin::Flag("--role"))),
         targets,
         user,
         dbname,
+        direct: None,
         warnings,
         fleet: Fleet::default(),
     })

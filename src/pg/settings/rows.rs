@@ -63,6 +63,10 @@ impl Settings {
             push("keepalives_interval", optional(keepalives.interval.value), &keepalives.interval.origin);
         }
         push("tcp_user_timeout", optional(self.tcp_user_timeout.value), &self.tcp_user_timeout.origin);
+        if let Some(direct) = &self.direct {
+            let origin = direct.targets.first().map_or(&direct.dbname.origin, |target| &target.origin).clone();
+            rows.push(SettingRow { key: "direct_url".to_owned(), value: direct.display_target(), origin });
+        }
         rows
     }
 

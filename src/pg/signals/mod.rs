@@ -86,7 +86,7 @@ impl Signals {
         Ok(out)
     }
 
-    /// One look. What has no limit in `pacing` is not looked at.
+    /// One look, in the open transaction. What has no limit in `pacing` is not looked at.
     pub async fn observe(&mut self, client: &Client, pacing: &Pacing) -> Result<Observation, Fault> {
         let throttle = &pacing.throttle;
         let asked: Vec<Signal> = look::COLLECTED

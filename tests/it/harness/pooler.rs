@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tenantmig::demo::alphapulse::{APP, OWNER};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use super::server::{block_on, cluster};
@@ -30,8 +31,8 @@ impl Pooler {
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (users, ini) = (folder.path().join("users.txt"), folder.path().join("pgbouncer.ini"));
-        // `any` asks for no entry in the file of users, but for the admin's.
-        std::fs::write(&users, "\"postgres\" \"\"\n").unwrap();
+        // Under trust too a user needs an entry: the admin, and the roles of plans/alphapulse.toml.
+        std::fs::write(&users, format!("\"postgres\" \"\"\n\"{OWNER}\" \"\"\n\"{APP}\" \"\"\n")).unwrap();
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir =\nauth_type = trust\nauth_file = {}\nadmin_users = postgres\npool_mode = {mode}\n\

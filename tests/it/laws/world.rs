@@ -191,8 +191,9 @@ impl World {
             }
         });
         let opened = match way {
-            Way::Up => self.open(draft, tell).await,
-            Way::Down => reopen(&self.access(tell), None, Purpose::Rollback).await,
+            // On the heap: a thread of a test has 2 MiB of stack.
+            Way::Up => Box::pin(self.open(draft, tell)).await,
+            Way::Down => Box::pin(reopen(&self.access(tell), None, Purpose::Rollback)).await,
         };
         let (mut shell, lease) = match opened {
             Ok(opened) => opened,
@@ -206,7 +207,7 @@ impl World {
                 }
                 Way::Down => shell.record(Event::RollbackRequested { keep: "start".to_owned() }).await?,
             }
-            drive(&mut shell, None).await
+            Box::pin(drive(&mut shell, None)).await
         };
         let end = tokio::select! {
             done = AssertUnwindSafe(work).catch_unwind() => match done {
@@ -258,7 +259,7 @@ impl World {
     ) -> impl Future<Output = Result<Vec<Notice>, String>> {
         let draft = draft.clone();
         async move {
-            let driven = self.go(&draft, way, Crash::Never).await;
+            let driven = Box::pin(self.go(&draft, way, Crash::Never)).await;
             match driven.end {
                 End::Rest(Rest::At(at)) if at == outcome => Ok(driven.notices),
                 other @ (End::Rest(_) | End::Crashed | End::Error(_)) => {

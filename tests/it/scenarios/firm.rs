@@ -73,6 +73,11 @@ impl Firm {
         self.sql("VACUUM ANALYZE");
     }
 
+    /// As the superuser.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// As the application.
     pub fn app_url(&self) -> String {
         match (&self.shared, &self.alone) {

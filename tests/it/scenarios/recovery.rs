@@ -26,6 +26,7 @@ const BOUNDS: &[Bound] = &[
     bound("scenario 2, black hole", "< 60 s", 60),
     bound("scenario 2, connections reset", "< 60 s", 60),
     bound("scenario 3, application", "< 15 s", 15),
+    bound("scenario 3, tenantmig behind the pool", "< 15 s", 15),
     bound("scenario 4", "< 5 min", 300),
     bound("scenario 5", "5 to 30 min", 1800),
     bound("scenario 9", "< 10 s", 10),

@@ -10,6 +10,7 @@ use crate::scenarios::{
     recovery::recovered,
     traffic::{Context, Traffic},
 };
+use crate::scene::with_plan;
 
 /// The document's spike, against a pool that is small.
 const SPIKE: usize = 100;
@@ -95,6 +96,40 @@ fn scenario_3_pgbouncer_connection_pool_exhaustion() {
     soon("no server is in use", || pool(&pooler, firm.app(), "sv_active") == 0);
     assert_eq!(pool(&pooler, firm.app(), "cl_active"), 0);
     assert!(pool(&pooler, firm.app(), "sv_idle") <= POOL_SCALED);
+}
+
+/// The same pool for both: the server connections of the whole database are few (`max_db_connections`), and the spike takes them.
+#[test]
+fn scenario_3_the_migration_is_behind_the_exhausted_pool() {
+    let firm = Firm::new("chaos_3_pooled");
+    let settings = format!(
+        "{USERS}\nmax_db_connections = {POOL}\nquery_wait_timeout = {WAIT_SECONDS}\nmax_client_conn = 200\ndefault_pool_size = 20"
+    );
+    let pooler = Pooler::start("transaction", &settings);
+    let tool =
+        with_plan(firm.tool().url(&pooler.url(firm.name())).env("TENANTMIG_DIRECT_URL", firm.url()), &firm.plan());
+    let run = firm.backfilling_by(tool, 10);
+    let clients = spike(pooler.url_as(firm.app(), firm.name()));
+    soon("the pool is exhausted", || pool(&pooler, firm.app(), "maxwait") > 0);
+    let told = clients.join().unwrap();
+    let refused: Vec<String> = told.into_iter().filter_map(Result::err).collect();
+    assert!(refused.len() < SPIKE, "the application was not served at all");
+    assert!(refused.iter().all(|error| error.contains("query_wait_timeout")), "{refused:#?}");
+    // Whether it was served or closed meanwhile, it waits and goes on by itself.
+    let (begun, rows) = (Instant::now(), firm.rows());
+    firm.no_partial_batch();
+    firm.wait_for_rows_after(rows + 500);
+    recovered("scenario 3, tenantmig behind the pool", begun.elapsed());
+    firm.go();
+    let _ = run.wait().expect_code(0).nowhere_has("panicked");
+    firm.every_row_once();
+    firm.verified();
+    // Neither a session nor a setting of ours is left in the pool.
+    soon("no server is in use", || pool(&pooler, "postgres", "sv_active") == 0);
+    assert_eq!(pool(&pooler, "postgres", "cl_active"), 0);
+    let sql =
+        "DO $$ BEGIN ASSERT current_setting('lock_timeout') = '0' AND current_setting('row_security') = 'on'; END $$";
+    try_sql(&pooler.url(firm.name()), sql).unwrap();
 }
 
 /// What a client of the pool finds: the tenant of whoever had the server session before, and how many funds it sees.
