@@ -111,6 +111,25 @@ fn a_pool_of_one_is_enough_for_a_backfill_there_and_back() {
     is_calm(&pooler, &scene.db);
 }
 
+/// A statement that keeps the only connection for longer than the lease is good for: nobody else took it, so the transaction
+/// commits, and the run takes its lease again and goes on.
+#[test]
+fn in_a_pool_of_one_a_statement_longer_than_the_lease_is_survived() {
+    let scene = Scene::new("pooler_of_one_long", 500);
+    scene.db.sql("CREATE TABLE app.slept ()");
+    let pooler = Pooler::start("transaction", "default_pool_size = 1");
+    let tool = || scene.tool().url(&pooler.url(scene.db.name()));
+    let sleep = "INSERT INTO app.slept SELECT FROM pg_sleep(6)";
+    let long = format!(
+        "[[phase]]\nid = \"long\"\n[[phase.step]]\nkind = \"sql\"\nup = \"{sleep}\"\ndown = \"DELETE FROM app.slept\"\n"
+    );
+    let _ = with_plan(tool(), &plan("lease = \"3s\"", &[&long, EXPAND])).run().expect_code(0);
+    assert_eq!(scene.db.one::<i64>("SELECT count(*) FROM app.slept"), 1);
+    scene.every_row_once();
+    scene.verified();
+    is_calm(&pooler, &scene.db);
+}
+
 /// A type that the driver does not know is not looked up by a prepared statement, which would stay in the pool.
 #[test]
 fn an_answer_of_a_type_of_the_users_leaves_nothing_prepared() {
