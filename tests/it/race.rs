@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tenantmig::{
-    ledger::{self, LedgerError, Purpose, Taker, Term},
+    ledger::{self, Hold, LedgerError, Purpose, Taker, Term},
     pg::{Bounds, connect::Connection, in_transaction},
     sql::Ident,
 };
@@ -106,7 +106,7 @@ async fn turn(session: &Connection, schema: &Ident, holder: Uuid) -> Option<i64>
         Err(error) => panic!("{error}"),
     };
     let win = async |tx: &Client| {
-        ledger::fence(tx, schema, epoch).await?;
+        ledger::fence(tx, schema, Hold { holder, epoch }).await?;
         tx.batch_execute(&format!("INSERT INTO wins SELECT {epoch} FROM pg_sleep(0.02)")).await?;
         Ok::<_, LedgerError>(())
     };
@@ -130,10 +130,11 @@ async fn two_sessions_of_a_transaction_pooler_race_for_the_lease_and_one_wins_ea
         let (a, b) = tokio::join!(turn(&one, &schema, holders[0]), turn(&two, &schema, holders[1]));
         let (Some(epoch), None) = (a.or(b), a.and(b)) else { panic!("round {round}: {a:?} and {b:?}") };
         // The loser's word, and a former epoch's, meet the fence.
-        let loser = if a.is_some() { &two } else { &one };
-        let late = in_transaction(loser, BOUNDS, async |tx: &Client| ledger::fence(tx, &schema, epoch - 1).await).await;
+        let (loser, winner) = if a.is_some() { (&two, holders[0]) } else { (&one, holders[1]) };
+        let former = Hold { holder: winner, epoch: epoch - 1 };
+        let late = in_transaction(loser, BOUNDS, async |tx: &Client| ledger::fence(tx, &schema, former).await).await;
         assert!(matches!(late, Err(LedgerError::Fenced { .. })), "{late:?}");
-        ledger::release(&one, &schema, epoch).await.unwrap();
+        ledger::release(&one, &schema, Hold { holder: winner, epoch }).await.unwrap();
     }
     assert_eq!(db.one::<i64>("SELECT count(*) FROM wins"), i64::try_from(ROUNDS).unwrap());
 }

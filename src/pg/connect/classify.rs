@@ -169,7 +169,7 @@ fn refused(refusal: &DbError, context: &Context) -> LoginError {
         LoginError::ConnectDenied { at, message }
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
         LoginError::TooManyConnections { at, message }
-    } else if *code == SqlState::CANNOT_CONNECT_NOW {
+    } else if *code == SqlState::CANNOT_CONNECT_NOW || *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE {
         LoginError::StartingUp { at, message }
     } else if *code == SqlState::PROTOCOL_VIOLATION {
         pooler(at, message, context)

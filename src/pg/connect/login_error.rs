@@ -77,7 +77,7 @@ pub enum LoginError {
         /// The server's text.
         message: String,
     },
-    /// 57P03: starting up, shutting down or in crash recovery.
+    /// 57P03: starting up, shutting down or in crash recovery. 55000: the database is closed for a while (ALLOW_CONNECTIONS).
     #[error("{at} takes no connections now: {message}")]
     StartingUp {
         /// `user@host:port/dbname`.
@@ -182,7 +182,7 @@ impl LoginError {
             Self::ConnectDenied { .. } => "as the database's owner: GRANT CONNECT ON DATABASE … TO …".to_owned(),
             Self::DatabaseMissing { .. } => "list the databases with psql -l, then name one with -d".to_owned(),
             Self::TooManyConnections { .. } => "wait or end idle sessions (pg_stat_activity), then run the command again: it resumes".to_owned(),
-            Self::StartingUp { .. } => "wait until pg_isready says so, then run the command again: it resumes".to_owned(),
+            Self::StartingUp { .. } => "wait until it takes connections again (pg_isready; ALTER DATABASE … ALLOW_CONNECTIONS), then run the command again: it resumes".to_owned(),
             Self::PoolTimeout { .. } => "run the command again later, or connect to the server itself instead of the pooler".to_owned(),
             Self::StartupOption { .. } => "unset PGOPTIONS, or connect to the server itself instead of the pooler".to_owned(),
             Self::SetRole { role, .. } => format!("as an administrator: GRANT \"{role}\" TO the login role, or leave --role out"),
