@@ -39,7 +39,7 @@ impl Shell {
             }
             if number == 1 && (all.len() > 1 || !ran.is_empty()) {
                 self.say(Notice::Note {
-                    text: format!("{} of {} statements left: {}", all.len(), unit.title, errand.stmt),
+                    text: format!("{}: now {}; after it: {}", unit.title, errand.stmt, all.len() - 1),
                 });
             }
             let (watch, sampled) = self.watch_blockers(self.errand_bounds(errand, bounds).lock);

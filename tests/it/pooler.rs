@@ -167,7 +167,7 @@ fn a_direct_url_must_lead_past_the_pooler_to_the_same_database() {
     let seen = tool(&with_password).args(["doctor"]).run().expect_code(0).stdout_has("run directly at");
     let _ = seen.stdout_has("environment TENANTMIG_DIRECT_URL").nowhere_has("hunter2");
     for (wrong, says) in [(url.as_str(), "a pooler as well"), (&other.db.url(), "another database")] {
-        let _ = tool(wrong).args(["doctor"]).run().expect_code(77).stdout_has(says);
+        let _ = tool(wrong).args(["doctor"]).run().expect_code(3).stdout_has(says).stdout_has("in --direct-url");
         let _ = with_plan(tool(wrong), &plan("", &[INDEX])).run().expect_code(4).stderr_has(says);
     }
     assert!(!scene.db.one::<bool>("SELECT to_regnamespace('tenantmig') IS NOT NULL"));
