@@ -104,7 +104,7 @@ fn work(cells: &[Cell], undisturbed: &Undisturbed, dir: &std::path::Path, table:
                     let begun = Instant::now();
                     let place: PathBuf = dir.join(format!("cell-{}", cell.number));
                     let outcome = match cell.fault {
-                        Fault::FailOver => cell.run(&mut Ground::pair(cell.way), undisturbed, &place),
+                        Fault::FailOver => cell.run_on(|| Ground::pair(cell.way), undisturbed, &place),
                         Fault::ServerKill => cell.run(own.get_or_insert_with(Ground::own), undisturbed, &place),
                         Fault::Kill
                         | Fault::Terminate

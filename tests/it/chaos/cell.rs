@@ -64,6 +64,14 @@ struct Course<'a> {
 }
 
 impl Cell {
+    /// As [`Cell::run`], on a ground that is made for it; where it cannot be made the cell has failed, and no more.
+    pub fn run_on(&self, make: impl FnOnce() -> Ground, undisturbed: &Undisturbed, dir: &Path) -> Outcome {
+        match catch_unwind(AssertUnwindSafe(make)) {
+            Ok(mut ground) => self.run(&mut ground, undisturbed, dir),
+            Err(_) => Outcome { faults: 0, resumes: 0, result: Err("its servers did not start; see above".to_owned()) },
+        }
+    }
+
     /// Tries it; what a failure leaves to look at is written into `dir`.
     pub fn run(&self, ground: &mut Ground, undisturbed: &Undisturbed, dir: &Path) -> Outcome {
         let database = ground.database(self.way);

@@ -17,6 +17,8 @@ use super::server::block_on;
 /// A start, a stop, or the first answer takes well under a second on a machine that is not busy.
 const WAIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
+/// A chosen port that is taken before the server binds it: more losses than this are no accident.
+const PORT_ATTEMPTS_MAX: u32 = 8;
 
 /// A replica with a slot of its own; dropping it ends it. Its files lie in the cluster's folder and go with the cluster,
 /// which must live longer.
@@ -54,11 +56,19 @@ impl Replica {
             bindir: cluster.bindir().to_owned(),
             data: cluster.data_dir().with_file_name(format!("replica_{name}")),
             owner: (meta.uid(), meta.gid()),
-            port: std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port(),
+            port: free_port(),
             running: None,
             frozen: None,
         };
         replica.copy(cluster);
+        for _ in 1..PORT_ATTEMPTS_MAX {
+            if replica.streams() {
+                return replica;
+            }
+            // The port was free when it was chosen, and somebody else's a moment later.
+            replica.running = None;
+            replica.port = free_port();
+        }
         replica.start();
         replica
     }
@@ -115,6 +125,16 @@ impl Replica {
     /// Starts it again after `stop`.
     #[track_caller]
     pub fn start(&mut self) {
+        assert!(self.streams(), "{} ended:\n{}", self.name, self.log());
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default()
+    }
+
+    /// Starts the server, which streams or ends at once.
+    #[track_caller]
+    fn streams(&mut self) -> bool {
         assert!(self.running.is_none(), "{} runs", self.name);
         let log = File::options().create(true).append(true).open(self.data.with_extension("log")).unwrap();
         // The server ends with us however we end, as the cluster's does.
@@ -139,7 +159,9 @@ impl Replica {
               WHERE application_name = '{}' AND state = 'streaming' AND replay_lsn IS NOT NULL",
             self.name
         );
-        self.wait("stream", |replica| ask(&replica.primary_url, &streams).is_ok_and(|found| found == "1"));
+        let streams = |replica: &Self| ask(&replica.primary_url, &streams).is_ok_and(|found| found == "1");
+        self.wait("stream", |replica| streams(replica) || replica.has_ended());
+        !self.has_ended()
     }
 
     /// Replay stops; WAL is still received.
@@ -203,8 +225,7 @@ impl Replica {
     fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let deadline = Instant::now() + WAIT;
         while !done(self) {
-            let log = || std::fs::read_to_string(self.data.with_extension("log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "{} did not {what}:\n{}", self.name, log());
+            assert!(Instant::now() < deadline, "{} did not {what}:\n{}", self.name, self.log());
             std::thread::sleep(POLL);
         }
     }
@@ -248,4 +269,8 @@ fn ask(url: &str, statement: &str) -> Result<String, String> {
         );
         row.map(str::to_owned).ok_or_else(|| "no row".to_owned())
     })
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
