@@ -157,17 +157,17 @@ fn a_comparison_behind_a_lock_is_made_again() {
 fn status_names_what_is_waited_for_and_a_silent_holder() {
     let scene = Scene::new("status_doing", 20);
     let holder = scene.holding("LOCK TABLE app.users IN SHARE MODE /* the backup */");
-    let run = scene.applying(&plan("lock_timeout = \"20s\"\nlease = \"10s\"", &[EXPAND])).spawn();
+    let mut run = scene.applying(&plan("lock_timeout = \"20s\"\nlease = \"10s\"", &[EXPAND])).spawn();
     scene.wait_until("SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'app.users'::regclass AND NOT granted)");
     let doing = scene.status()["doing"].clone();
     assert_eq!(doing[0]["waits"], true, "{doing}");
     assert!(doing[0]["statement"].as_str().unwrap().starts_with("ALTER TABLE app.users"), "{doing}");
     let text = scene.run("status").expect_code(0).stdout_has("waits: ALTER TABLE app.users");
     let _ = text.stdout_has("blocked by pid ").stdout_has("the backup").nowhere_has("silent");
-    run.signal(Signal::Stop);
+    let _ = run.signal(Signal::STOP);
     std::thread::sleep(Duration::from_secs(5));
     let _ = scene.run("status").expect_code(0).stdout_has("silent  no heartbeat for ");
-    run.signal(Signal::Continue);
+    let _ = run.signal(Signal::CONT);
     drop(holder);
     let _ = run.wait().expect_code(0);
     assert_eq!(scene.status()["doing"], serde_json::json!([]));
