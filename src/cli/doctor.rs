@@ -28,7 +28,7 @@ struct Finding {
     what: String,
 }
 
-/// Prints what it found; 77 when a privilege is missing that apply needs.
+/// Prints what it found; 77 when a privilege is missing that apply needs, 3 when the direct URL leads nowhere or elsewhere.
 pub async fn run(context: &Context) -> Result<Exit, CliError> {
     let settings = context.settings()?;
     let rows = settings.rows();
@@ -41,8 +41,14 @@ pub async fn run(context: &Context) -> Result<Exit, CliError> {
     }
     let session = context.look().await?;
     let mut findings = examine(&session, &context.schema()?).await?;
-    findings.extend(pooler(&settings, &session).await?);
-    let bad = findings.iter().any(|f| f.mark == Mark::Failed);
+    let beyond = pooler(&settings, &session).await?;
+    let bad = |findings: &[Finding]| findings.iter().any(|f| f.mark == Mark::Failed);
+    let exit = match (bad(&findings), bad(&beyond)) {
+        (true, _) => Exit::Privilege,
+        (false, true) => Exit::Findings,
+        (false, false) => Exit::Done,
+    };
+    findings.extend(beyond);
     match context.console.format {
         Format::Text => {
             let lines: Vec<String> =
@@ -59,7 +65,7 @@ pub async fn run(context: &Context) -> Result<Exit, CliError> {
             context.console.print(&json!({ "v": 1, "settings": settings, "findings": findings }).to_string())?;
         }
     }
-    Ok(if bad { Exit::Privilege } else { Exit::Done })
+    Ok(exit)
 }
 
 async fn examine(session: &Connection, schema: &Ident) -> Result<Vec<Finding>, CliError> {
@@ -147,7 +153,7 @@ async fn pooler(settings: &Settings, session: &Connection) -> Result<Vec<Finding
             // Not needed, and better wrong now than when a pooler stands between.
             None => match outside::direct(session).await {
                 Ok(direct) => good(format!("the direct URL leads to the same database, at {}", direct.at)),
-                Err(error) => bad(error.to_string()),
+                Err(error) => bad(astray(error)),
             },
         },
         Err(DriveError::Refused { advice, .. }) if session.direct.is_none() => Finding {
@@ -156,9 +162,18 @@ async fn pooler(settings: &Settings, session: &Connection) -> Result<Vec<Finding
                 "no way past the pooler for CREATE INDEX CONCURRENTLY and VACUUM, which are refused; {advice}"
             ),
         },
-        Err(error) => bad(error.to_string()),
+        Err(error) => bad(astray(error)),
     });
     Ok(out)
+}
+
+/// Why the direct URL is of no use, and what mends it.
+fn astray(error: DriveError) -> String {
+    let CliError { message, advice, .. } = CliError::from(error);
+    let message = message.replace("; nothing was touched", "");
+    let message =
+        if message.contains("direct URL") { message } else { format!("the direct URL cannot be used: {message}") };
+    advice.map_or(message.clone(), |advice| format!("{message}; {advice}"))
 }
 
 async fn process(client: &Client) -> Result<i32, CliError> {

@@ -3,6 +3,7 @@
 mod apply;
 mod args;
 mod asked;
+mod at_work;
 mod completions;
 mod console;
 mod cycle;

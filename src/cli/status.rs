@@ -1,19 +1,33 @@
 //! `status`: where the run stands, who works on it, what is wrong, and the next command to type.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::{args, args::Format, asked, damage, failure::CliError, pace, session::Context};
+use super::{
+    args,
+    args::Format,
+    asked,
+    at_work::{self, Doing},
+    damage,
+    failure::CliError,
+    pace,
+    session::Context,
+};
 use crate::{
     driver::{self, DriveError},
     engine::{Effect, Event, InForce, Outcome, Program, Run, in_force, operators_pause, taken_back},
     exit::Exit,
-    ledger::{self, Holder, Kept, LedgerError, Pace, Progress, Recorded, Request, RunRecord},
+    ledger::{self, Holder, Kept, LedgerError, Pace, Progress, Recorded, Request, RunRecord, Term},
     report::{Tone, one_line, quantity},
     sql::Ident,
 };
+
+/// After so many heartbeats that did not come status says that the holder is silent: one may be late under load.
+const HEARTBEATS_LATE: u32 = 2;
 
 /// Everything that status tells.
 struct Standing {
@@ -24,6 +38,7 @@ struct Standing {
     holder: Option<Holder>,
     open: Vec<Request>,
     now: DateTime<Utc>,
+    doing: Vec<Doing>,
 }
 
 /// Prints where the newest run, or the one named, stands. Reads only.
@@ -71,7 +86,8 @@ async fn standing(
     let holder = ledger::holder(client, schema).await?;
     let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
     let open = ledger::open_requests(client, schema, record.id).await?;
-    Ok(Some(Ok(Standing { record, run, events, progress, holder, open, now })))
+    let doing = at_work::look(client, holder.as_ref()).await?;
+    Ok(Some(Ok(Standing { record, run, events, progress, holder, open, now, doing })))
 }
 
 impl Standing {
@@ -103,8 +119,23 @@ impl Standing {
             Effect::Do(_) | Effect::Gate(..) => {
                 ("running", "wait; it works. To stop it, from any host: tenantmig pause")
             }
-            Effect::Undo(_) => ("rolling back", "wait; it works"),
+            Effect::Undo(_) => ("rolling back", "wait; it works. To stop it, from any host: tenantmig pause"),
         }
+    }
+
+    /// What it means that the holder's heartbeat is late.
+    fn silence(&self) -> Option<String> {
+        let term = Term(self.record.program.safety.lease.duration());
+        let age = Duration::from_millis(u64::try_from(self.holder.as_ref()?.heartbeat_age_ms).unwrap_or(0));
+        (self.alive() && age > term.heartbeat() * HEARTBEATS_LATE).then(|| {
+            format!(
+                "no heartbeat for {}, and one is due every {}: it may be frozen, or have lost its connection and be on its way back; \
+                 its lease ends after {}",
+                quantity::duration(age),
+                quantity::duration(term.heartbeat()),
+                quantity::duration(term.0)
+            )
+        })
     }
 
     /// Whether somebody asked for the rollback; otherwise it answered a failure.
@@ -174,6 +205,12 @@ impl Standing {
                 out.push_str(&format!("lease   free; its last holder is gone: {holder}{}\n", on(holder)));
             }
             None => out.push_str("lease   free\n"),
+        }
+        if let Some(silence) = self.silence() {
+            out.push_str(&format!("silent  {silence}\n"));
+        }
+        for line in self.doing.iter().flat_map(Doing::lines) {
+            out.push_str(&format!("now     {line}\n"));
         }
         for request in &self.open {
             let what = request.wish.as_ref().map_or_else(|why| format!("cannot be read: {why}"), ToString::to_string);
@@ -250,13 +287,14 @@ impl Standing {
             })
         });
         let open: Vec<_> = self.open.iter().map(asked::json).collect();
+        let doing: Vec<_> = self.doing.iter().map(Doing::json).collect();
         json!({
             "v": 1,
             "run": self.record.id, "plan": self.record.plan, "fingerprint": self.record.fingerprint,
             "created_at": self.record.created_at, "created_by": self.record.created_by, "host": self.record.host,
             "state": state.to_lowercase(), "units_done": self.run.units_done(), "units": self.progress,
             "phases": self.record.program.phases.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
-            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
+            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "doing": doing, "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
 }

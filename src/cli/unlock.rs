@@ -10,24 +10,27 @@ use crate::{driver, exit::Exit, ledger, report::quantity::counted};
 pub async fn run(context: &Context, args: &args::Unlock) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let (record, holder) = session
+    let holder = session
         .with(async |client: &Client| {
-            let record = driver::current(client, &schema, None).await?.record;
             ledger::require(client, &schema).await?;
-            Ok::<_, CliError>((record, ledger::holder(client, &schema).await?))
+            ledger::holder(client, &schema).await
         })
         .await?;
-    // One that has not chosen its run yet is known by the run that is worked on.
-    let run = holder.as_ref().and_then(|holder| holder.run).unwrap_or(record.id);
-    if run != args.force {
-        let message = format!("the run that holds the lease is {run}, not {}", args.force);
-        return Err(CliError::new(Exit::Refused, message, "tenantmig status"));
-    }
     let Some(holder) = holder else {
         let text = "nobody holds the lease; nothing to do";
         context.console.result(text, json!({ "outcome": "unchanged", "message": text }))?;
         return Ok(Exit::Done);
     };
+    // The log is read only where it must be, so that a lease can be had from a holder that worked on a ledger now damaged.
+    let run = match holder.run {
+        Some(run) => run,
+        // One that has not chosen its run yet is known by the run that is worked on.
+        None => session.with(async |client: &Client| driver::current(client, &schema, None).await).await?.record.id,
+    };
+    if run != args.force {
+        let message = format!("the lease is held for run {run}, not for {}; nothing was changed", args.force);
+        return Err(CliError::new(Exit::Refused, message, "tenantmig status"));
+    }
     let state = if holder.alive { "it is ALIVE: what it does will fail from now on" } else { "its session is gone" };
     match context.console.confirm(&format!("Take the lease from: {holder}\n({state})?")) {
         Answer::Yes => {}

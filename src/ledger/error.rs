@@ -16,9 +16,9 @@ pub enum LedgerError {
     Newer { found: i32, known: i32 },
     #[error("the ledger has version {found}; this program works with version {known}")]
     Older { found: i32, known: i32 },
-    #[error("the ledger of run {run} is damaged: {what}")]
+    #[error("the ledger of run {run} is damaged: {what}; nothing was changed")]
     Damaged { run: String, what: String },
-    #[error("this version of tenantmig cannot read the ledger of run {run}: {what}")]
+    #[error("this version of tenantmig cannot read the ledger of run {run}: {what}; nothing was changed")]
     Unknown { run: String, what: String },
     #[error("the ledger is damaged: {what}")]
     Broken { what: String, advice: String },
@@ -44,17 +44,17 @@ impl LedgerError {
                 Some("apply, resume and rollback bring it up to date by themselves; until then use the tenantmig that wrote it".to_owned())
             }
             Self::Damaged { run, .. } => Some(format!(
-                "nothing was changed. Restore the ledger's tables from a backup; or, if the log is right as it stands: tenantmig repair --accept-ledger {run}"
+                "restore the ledger's tables from a backup; or, if the log is right as it stands: tenantmig repair --accept-ledger {run}"
             )),
             Self::Unknown { .. } => Some(
-                "nothing was changed. If a newer tenantmig wrote it, use that one; otherwise restore the ledger's tables from a backup"
+                "if a newer tenantmig wrote it, use that one; otherwise restore the ledger's tables from a backup"
                     .to_owned(),
             ),
             Self::Broken { advice, .. } => Some(advice.clone()),
-            Self::Held(_) => Some(
-                "wait (--wait TIME), or look with: tenantmig status; to let it end in good order: tenantmig pause; if that process is gone for good: tenantmig unlock --force RUN"
-                    .to_owned(),
-            ),
+            Self::Held(holder) => Some(format!(
+                "wait (--wait TIME), or look with: tenantmig status; to let it end in good order: tenantmig pause; if that process is gone for good: tenantmig unlock --force {}",
+                holder.run.map_or_else(|| "RUN".to_owned(), |run| run.to_string())
+            )),
             Self::Moved(Difference::Other { .. }) => Some(
                 "connect to the server on which the run was begun; if this one is meant (a restored copy, or the same after pg_upgrade): --accept-server"
                     .to_owned(),

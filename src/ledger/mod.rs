@@ -33,4 +33,4 @@ pub use requests::{Answer, Pause, Request, Wish, answer, ask, open_requests, pau
 pub use retake::{Ours, retake};
 pub use schema::{exists, install, is_current, known_version, require, uninstall};
 pub use server::{last_server, same_server, stands_on};
-pub use sessions::{Ended, Left, tag};
+pub use sessions::{AtWork, Ended, Left, at_work, tag};

@@ -1,4 +1,4 @@
-//! The sessions of a holder: every one carries the last digits of the holder's uuid in its application_name, so that whoever
+//! The sessions of a holder, what they are at, and how a successor ends them: every one carries the last digits of the holder's uuid in its application_name, so that whoever
 //! takes the lease over finds them and ends them.
 
 use std::{
@@ -7,7 +7,10 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::{
+    Client,
+    types::{ToSql, Type},
+};
 use uuid::Uuid;
 
 use super::error::LedgerError;
@@ -95,6 +98,53 @@ async fn sessions(client: &Client, tag: &str) -> Result<Vec<Backend>, LedgerErro
                     AND starts_with(application_name, 'tenantmig ') AND strpos(application_name, $1) > 0";
     let rows = client.query_typed(query, &[(&tag, Type::TEXT)]).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// A session of the holder in the middle of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtWork {
+    pub pid: i32,
+    pub statement: String,
+    pub age_ms: i64,
+    /// It waits for a lock, or as CONCURRENTLY does for transactions to end.
+    pub waits: bool,
+    /// Where an index build is: the phase, and blocks done of all.
+    pub build: Option<(String, i64, i64)>,
+}
+
+/// Statements of the holder that have run for longer than this are told, and those that wait: batches are over by then.
+const AT_WORK_MIN_MS: i64 = 1000;
+/// As much of a statement as is shown.
+const STATEMENT_CHARS_MAX: i32 = 120;
+
+/// What the sessions of `holder` have been at for a while, the longest first.
+pub async fn at_work(client: &Client, holder: Uuid) -> Result<Vec<AtWork>, LedgerError> {
+    let query = "SELECT a.pid, left(regexp_replace(a.query, '\\s+', ' ', 'g'), $2), q.ms, cardinality(pg_blocking_pids(a.pid)) > 0,
+                        p.phase, coalesce(p.blocks_done, 0), coalesce(p.blocks_total, 0)
+                   FROM pg_stat_activity a
+                  CROSS JOIN LATERAL (SELECT (extract(epoch FROM clock_timestamp() - a.query_start) * 1000)::bigint AS ms) q
+                   LEFT JOIN pg_stat_progress_create_index p ON p.pid = a.pid
+                  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.state = 'active'
+                    AND (q.ms >= $3 OR a.wait_event_type = 'Lock')
+                    AND starts_with(a.application_name, 'tenantmig ') AND strpos(a.application_name, $1) > 0
+                  ORDER BY q.ms DESC";
+    let tag = tag(holder);
+    let params: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&tag, Type::TEXT), (&STATEMENT_CHARS_MAX, Type::INT4), (&AT_WORK_MIN_MS, Type::INT8)];
+    let rows = client.query_typed(query, &params).await?;
+    rows.iter()
+        .map(|row| {
+            let phase: Option<String> = row.try_get(4)?;
+            let (done, total) = (row.try_get(5)?, row.try_get(6)?);
+            Ok(AtWork {
+                pid: row.try_get(0)?,
+                statement: row.try_get(1)?,
+                age_ms: row.try_get(2)?,
+                waits: row.try_get(3)?,
+                build: phase.map(|phase| (phase, done, total)),
+            })
+        })
+        .collect()
 }
 
 async fn terminate(client: &Client, (pid, start): &Backend, tag: &str) -> Result<(), Fault> {

@@ -27,4 +27,5 @@ pub use ndjson::Ndjson;
 pub use plain::Plain;
 pub use reporter::Reporter;
 pub use teller::{Ending, Listener, Teller, channel};
+pub use words::blocker;
 pub use wrap::wrap;

@@ -26,6 +26,8 @@
 //! | `note` | `text` |
 //! | `closed` | `outcome` (`completed`, `rolled_back`, `stuck`, `paused`), with `keep` (phases that stay) or `stuck_unit` (its number, from 0) |
 //!
+//! After them comes what the command itself says, without `at`: `summary` (`outcome`, `exit`, `message`, `next` …) or `error`.
+//!
 //! A field whose value is unknown is null; it is not left out, except in `closed`.
 
 use chrono::{DateTime, SecondsFormat, Utc};

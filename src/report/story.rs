@@ -31,7 +31,7 @@ pub(super) struct Story {
     pub cause: Option<Cause>,
     /// The last request for a rollback: the phase that stays.
     pub requested: Option<String>,
-    /// Why it was paused.
+    /// Why it was paused, and by whom, as it stands behind `paused`.
     pub paused: Option<String>,
 }
 
@@ -177,9 +177,9 @@ impl Story {
                 (self.requested, self.cause) = (Some(keep.clone()), None);
             }
             Event::Throttled { .. } | Event::Unthrottled { .. } | Event::Retuned { .. } | Event::Repaired { .. } => {}
-            Event::Paused { why, asked: None } => self.paused = Some(why.clone()),
+            Event::Paused { why, asked: None } => self.paused = Some(format!(": {why}")),
             Event::Paused { why, asked: Some(asked) } => {
-                self.paused = Some(format!("{} on {}: {why}", asked.by, asked.host));
+                self.paused = Some(format!(" by {} on {}: {why}", asked.by, asked.host));
             }
             Event::Resumed => {
                 self.turn(at);

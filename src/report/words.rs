@@ -194,7 +194,7 @@ fn closed(story: &Story, at: DateTime<Utc>, outcome: Outcome) -> Words {
             Words::lasting(Mark::Failed, text).with(because(story))
         }
         Outcome::Paused => {
-            let why = story.paused.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            let why = story.paused.as_deref().unwrap_or("");
             let done = quantity::counted(story.done_now as u64, "unit", "units");
             let text = format!("paused{why}; {done} done{took}, what is done stays");
             Words::lasting(if story.cause.is_some() { Mark::Failed } else { Mark::Wait }, text).with(because(story))
@@ -230,7 +230,7 @@ pub(super) fn blocked_by(blockers: &[Blocker], named_max: usize) -> Vec<Detail> 
 }
 
 /// `pid 4711, app_rw/psql, 4 min 10 s, idle in transaction: UPDATE …`.
-fn blocker(b: &Blocker) -> String {
+pub fn blocker(b: &Blocker) -> String {
     let who = if b.application.is_empty() { b.user.clone() } else { format!("{}/{}", b.user, b.application) };
     let age = quantity::millis(b.transaction_age_ms);
     if b.is_prepared() {

@@ -155,6 +155,7 @@ fn unlock_takes_the_lease_and_the_former_holder_does_no_harm() {
     let _ = scene.run("resume").expect_code(0);
     scene.every_row_once();
     let _ = scene.run(&format!("unlock --force {run} --yes")).expect_code(0).stdout_has("nobody holds the lease");
+    let _ = scene.run(&format!("unlock --force {wrong} --yes")).expect_code(0).stdout_has("nobody holds the lease");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::harness::block_on;
+use crate::harness::{Signal, block_on};
 use crate::scene::{EXPAND, MARK, Scene, plan};
 
 const LOCK_TIMEOUT_MS: u64 = 300;
@@ -150,4 +150,25 @@ fn a_comparison_behind_a_lock_is_made_again() {
     drop(holder);
     let _ = run.wait().expect_code(0).stderr_has("left as it is");
     scene.is_as(&before);
+}
+
+/// Whoever looks from another host sees what it is at, and who is in the way; a holder that froze is called silent.
+#[test]
+fn status_names_what_is_waited_for_and_a_silent_holder() {
+    let scene = Scene::new("status_doing", 20);
+    let holder = scene.holding("LOCK TABLE app.users IN SHARE MODE /* the backup */");
+    let mut run = scene.applying(&plan("lock_timeout = \"20s\"\nlease = \"10s\"", &[EXPAND])).spawn();
+    scene.wait_until("SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'app.users'::regclass AND NOT granted)");
+    let doing = scene.status()["doing"].clone();
+    assert_eq!(doing[0]["waits"], true, "{doing}");
+    assert!(doing[0]["statement"].as_str().unwrap().starts_with("ALTER TABLE app.users"), "{doing}");
+    let text = scene.run("status").expect_code(0).stdout_has("waits: ALTER TABLE app.users");
+    let _ = text.stdout_has("blocked by pid ").stdout_has("the backup").nowhere_has("silent");
+    let _ = run.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_secs(5));
+    let _ = scene.run("status").expect_code(0).stdout_has("silent  no heartbeat for ");
+    let _ = run.signal(Signal::CONT);
+    drop(holder);
+    let _ = run.wait().expect_code(0);
+    assert_eq!(scene.status()["doing"], serde_json::json!([]));
 }

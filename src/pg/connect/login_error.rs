@@ -93,6 +93,18 @@ pub enum LoginError {
         /// The pooler's text.
         message: String,
     },
+    /// The login was accepted, and the first question after it had no answer: a pooler answers logins by itself and lets
+    /// the question wait for a server connection.
+    #[error(
+        "{at} accepted the connection and did not answer within {}; behind a pooler: no connection is free in its pool",
+        humantime::format_duration(*after)
+    )]
+    Unanswered {
+        /// `user@host:port/dbname`.
+        at: String,
+        /// The limit.
+        after: std::time::Duration,
+    },
     /// A startup option that the server or pooler does not take.
     #[error("{at} refuses a startup option: {message}")]
     StartupOption {
@@ -142,6 +154,7 @@ impl LoginError {
             Self::StartupOption { .. } => "TM0931",
             Self::SetRole { .. } => "TM0932",
             Self::Other { .. } => "TM0933",
+            Self::Unanswered { .. } => "TM0934",
         }
     }
 
@@ -155,7 +168,10 @@ impl LoginError {
             | Self::UnsupportedMethod { .. }
             | Self::ConnectDenied { .. }
             | Self::SetRole { .. } => 77,
-            Self::TooManyConnections { .. } | Self::StartingUp { .. } | Self::PoolTimeout { .. } => 75,
+            Self::TooManyConnections { .. }
+            | Self::StartingUp { .. }
+            | Self::PoolTimeout { .. }
+            | Self::Unanswered { .. } => 75,
             Self::StartupOption { .. } => 64,
             Self::DatabaseMissing { .. } | Self::Other { .. } => 69,
         }
@@ -184,6 +200,7 @@ impl LoginError {
             Self::TooManyConnections { .. } => "wait or end idle sessions (pg_stat_activity), then run the command again: it resumes".to_owned(),
             Self::StartingUp { .. } => "wait until it takes connections again (pg_isready; ALTER DATABASE … ALLOW_CONNECTIONS), then run the command again: it resumes".to_owned(),
             Self::PoolTimeout { .. } => "run the command again later, or connect to the server itself instead of the pooler".to_owned(),
+            Self::Unanswered { .. } => "look at the pool (SHOW POOLS) and at the server (pg_stat_activity), then run the command again: it resumes".to_owned(),
             Self::StartupOption { .. } => "unset PGOPTIONS, or connect to the server itself instead of the pooler".to_owned(),
             Self::SetRole { role, .. } => format!("as an administrator: GRANT \"{role}\" TO the login role, or leave --role out"),
             Self::Other { .. } => "read the server's log; try the same settings with psql".to_owned(),

@@ -109,7 +109,7 @@ impl Tree<'_> {
                SELECT 1, t.depth, format('DROP INDEX IF EXISTS %I.%I', t.space, t.name), 'exclusive', ARRAY[t.tab] FROM tree t
                 WHERE {1}
                UNION ALL
-               SELECT 2, t.depth, format('CREATE %sINDEX %I ON ONLY %s %s', {2}, t.name, t.tab, {3}), 'share', ARRAY[t.tab]
+               SELECT 2, t.depth, format('CREATE %sINDEX %I ON ONLY %s %s', {2}, t.name, t.tab, {4}), 'share', ARRAY[t.tab]
                  FROM tree t WHERE t.kind = 'p' AND t.idx IS NULL OR {1}
                UNION ALL
                SELECT 3, 0, format('CREATE %sINDEX CONCURRENTLY %I ON %s %s', {2}, t.name, t.tab, {3}), 'build', ARRAY[t.tab]
@@ -132,9 +132,24 @@ impl Tree<'_> {
                   AND EXISTS (SELECT FROM pg_index x WHERE x.indexrelid = t.own AND NOT x.indisvalid)"
             ),
             Literal::new(self.unique.as_str()),
-            Literal::new(self.definition.as_str())
+            Literal::new(self.definition.as_str()),
+            self.on_parent()
         );
         Due { table: self.table.clone(), query }
+    }
+
+    /// What stands behind the name of a partitioned table: there PostgreSQL refuses the database's own tablespace by its name
+    /// (0A000), and means it where none is named.
+    fn on_parent(&self) -> Stmt {
+        let definition = Literal::new(self.definition.as_str());
+        let Some(tablespace) = self.tablespace else { return sql!("{}", definition) };
+        sql!(
+            "CASE WHEN EXISTS (SELECT FROM pg_database d JOIN pg_tablespace s ON s.oid = d.dattablespace
+                                WHERE d.datname = current_database() AND s.spcname = {}) THEN {} ELSE {} END",
+            Literal::new(tablespace.as_str()),
+            Literal::new(self.unplaced.as_str()),
+            definition
+        )
     }
 
     /// The statements that are still to be run for nothing of the index to be there. DROP INDEX CONCURRENTLY is refused of a

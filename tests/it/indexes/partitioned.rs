@@ -69,6 +69,19 @@ fn every_partition_gets_its_own_and_the_undo_takes_no_other() {
     scene.is_as(&applied);
 }
 
+/// PostgreSQL refuses the database's own tablespace by its name on a partitioned table, where it would be without a word.
+#[test]
+fn the_tablespace_of_the_database_may_be_named() {
+    let scene = scene("parts_tablespace");
+    let before = scene.print();
+    let whole = plan("", &[&format!("{INDEX}\ntablespace = \"pg_default\"")]);
+    let _ = scene.apply(&whole).expect_code(0);
+    is_whole(&scene);
+    let _ = scene.apply(&whole).expect_code(0).stdout_has("nothing to do");
+    let _ = scene.run("rollback --to start --yes").expect_code(0);
+    scene.is_as(&before);
+}
+
 /// The plan without a database cannot know; the script asks.
 #[test]
 fn the_scripts_for_psql_do_and_undo_the_same() {
