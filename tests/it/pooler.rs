@@ -184,7 +184,7 @@ fn a_direct_url_must_lead_past_the_pooler_to_the_same_database() {
 fn a_build_past_the_pooler_is_ended_by_the_successor_of_its_holder() {
     let scene = Scene::new("pooler_taken", 200);
     let pooler = Pooler::start("transaction", "default_pool_size = 5");
-    let tool = scene.tool().url(&pooler.url(scene.db.name())).env("TENANTMIG_DIRECT_URL", &scene.db.url());
+    let tool = scene.tool().url(&pooler.url(scene.db.name())).env("TENANTMIG_DIRECT_URL", scene.db.url());
     let older = scene.holding("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM app.accounts");
     let mut first = with_plan(tool, &plan("lease = \"3s\"", &[INDEX])).spawn();
     let build = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
