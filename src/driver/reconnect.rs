@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use super::{
     error::DriveError,
     journal::Journal,
+    outside,
     sentinel::Sentinel,
     shell::{Shell, millis, sessions},
 };
@@ -76,7 +77,13 @@ impl Shell {
         let fleet = self.settings.fleet.clone();
         let former = fleet.former();
         let (work, monitor) = sessions(&self.settings, self.safety()).await?;
-        if !work.pooled && !fleet.end(&work, &former).await? {
+        // Behind a pooler only the sessions past it are ours, and end from there.
+        let over = match work.pooled {
+            false => fleet.end(&work, &former).await?,
+            true if former.is_empty() => true,
+            true => fleet.end(&outside::direct(&work).await?, &former).await?,
+        };
+        if !over {
             return Err(unsettled("a statement of before the loss is still under way on the server"));
         }
         let retaken = self.tenure.retake().await?;

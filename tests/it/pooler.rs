@@ -8,7 +8,7 @@ mod whole;
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Db, Pooler};
+use crate::harness::{Db, Pooler, Signal};
 use crate::scene::{EXPAND, Scene, plan, with_plan};
 
 /// PgBouncer and the server notice within moments that a client has left; on a loaded machine in some seconds.
@@ -178,4 +178,28 @@ fn a_direct_url_must_lead_past_the_pooler_to_the_same_database() {
     scene.stands("completed");
     let _ = tool(&scene.db.url()).args(["rollback", "--to", "start", "--yes"]).run().expect_code(0);
     is_calm(&pooler, &scene.db);
+}
+
+#[test]
+fn a_build_past_the_pooler_is_ended_by_the_successor_of_its_holder() {
+    let scene = Scene::new("pooler_taken", 200);
+    let pooler = Pooler::start("transaction", "default_pool_size = 5");
+    let tool = scene.tool().url(&pooler.url(scene.db.name())).env("TENANTMIG_DIRECT_URL", scene.db.url());
+    let older = scene.holding("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM app.accounts");
+    let mut first = with_plan(tool, &plan("lease = \"3s\"", &[INDEX])).spawn();
+    let build = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+         AND application_name LIKE 'tenantmig direct%'";
+    scene.wait_until(&format!("SELECT EXISTS ({build})"));
+    first.signal(Signal::STOP);
+    let pid: i32 = scene.db.one(build);
+    scene.wait_until("SELECT expires_at < clock_timestamp() FROM tenantmig.lease");
+    let mut second = scene.tool().args(["resume"]).spawn();
+    second.wait_stderr("of it ended").wait_stderr("clearing what an earlier attempt left");
+    assert!(!scene.db.one::<bool>(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {pid})")));
+    first.signal(Signal::CONT);
+    let _ = first.wait().expect_code(75).stderr_has("the lease was taken over by resume by ");
+    drop(older);
+    let _ = second.wait().expect_code(0);
+    scene.no_wreck();
+    scene.stands("completed");
 }

@@ -56,6 +56,13 @@ pub struct Former {
     started: Vec<DateTime<Utc>>,
 }
 
+impl Former {
+    /// Whether there was none of ours.
+    pub fn is_empty(&self) -> bool {
+        self.pids.is_empty()
+    }
+}
+
 impl Inner {
     /// One too many makes room by the oldest that this process has closed.
     fn remember(&mut self, member: Member) {

@@ -95,10 +95,17 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// How the server is reached past a pooler, as the same role.
+    /// How the server is reached past a pooler, as the same role: one of this process's sessions, known by its tag and given up
+    /// with the others.
     #[must_use]
     pub fn past_pooler(&self) -> Option<Self> {
-        self.direct.as_deref().map(|direct| Self { role: self.role.clone(), ..direct.clone() })
+        let ours = |direct: &Self| Self {
+            role: self.role.clone(),
+            tag: self.tag.clone(),
+            fleet: self.fleet.clone(),
+            ..direct.clone()
+        };
+        self.direct.as_deref().map(ours)
     }
 }
 
