@@ -8,6 +8,7 @@
 //! | `layers.rs` | imports run downward only; who may use tokio-postgres and refinery; what pure layers may not do |
 //! | `size.rs` | files of at most 400 lines, functions of at most 70, names that say what is in a file |
 //! | `statements.rs` | SQL is put together by type, in `sql!`, and nowhere else |
+//! | `sessions.rs` | outside `pg` no statement is sent on a bare client, with the exceptions named |
 //! | `tables.rs` | migrations have their twins, kinds of steps and checks their row, example and top comment |
 //! | `format.rs` | every file is formatted, those that `cargo fmt` does not see included |
 
@@ -17,6 +18,8 @@
 mod format;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/sessions.rs"]
+mod sessions;
 #[path = "tidy/size.rs"]
 mod size;
 #[path = "tidy/source.rs"]

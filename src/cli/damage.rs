@@ -51,10 +51,8 @@ pub async fn show(
     }
     let look = context.console.out;
     let when = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-    let what = match &error {
-        LedgerError::Damaged { what, .. } => what.clone(),
-        error => error.to_string(),
-    };
+    // Which run it is stands two lines further down.
+    let what = if let LedgerError::Damaged { what, .. } = &error { what.clone() } else { error.to_string() };
     let mut out = format!("{} {what}\n\n", look.paint(Tone::Bad, "DAMAGED"));
     out.push_str(&format!("plan    {} (fingerprint {})\n", name.plan, name.fingerprint.get(..12).unwrap_or_default()));
     out.push_str(&format!(

@@ -28,6 +28,9 @@ impl CliError {
     }
 }
 
+const POOL_EXHAUSTED: &str =
+    "the checkpoint is kept; when the pool or the server has a connection free: tenantmig resume";
+
 /// Names less alike than this are not meant (Jaro-Winkler, as elsewhere).
 const MEANT_MIN: f64 = 0.8;
 
@@ -82,6 +85,7 @@ impl From<Fault> for CliError {
             Class::Transient | Class::Resources => {
                 (Exit::Temporary, "try again later; the checkpoint is kept: tenantmig resume")
             }
+            Class::Ambiguous if fault.is_pool_exhausted() => (Exit::Temporary, POOL_EXHAUSTED),
             Class::Ambiguous => {
                 (Exit::Unreachable, "the checkpoint is kept; when the server is back: tenantmig resume")
             }
@@ -116,6 +120,7 @@ impl From<DriveError> for CliError {
     fn from(error: DriveError) -> Self {
         let message = error.to_string();
         match error {
+            DriveError::Away { full: true, .. } => Self::new(Exit::Temporary, message, POOL_EXHAUSTED),
             DriveError::Interrupted(signal) => Self::new(
                 Exit::of(signal.exit_code()),
                 format!("{message}; everything done so far is kept"),

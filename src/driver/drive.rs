@@ -51,7 +51,8 @@ async fn go(shell: &mut Shell, until: Option<usize>) -> Result<Rest, DriveError>
                     (losses, rows) = (0, written);
                 }
             }
-            Err(error) => return Err(error),
+            // A cancel that comes late may hit any statement, also one of the ledger.
+            Err(error) => return Err(shell.not_the_units(&error).err().unwrap_or(error)),
         }
     }
 }

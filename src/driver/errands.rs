@@ -1,9 +1,9 @@
 //! Carries out a deed of many statements outside one transaction, the indexes of a partitioned table: asks what is due, runs
 //! the first of it, and asks again, until nothing is. So it goes on from wherever it was left, and sees what others change.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, error::SqlState};
 
 use super::{
     attempt::execute,
@@ -26,7 +26,7 @@ impl Shell {
     /// Runs what is due until nothing is.
     pub(super) async fn run_errands(&self, unit: &Unit, due: &Due, way: Errands) -> Result<(), DriveError> {
         let bounds = Bounds { lock: self.safety().index_wait.duration(), ..self.bounds() };
-        let (mut ran, mut number, mut begun) = (HashMap::new(), 0, false);
+        let (mut ran, mut met, mut number, mut begun) = (HashMap::new(), HashSet::new(), 0, false);
         loop {
             let all = self.due(due).await?;
             let Some(errand) = all.first() else { return Ok(()) };
@@ -55,6 +55,12 @@ impl Shell {
                 }
                 continue;
             };
+            // A former holder's build came between the look and ours: it met no fence, and is waited for like any of ours.
+            if errand.kind == ErrandKind::Build && is_there(&error) && met.insert(errand.stmt.clone()) {
+                self.look_when_quiet(unit, true).await?;
+                number = 0;
+                continue;
+            }
             let error = self.cleared(in_statement(error, &errand.stmt), errand, due, bounds).await?;
             self.try_again(error, number, sampled.take(), "CONCURRENTLY").await?;
         }
@@ -127,6 +133,11 @@ impl Shell {
         };
         both(error, clearing.await)
     }
+}
+
+/// Whether something of that name is there already.
+fn is_there(error: &DriveError) -> bool {
+    matches!(error, DriveError::Server(fault) if fault.is(&SqlState::DUPLICATE_TABLE))
 }
 
 /// Which way the errands go.

@@ -19,8 +19,17 @@ pub enum DriveError {
     /// The server is silent: the lease is taken again once it answers.
     #[error("the lease could not be renewed: {0}")]
     Silence(String),
-    #[error("the server stayed away for {} s, longer than reconnect_max: {why}", after.as_secs())]
-    Away { after: std::time::Duration, why: String },
+    #[error(
+        "{} for {} s, longer than reconnect_max: {why}",
+        if *full { "no connection was to be had" } else { "the server stayed away" },
+        after.as_secs()
+    )]
+    Away {
+        after: std::time::Duration,
+        why: String,
+        /// Something answered, and had no connection to give: the server, or a pooler before it.
+        full: bool,
+    },
     #[error(transparent)]
     Ledger(LedgerError),
     #[error("{0}")]
@@ -78,6 +87,22 @@ impl DriveError {
             Self::Interrupted(_)
             | Self::LeaseLost(_)
             | Self::Away { .. }
+            | Self::Ledger(_)
+            | Self::Illegal(_)
+            | Self::Yield
+            | Self::Refused { .. } => false,
+        }
+    }
+
+    /// Whether something answered and had no connection free: that passes by itself.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Server(fault) => fault.is_pool_exhausted() || fault.class == Class::Transient,
+            Self::Connect(error) => error.exit_code() == 75,
+            Self::Away { full, .. } => *full,
+            Self::Interrupted(_)
+            | Self::LeaseLost(_)
+            | Self::Silence(_)
             | Self::Ledger(_)
             | Self::Illegal(_)
             | Self::Yield

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     engine::Notice,
-    ledger::{self, Acquired, Ended, Holder, LedgerError, Left, Ours, Purpose, Taker, Term},
+    ledger::{self, Acquired, Ended, Hold, Holder, LedgerError, Left, Ours, Purpose, Taker, Term},
     pg::{
         Class, Fault,
         connect::{Connection, Identity, SessionSpec, connect},
@@ -34,6 +34,9 @@ const GIVE_BACK_MAX: Duration = Duration::from_secs(10);
 const LEASE_LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Taking the lease again: a connection, a lock wait, and a commit that may wait for a replica.
 const RETAKE_MAX: Duration = Duration::from_secs(20);
+/// How soon a new session is tried for again when the lease's was lost and the server does not take one: until it has one,
+/// the lease looks like that of a dead process.
+const RENEW_AGAIN: Duration = Duration::from_secs(1);
 /// At the end a heartbeat that is under way, and the giving back, get so long: the command is done, or somebody wants it to be.
 const END_WAIT: Duration = Duration::from_secs(2);
 
@@ -90,7 +93,7 @@ impl Lease {
         if let Some((former, ended)) = &acquired.over {
             told(former, ended).into_iter().for_each(|text| tell(Notice::Note { text }));
         }
-        stands_on(&session, schema, acquired.epoch).await?;
+        stands_on(&session, schema, Hold { holder: *holder, epoch: acquired.epoch }).await?;
         let (end, ended) = watch::channel(false);
         let (asked, asks) = mpsc::channel(1);
         let keeper = Keeper {
@@ -189,19 +192,28 @@ struct Keeper {
 /// What comes next for the keeper.
 enum Next {
     Beat,
+    /// The lease's session is gone.
+    Lost(String),
     Retake(oneshot::Sender<Result<Retaken, DriveError>>),
     End,
 }
 
 impl Keeper {
+    fn hold(&self) -> Hold {
+        Hold { holder: self.holder, epoch: self.epoch }
+    }
+
     async fn run(mut self) {
         // Contact is lost: nothing is renewed any more until it is taken again.
         let mut silent = false;
         loop {
+            let pause = self.until_beat();
             let next = tokio::select! {
                 () = over(&mut self.ended) => Next::End,
                 Some(reply) = self.asks.recv() => Next::Retake(reply),
-                () = tokio::time::sleep(self.term.heartbeat()), if !silent => Next::Beat,
+                () = tokio::time::sleep(pause), if !silent => Next::Beat,
+                // At once: without its session the lease looks like that of a dead process.
+                why = lost(self.session.as_ref()), if !silent => Next::Lost(why),
             };
             match next {
                 Next::End => break,
@@ -216,24 +228,49 @@ impl Keeper {
                         tracing::debug!("the lease was taken again for nobody");
                     }
                 }
-                Next::Beat => match self.beat().await {
-                    Ok(true) => {}
-                    Ok(false) => return self.stop.lease_lost(LedgerError::Fenced { ours: self.epoch }.to_string()),
-                    Err(why) if self.renewed.elapsed() >= self.term.lost() => {
-                        silent = true;
-                        self.stop.lease_silent(&why);
-                        self.settings.fleet.sever(&format!("the lease could not be renewed: {why}"));
+                Next::Lost(why) => {
+                    tracing::debug!("the lease's session was lost, renewing on another: {why}");
+                    self.session = None;
+                    if !self.renew(&mut silent).await {
+                        return;
                     }
-                    Err(why) => tracing::warn!("heartbeat failed, trying again: {why}"),
-                },
+                }
+                Next::Beat => {
+                    if !self.renew(&mut silent).await {
+                        return;
+                    }
+                }
             }
         }
-        let Some(session) = self.session.filter(|_| !silent) else { return };
-        let release = ledger::release(&session, &self.schema, self.epoch);
+        let Some(session) = self.session.as_ref().filter(|_| !silent) else { return };
+        let release = ledger::release(session, &self.schema, self.hold());
         let released = tokio::time::timeout(END_WAIT, release).await.map_err(|_| "no answer".to_owned());
         if let Err(error) = released.and_then(|released| released.map_err(|error| error.to_string())) {
             tracing::warn!("the lease ends by itself in {} s: {error}", self.term.0.as_secs());
         }
+    }
+
+    fn until_beat(&self) -> Duration {
+        let usual = self.term.heartbeat();
+        if self.session.is_some() { usual } else { usual.min(RENEW_AGAIN) }
+    }
+
+    /// A heartbeat and what follows from it; `false` when the lease is another's.
+    async fn renew(&mut self, silent: &mut bool) -> bool {
+        match self.beat().await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.stop.lease_lost(LedgerError::Fenced { ours: self.epoch }.to_string());
+                return false;
+            }
+            Err(why) if self.renewed.elapsed() >= self.term.lost() => {
+                *silent = true;
+                self.stop.lease_silent(&why);
+                self.settings.fleet.sever(&format!("the lease could not be renewed: {why}"));
+            }
+            Err(why) => tracing::warn!("heartbeat failed, trying again: {why}"),
+        }
+        true
     }
 
     /// One heartbeat, on a new session where the last one was lost; never longer than what makes the lease doubtful.
@@ -246,7 +283,8 @@ impl Keeper {
                 Some(open) => open,
                 None => connect(&self.settings, &spec(self.term)).await.map_err(|e| e.to_string())?,
             };
-            let ours = ledger::heartbeat(&open, &self.schema, self.epoch, self.term).await;
+            let hold = self.hold();
+            let ours = ledger::heartbeat(&open, &self.schema, hold, self.term).await;
             let ours = ours.map_err(|e| open.lost_because().unwrap_or_else(|| e.to_string()))?;
             self.session = Some(open);
             Ok(ours)
@@ -272,7 +310,7 @@ impl Keeper {
             let session = connect(&self.settings, &spec(self.term)).await?;
             let ours = Ours { holder: self.holder, epoch: self.epoch, term: self.term, pooled: session.pooled };
             let epoch = ledger::retake(&session, &self.schema, ours).await?;
-            stands_on(&session, &self.schema, epoch).await?;
+            stands_on(&session, &self.schema, Hold { holder: self.holder, epoch }).await?;
             Ok::<_, DriveError>((session, epoch))
         };
         let (session, epoch) = match tokio::time::timeout(RETAKE_MAX, work).await {
@@ -290,10 +328,18 @@ impl Keeper {
 }
 
 /// Notes on which server the lease is held. By a turn and not by `with`: the keeper's task has to be Send.
-async fn stands_on(session: &Connection, schema: &Ident, epoch: i64) -> Result<(), DriveError> {
+async fn stands_on(session: &Connection, schema: &Ident, ours: Hold) -> Result<(), DriveError> {
     let turn = session.turn().await?;
-    let noted = ledger::stands_on(turn.client(), schema, epoch, session.identity).await;
+    let noted = ledger::stands_on(turn.client(), schema, ours, session.identity).await;
     Ok(turn.end(noted).await?)
+}
+
+/// Returns when the session is gone, with the reason.
+async fn lost(session: Option<&Connection>) -> String {
+    match session {
+        Some(session) => session.lost().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Returns when the lease is to be given back, or nobody is left to say so.

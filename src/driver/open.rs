@@ -78,7 +78,7 @@ async fn begin_run(access: &Access, request: &Request<'_>) -> Result<(Shell, Lea
         };
         let place = place(access, &lease, run);
         let read = async |client: &Client| {
-            ledger::works_on(client, &access.schema, place.epoch, place.run).await?;
+            ledger::works_on(client, &access.schema, place.hold(), place.run).await?;
             Journal::read(client, place).await
         };
         let journal = work.with(read).await?;
@@ -113,7 +113,7 @@ async fn reopen_run(access: &Access, run: Option<Uuid>, purpose: Purpose) -> Res
     let place = place(access, &lease, record.id);
     let journal = work.with(async |client: &Client| {
         refuse_buried(client, access, &record).await?;
-        ledger::works_on(client, &access.schema, place.epoch, place.run).await?;
+        ledger::works_on(client, &access.schema, place.hold(), place.run).await?;
         Journal::read(client, place).await
     });
     match journal.await {
@@ -206,7 +206,13 @@ async fn newest(
 }
 
 pub(super) fn place(access: &Access, lease: &Lease, run: Uuid) -> Place {
-    Place { schema: access.schema.clone(), run, epoch: lease.acquired.epoch, host: access.host.clone() }
+    Place {
+        schema: access.schema.clone(),
+        run,
+        holder: access.holder,
+        epoch: lease.acquired.epoch,
+        host: access.host.clone(),
+    }
 }
 
 async fn install(access: &Access, work: &Connection) -> Result<(), DriveError> {
@@ -281,7 +287,7 @@ async fn create(access: &Access, work: &Connection, lease: &Lease, request: &Req
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
     let place = place(access, lease, Uuid::now_v7());
     in_transaction(work, bounds, async |client: &Client| {
-        ledger::fence(client, &place.schema, place.epoch).await?;
+        ledger::fence(client, &place.schema, place.hold()).await?;
         let baselines = baselines(client, request.program).await?;
         let new = NewRun {
             plan_path: request.path,

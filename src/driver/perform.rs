@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::Client;
 
 use super::{
     attempt::execute,
@@ -99,22 +99,35 @@ impl Shell {
                 let fault = Fault::new(Class::Fatal, format!("{}: the answer {what}", unit.title));
                 Err(fault.in_statement(query.as_str()).into())
             };
+            // The server names the type, and says yes or no as text: the driver would look up a type that it does not know by
+            // a prepared statement, which behind a pooler stays on one connection and is asked for on another.
             // Two rows are as wrong as a million, and a million would fill the memory.
-            let two = sql!("SELECT * FROM ({}) AS answer LIMIT 2", query);
+            let two = sql!(
+                "SELECT t.name, CASE WHEN t.name = 'boolean' THEN a.said::text END,
+                        (SELECT count(*) FROM json_object_keys(row_to_json(a.*)))
+                   FROM ({}) AS a (said),
+                LATERAL (SELECT coalesce(
+                   (SELECT format_type(d.typbasetype, d.typtypmod) FROM pg_type AS d
+                     WHERE d.oid = pg_typeof(a.said) AND d.typbasetype = 'boolean'::regtype),
+                   pg_typeof(a.said)::text) AS name) AS t LIMIT 2",
+                query
+            );
             let rows = client.query_typed(two.as_str(), &[]).await;
             let rows = rows.map_err(|error| Fault::from(error).in_statement(query.as_str()))?;
             let [row] = rows.as_slice() else {
                 return fail(if rows.is_empty() { "has no row" } else { "has more than one row" });
             };
-            let [column] = row.columns() else {
-                return fail(&format!("has {} columns, not one", row.len()));
-            };
-            if column.type_() != &Type::BOOL {
-                return fail(&format!("is of type {}, not boolean", column.type_()));
+            let columns: i64 = row.try_get(2)?;
+            if columns != 1 {
+                return fail(&format!("has {columns} columns, not one"));
             }
-            match row.try_get::<_, Option<bool>>(0)? {
-                Some(true) => Ok(Event::Succeeded { unit: unit.id.clone(), rows: None }),
-                Some(false) => fail("is false"),
+            let of: &str = row.try_get(0)?;
+            if of != "boolean" {
+                return fail(&format!("is of type {of}, not boolean"));
+            }
+            match row.try_get::<_, Option<&str>>(1)? {
+                Some("true") => Ok(Event::Succeeded { unit: unit.id.clone(), rows: None }),
+                Some(_) => fail("is false"),
                 None => fail("is NULL"),
             }
         })

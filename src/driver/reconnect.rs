@@ -57,7 +57,8 @@ impl Shell {
                 Ok(()) => return Ok(()),
                 Err(error) if !may_pass(&error) => return Err(error),
                 Err(error) if begun.elapsed() >= budget => {
-                    return Err(DriveError::Away { after: begun.elapsed(), why: error.to_string() });
+                    let full = error.is_full();
+                    return Err(DriveError::Away { after: begun.elapsed(), why: error.to_string(), full });
                 }
                 Err(error) => {
                     tracing::warn!("{error}");

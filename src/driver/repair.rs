@@ -67,7 +67,7 @@ pub async fn accept(access: &Access, run: Uuid, what: &str) -> Result<(), DriveE
     let lease = Lease::take(access, Purpose::Repair, Term(safety.lease.duration())).await?;
     let place = place(access, &lease, run);
     let accepted = in_transaction(&work, bounds, async |client: &Client| {
-        ledger::fence(client, &place.schema, place.epoch).await?;
+        ledger::fence(client, &place.schema, place.hold()).await?;
         let kept = ledger::read_as_it_stands(client, &place.schema, run).await?.ok_or(LedgerError::Missing)?;
         Ok::<_, DriveError>(ledger::accept(client, &place, &kept, what).await?)
     })

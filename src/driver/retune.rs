@@ -28,10 +28,11 @@ impl Shell {
         };
         let mut changed = false;
         for request in open {
-            match self.take(request).await {
-                Ok(taken) => changed |= taken,
-                Err(error) => return later(error).map(|_| changed),
-            }
+            // Somebody may hold the row of one; that of another is free, a pause among them.
+            changed |= match self.take(request).await {
+                Ok(taken) => taken,
+                Err(error) => later(error)?,
+            };
         }
         Ok(changed)
     }

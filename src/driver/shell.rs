@@ -101,11 +101,18 @@ impl Shell {
     /// Records an event in a transaction of its own.
     pub async fn record(&mut self, event: Event) -> Result<(), DriveError> {
         let journal = &self.journal;
-        let written = in_transaction(&self.work, LEDGER_BOUNDS, async |client: &Client| {
-            ledger::fence(client, &journal.place.schema, journal.place.epoch).await?;
-            journal.write(client, event).await
-        })
-        .await?;
+        let write = async || {
+            in_transaction(&self.work, LEDGER_BOUNDS, async |client: &Client| {
+                ledger::fence(client, &journal.place.schema, journal.place.hold()).await?;
+                journal.write(client, event.clone()).await
+            })
+            .await
+        };
+        let written = match write().await {
+            // A cancel that was meant for the statement before, and was late: nothing is written. It comes once.
+            Err(error) if error.class() == Some(Class::Cancelled) => write().await?,
+            written => written?,
+        };
         let event = self.journal.settle(written);
         self.say(Notice::Event(event));
         Ok(())
@@ -119,7 +126,7 @@ impl Shell {
     ) -> Result<T, DriveError> {
         let journal = &self.journal;
         let transaction = in_transaction(&self.work, bounds, async |client: &Client| {
-            ledger::fence(client, &journal.place.schema, journal.place.epoch).await?;
+            ledger::fence(client, &journal.place.schema, journal.place.hold()).await?;
             let (value, event) = work(client).await?;
             Ok((value, journal.write(client, event).await?))
         });
@@ -137,7 +144,7 @@ impl Shell {
     ) -> Result<T, DriveError> {
         let place = &self.journal.place;
         let transaction = in_transaction(&self.work, bounds, async |client: &Client| {
-            ledger::fence(client, &place.schema, place.epoch).await?;
+            ledger::fence(client, &place.schema, place.hold()).await?;
             work(client).await
         });
         cancellable(&self.work, &self.stop, transaction).await
@@ -147,7 +154,7 @@ impl Shell {
     /// late as can be, and a takeover ends the session.
     pub async fn autocommit(&self, bounds: Bounds, statement: &str) -> Result<(), DriveError> {
         let place = &self.journal.place;
-        self.work.with(async |client: &Client| ledger::fence(client, &place.schema, place.epoch).await).await?;
+        self.work.with(async |client: &Client| ledger::fence(client, &place.schema, place.hold()).await).await?;
         let result = outside::run(&self.work, &self.stop, bounds, statement).await;
         // After a stop the statement may still be under way, and whatever is asked next would wait behind it; after a
         // loss there is no session to set anything on.

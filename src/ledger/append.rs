@@ -6,20 +6,28 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::{chain, error::LedgerError};
+use super::{chain, error::LedgerError, lease::Hold};
 use crate::{
     engine::{Event, Program},
     sql,
     sql::Ident,
 };
 
-/// Where a holder writes: which ledger, which run, under which epoch, from which host.
+/// Where a holder writes: which ledger, which run, as whom and under which epoch, from which host.
 #[derive(Debug, Clone)]
 pub struct Place {
     pub schema: Ident,
     pub run: Uuid,
+    pub holder: Uuid,
     pub epoch: i64,
     pub host: String,
+}
+
+impl Place {
+    /// What the lease has to say for anything to be written here.
+    pub fn hold(&self) -> Hold {
+        Hold { holder: self.holder, epoch: self.epoch }
+    }
 }
 
 /// A run that is about to begin.

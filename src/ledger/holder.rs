@@ -17,7 +17,9 @@ pub struct Holder {
     pub role: String,
     pub since: DateTime<Utc>,
     pub heartbeat_age_ms: i64,
-    /// The lease has not ended and its session still exists.
+    /// The lease has not ended.
+    pub unexpired: bool,
+    /// And its session still exists.
     pub alive: bool,
     pub epoch: i64,
 }

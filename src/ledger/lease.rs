@@ -4,7 +4,7 @@
 //! FOR UPDATE, so it waits for transactions that already passed the check, and everything later fails it. Heartbeats change
 //! no key column, so they and the fences do not wait for each other (PostgreSQL documentation, "Row-Level Locks").
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, GenericClient, types::Type};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     error::LedgerError,
     holder::Holder,
-    sessions::{END_WAIT, Ended, end},
+    sessions::{END_POLL, END_WAIT, Ended, are_there, end},
 };
 use crate::{
     pg::{Bounds, Fault, connect::Connection, in_transaction},
@@ -22,6 +22,9 @@ use crate::{
 
 /// How long taking the lease waits for a transaction of the last holder that is still under way.
 const TAKE_BOUNDS: Bounds = Bounds { lock: Duration::from_secs(5), statement: Duration::from_secs(10) };
+/// How long the sessions of a killed process are waited for: from 14 on the server looks twice a second whether the client of a
+/// statement is still there. On 13 a statement runs to its end first, and the successor may have to wait for the expiry.
+const ORPHANS_MAX: Duration = Duration::from_secs(2);
 /// How often it is begun again because another one took the lease meanwhile and is gone as well.
 const TAKE_ROUNDS_MAX: u32 = 3;
 
@@ -55,6 +58,14 @@ pub struct Taker<'a> {
     pub term: Term,
     /// Whether a transaction pooler stands between. Its sessions are not the holder's: that one of them ended says nothing.
     pub pooled: bool,
+}
+
+/// As whom, and under which epoch, the lease is held: both have to match. After a failover that lost the last takeover an epoch
+/// comes a second time, for another holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    pub holder: Uuid,
+    pub epoch: i64,
 }
 
 /// What the holder does.
@@ -97,6 +108,7 @@ const STATE: &str = "l.holder, (to_jsonb(l) ->> 'run_id')::uuid,
     coalesce(l.host, 'unknown'), coalesce(l.pid, 0), coalesce(l.purpose, 'unknown'), coalesce(l.role, 'unknown'),
     coalesce(l.acquired_at, to_timestamp(0)), l.epoch,
     coalesce((extract(epoch FROM clock_timestamp() - l.heartbeat_at) * 1000)::bigint, 0),
+    coalesce(l.expires_at > clock_timestamp(), false),
     l.holder IS NOT NULL AND coalesce(l.expires_at > clock_timestamp(), false)
       AND (l.backend_pid IS NULL OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid
                      AND coalesce(a.backend_start = l.backend_start, true)))";
@@ -127,7 +139,8 @@ fn read(row: &tokio_postgres::Row) -> Result<Holder, LedgerError> {
         since: row.try_get(6)?,
         epoch: row.try_get(7)?,
         heartbeat_age_ms: row.try_get(8)?,
-        alive: row.try_get(9)?,
+        unexpired: row.try_get(9)?,
+        alive: row.try_get(10)?,
     })
 }
 
@@ -142,7 +155,7 @@ pub async fn epoch(client: &impl GenericClient, schema: &Ident) -> Result<i64, L
 /// transaction (CONCURRENTLY) meets no fence. Those that came back meanwhile are ended once the epoch is over.
 pub async fn acquire(session: &Connection, schema: &Ident, taker: &Taker<'_>) -> Result<Acquired, LedgerError> {
     for _ in 0..TAKE_ROUNDS_MAX {
-        let dead = now(session, schema).await?.filter(|other| other.id != taker.holder);
+        let dead = judged(session, schema, taker.holder).await?;
         let ended = match &dead {
             Some(other) if other.alive => return Err(LedgerError::Held(Box::new(other.clone()))),
             Some(other) => end(session, other.id, END_WAIT).await?,
@@ -176,6 +189,22 @@ pub async fn acquire(session: &Connection, schema: &Ident, taker: &Taker<'_>) ->
     Err(now.map_or(LedgerError::Install("the lease changes hands all the time".to_owned()), |other| {
         LedgerError::Held(Box::new(other))
     }))
+}
+
+/// Another holder, and whether it is to be taken for alive. One whose lease has not expired, but whose session that renews it is
+/// gone, has either lost that one alone, and renews at once on another, or was killed, and then its other sessions end soon too.
+async fn judged(session: &Connection, schema: &Ident, taker: Uuid) -> Result<Option<Holder>, LedgerError> {
+    let begun = Instant::now();
+    loop {
+        let Some(other) = now(session, schema).await?.filter(|other| other.id != taker) else { return Ok(None) };
+        if other.alive || !other.unexpired || !are_there(session, other.id).await? {
+            return Ok(Some(other));
+        }
+        if begun.elapsed() >= ORPHANS_MAX {
+            return Ok(Some(Holder { alive: true, ..other }));
+        }
+        tokio::time::sleep(END_POLL).await;
+    }
 }
 
 /// Takes the row from `dead`; gives the epoch, or `None` where it is another's meanwhile who is gone too.
@@ -224,9 +253,10 @@ async fn lock(tx: &impl GenericClient, schema: &Ident) -> Result<(), LedgerError
 }
 
 /// Notes which run the holder of this epoch works on.
-pub async fn works_on(client: &impl GenericClient, schema: &Ident, epoch: i64, run: Uuid) -> Result<(), LedgerError> {
-    let note = sql!("UPDATE {}.lease SET run_id = $2 WHERE epoch = $1 AND holder IS NOT NULL", schema);
-    client.execute_typed(note.as_str(), &[(&epoch, Type::INT8), (&run, Type::UUID)]).await?;
+pub async fn works_on(client: &impl GenericClient, schema: &Ident, ours: Hold, run: Uuid) -> Result<(), LedgerError> {
+    let note = sql!("UPDATE {}.lease SET run_id = $3 WHERE epoch = $1 AND holder = $2", schema);
+    let params = [(&ours.epoch as _, Type::INT8), (&ours.holder as _, Type::UUID), (&run as _, Type::UUID)];
+    client.execute_typed(note.as_str(), &params).await?;
     Ok(())
 }
 
@@ -239,32 +269,40 @@ fn not_one_row(schema: &Ident, rows: usize) -> LedgerError {
 }
 
 /// Renews the lease, from whichever session does it now. `false`: it is no longer ours.
-pub async fn heartbeat(session: &Connection, schema: &Ident, epoch: i64, term: Term) -> Result<bool, LedgerError> {
+pub async fn heartbeat(session: &Connection, schema: &Ident, ours: Hold, term: Term) -> Result<bool, LedgerError> {
     let renew = sql!(
         "UPDATE {}.lease SET heartbeat_at = clock_timestamp(), expires_at = clock_timestamp() + $3 * interval '1 ms', {}
-          WHERE epoch = $2 AND holder IS NOT NULL",
+          WHERE epoch = $2 AND holder = $4",
         schema,
         sql::Stmt::raw(BACKEND)
     );
-    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
-        [(&session.pooled, Type::BOOL), (&epoch, Type::INT8), (&term.millis(), Type::FLOAT8)];
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] = [
+        (&session.pooled, Type::BOOL),
+        (&ours.epoch, Type::INT8),
+        (&term.millis(), Type::FLOAT8),
+        (&ours.holder, Type::UUID),
+    ];
     let turn = session.turn().await?;
     let renewed = turn.client().execute_typed(renew.as_str(), &params).await;
     Ok(turn.end(renewed.map_err(Fault::from)).await? == 1)
 }
 
 /// The first statement of every transaction of a holder: fails when the epoch is over, and keeps it from ending before the commit.
-pub async fn fence(tx: &impl GenericClient, schema: &Ident, epoch: i64) -> Result<(), LedgerError> {
-    let check = sql!("SELECT FROM {}.lease WHERE epoch = $1 AND holder IS NOT NULL FOR KEY SHARE", schema);
-    let row = tx.query_typed_opt(check.as_str(), &[(&epoch, Type::INT8)]).await?;
-    row.map(drop).ok_or(LedgerError::Fenced { ours: epoch })
+pub async fn fence(tx: &impl GenericClient, schema: &Ident, ours: Hold) -> Result<(), LedgerError> {
+    let check = sql!("SELECT FROM {}.lease WHERE epoch = $1 AND holder = $2 FOR KEY SHARE", schema);
+    let row = tx.query_typed_opt(check.as_str(), &[(&ours.epoch, Type::INT8), (&ours.holder, Type::UUID)]).await?;
+    row.map(drop).ok_or(LedgerError::Fenced { ours: ours.epoch })
 }
 
 /// Gives the lease back.
-pub async fn release(session: &Connection, schema: &Ident, epoch: i64) -> Result<(), LedgerError> {
-    let give = sql!("UPDATE {}.lease SET holder = NULL, run_id = NULL, expires_at = NULL WHERE epoch = $1", schema);
+pub async fn release(session: &Connection, schema: &Ident, ours: Hold) -> Result<(), LedgerError> {
+    let give = sql!(
+        "UPDATE {}.lease SET holder = NULL, run_id = NULL, expires_at = NULL WHERE epoch = $1 AND holder = $2",
+        schema
+    );
     let turn = session.turn().await?;
-    let given = turn.client().execute_typed(give.as_str(), &[(&epoch, Type::INT8)]).await;
+    let given =
+        turn.client().execute_typed(give.as_str(), &[(&ours.epoch, Type::INT8), (&ours.holder, Type::UUID)]).await;
     turn.end(given.map_err(Fault::from)).await?;
     Ok(())
 }

@@ -22,7 +22,7 @@ pub use error::LedgerError;
 pub use holder::Holder;
 pub use layout::version;
 pub use lease::{
-    Acquired, Purpose, Taker, Term, acquire, epoch, fence, force_release, heartbeat, holder, release, works_on,
+    Acquired, Hold, Purpose, Taker, Term, acquire, epoch, fence, force_release, heartbeat, holder, release, works_on,
 };
 pub use load::{Entry, Kept, Recorded, RunName, RunRecord, entries, read, read_as_it_stands, runs};
 pub use pace::{Governing, Pace, PaceState};

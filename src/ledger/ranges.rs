@@ -200,7 +200,8 @@ fn statement(place: &Place, unit: &UnitId, range: &Range, work: &Work, kept: Stm
 }
 
 fn fence(place: &Place) -> Stmt {
-    sql!("SELECT FROM {}.lease WHERE epoch = {} AND holder IS NOT NULL FOR KEY SHARE", place.schema, place.epoch)
+    let holder = Literal::new(place.holder.to_string());
+    sql!("SELECT FROM {}.lease WHERE epoch = {} AND holder = {}::uuid FOR KEY SHARE", place.schema, place.epoch, holder)
 }
 
 fn row_of(place: &Place, unit: &UnitId, range: &Range) -> Stmt {

@@ -3,7 +3,7 @@
 
 use tokio_postgres::{GenericClient, types::Type};
 
-use super::error::LedgerError;
+use super::{error::LedgerError, lease::Hold};
 use crate::{pg::connect::Identity, sql, sql::Ident};
 
 /// The server of the last holder; unknown before the first.
@@ -21,20 +21,24 @@ pub async fn same_server(client: &impl GenericClient, schema: &Ident, found: Ide
     found.follows(last_server(client, schema).await?).map_err(LedgerError::Moved)
 }
 
-/// Notes on which server the holder of this epoch works. What it does not tell stays as it was.
+/// Notes on which server this holder works. What it does not tell stays as it was.
 pub async fn stands_on(
     client: &impl GenericClient,
     schema: &Ident,
-    epoch: i64,
+    ours: Hold,
     server: Identity,
 ) -> Result<(), LedgerError> {
     let note = sql!(
         "UPDATE {}.lease SET system_identifier = coalesce($2, system_identifier), timeline = coalesce($3, timeline)
-          WHERE epoch = $1 AND (system_identifier, timeline) IS DISTINCT FROM (coalesce($2, system_identifier), coalesce($3, timeline))",
+          WHERE epoch = $1 AND holder = $4 AND (system_identifier, timeline) IS DISTINCT FROM (coalesce($2, system_identifier), coalesce($3, timeline))",
         schema
     );
-    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
-        [(&epoch, Type::INT8), (&server.system, Type::INT8), (&server.timeline, Type::INT8)];
+    let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] = [
+        (&ours.epoch, Type::INT8),
+        (&server.system, Type::INT8),
+        (&server.timeline, Type::INT8),
+        (&ours.holder, Type::UUID),
+    ];
     client.execute_typed(note.as_str(), &params).await?;
     Ok(())
 }

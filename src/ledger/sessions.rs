@@ -19,7 +19,7 @@ use crate::pg::{Class, Fault, connect::Connection};
 /// How long a session that was told to end is waited for. One that cannot be interrupted (an fsync that hangs) is fenced anyway.
 pub(super) const END_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks whether they are gone; a backend ends within milliseconds.
-const END_POLL: Duration = Duration::from_millis(20);
+pub(super) const END_POLL: Duration = Duration::from_millis(20);
 
 /// What stands behind `tenantmig batch` in the names of a holder's sessions: `#3f2a9c1b`, the end of its uuid (random bits).
 pub fn tag(holder: Uuid) -> String {
@@ -84,6 +84,12 @@ pub(super) async fn end(session: &Connection, holder: Uuid, wait: Duration) -> R
         }
         tokio::time::sleep(END_POLL).await;
     }
+}
+
+/// Whether the server has sessions of `holder` in this database.
+pub(super) async fn are_there(session: &Connection, holder: Uuid) -> Result<bool, LedgerError> {
+    let tag = tag(holder);
+    session.with(async |client: &Client| Ok(!sessions(client, &tag).await?.is_empty())).await
 }
 
 async fn sessions(client: &Client, tag: &str) -> Result<Vec<Backend>, LedgerError> {

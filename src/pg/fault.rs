@@ -21,6 +21,9 @@ pub enum Class {
     Fatal,
 }
 
+/// PgBouncer's words: nothing came free in time, `max_client_conn` is reached, the server refused it a moment ago.
+const NO_CONNECTION_FREE: [&str; 3] = ["query_wait_timeout", "no more connections", "server_login_retry"];
+
 /// A failed statement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
@@ -54,6 +57,11 @@ impl Fault {
     /// Whether a disk of the server's was full.
     pub fn is_disk_full(&self) -> bool {
         self.is(&SqlState::DISK_FULL)
+    }
+
+    /// Whether a pooler had no server connection to give. PgBouncer says nearly everything with 08P01, in English.
+    pub fn is_pool_exhausted(&self) -> bool {
+        self.is(&SqlState::PROTOCOL_VIOLATION) && NO_CONNECTION_FREE.iter().any(|part| self.message.contains(part))
     }
 
     fn text(&self) -> String {

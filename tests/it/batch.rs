@@ -26,7 +26,7 @@ async fn claimed(name: &str, stripes: u32) -> (Scene, Client, Batches, Range) {
     client.batch_execute("COMMIT").await.unwrap();
     let setup = format!(
         "ALTER TABLE app.users ADD COLUMN tenant_id uuid;
-         UPDATE tenantmig.lease SET epoch = 5, holder = gen_random_uuid();
+         UPDATE tenantmig.lease SET epoch = 5, holder = '{RUN}';
          INSERT INTO tenantmig.runs (run_id, plan, plan_text, fingerprint, program, host, tool_version) VALUES ('{RUN}', 'p', '', '', '{{}}', 'h', '0');
          INSERT INTO tenantmig.migration_progress (run_id, unit, ordinal, phase, step, title) VALUES ('{RUN}', 'a/b/c', 0, 'a', 'b', 't')"
     );
@@ -62,7 +62,13 @@ async fn claimed(name: &str, stripes: u32) -> (Scene, Client, Batches, Range) {
 }
 
 fn place(epoch: i64) -> Place {
-    Place { schema: Ident::new("tenantmig").unwrap(), run: RUN.parse().unwrap(), epoch, host: "h".to_owned() }
+    Place {
+        schema: Ident::new("tenantmig").unwrap(),
+        run: RUN.parse().unwrap(),
+        holder: RUN.parse().unwrap(),
+        epoch,
+        host: "h".to_owned(),
+    }
 }
 
 fn unit() -> UnitId {
@@ -89,6 +95,29 @@ async fn a_batch_under_an_epoch_that_is_over_writes_no_row() {
         assert!(matches!(claim, Err(LedgerError::Fenced { ours: 4 })), "{claim:?}");
         assert_eq!(filled(&client).await, 0, "skipping: {skipping}");
     }
+}
+
+#[tokio::test]
+async fn an_epoch_that_came_twice_is_the_other_holders() {
+    let (scene, client, batches, range) = claimed("batch_holder", 1).await;
+    scene.db.sql("UPDATE tenantmig.lease SET holder = gen_random_uuid()");
+    let work = batches.work(&range, &Part::Stripe);
+    let next = Range { number: 2, ..range.clone() };
+    for (what, done) in [
+        ("batch", ledger::batch(&client, &place(5), &unit(), &range, &work).await.map(drop)),
+        ("piece", ledger::piece(&client, &place(5), &unit(), &range, &work).await.map(drop)),
+        ("claim", ledger::claim(&client, &place(5), &unit(), &next).await),
+        ("abandon", ledger::abandon(&client, &place(5), &unit(), &range).await),
+        ("fence", ledger::fence(&client, &place(5).schema, place(5).hold()).await),
+    ] {
+        assert!(matches!(done, Err(LedgerError::Fenced { ours: 5 })), "{what}: {done:?}");
+    }
+    ledger::works_on(&client, &place(5).schema, place(5).hold(), place(5).run).await.unwrap();
+    let untouched =
+        "SELECT run_id IS NULL AND (SELECT count(*) = 1 AND bool_and(stripes_done = 0) FROM tenantmig.backfill_ranges)
+        FROM tenantmig.lease";
+    assert!(scene.db.one::<bool>(untouched));
+    assert_eq!(filled(&client).await, 0);
 }
 
 #[tokio::test]

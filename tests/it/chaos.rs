@@ -93,7 +93,8 @@ fn variable(name: &str) -> Option<u64> {
 /// Several workers take cell after cell, each with a server of its own for what kills servers.
 fn work(cells: &[Cell], undisturbed: &Undisturbed, dir: &std::path::Path, table: &Mutex<Table>) {
     let next = AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    // Much of a cell is waiting, so there are more than cores.
+    let workers = std::thread::available_parallelism().map_or(2, usize::from) * 3 / 2;
     let workers = variable("CHAOS_WORKERS").map_or(workers, |w| usize::try_from(w).unwrap());
     std::thread::scope(|scope| {
         for _ in 0..workers {

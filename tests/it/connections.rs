@@ -225,6 +225,26 @@ pub const WRONG: &str = "SELECT count(*) FROM app.users u JOIN app.accounts a ON
     WHERE u.tenant_id IS DISTINCT FROM a.tenant_id OR u.touched <> 1";
 
 #[test]
+fn commits_that_wait_for_a_replica_fail_no_step() {
+    let own = Own::new(20_000);
+    let url = own.url();
+    let synchronous = |standbys: &str| {
+        execute(&url, &format!("ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"));
+        execute(&url, "SELECT pg_reload_conf()");
+    };
+    execute(&url, "ALTER SYSTEM SET synchronous_commit = on");
+    let run = with_plan(own.tool(), &plan("", &[EXPAND])).spawn();
+    wait_for_rows(&url, 500);
+    // Nobody answers the commits for longer than a batch may take, and not so long that the lease is lost.
+    synchronous("nobody");
+    std::thread::sleep(Duration::from_secs(11));
+    synchronous("");
+    execute(&url, GO);
+    let out = run.wait().expect_code(0).nowhere_has("panicked");
+    assert_eq!(ask::<i64>(&url, WRONG), Some(0), "rows not written, or written twice:\n{out}");
+}
+
+#[test]
 fn a_server_that_is_away_for_longer_than_the_lease_is_waited_for() {
     let mut own = Own::new(20_000);
     let url = own.url();

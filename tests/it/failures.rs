@@ -299,6 +299,11 @@ fn an_answer_that_is_not_one_boolean_is_told_as_such() {
     check("SELECT true FROM app.users", "the answer has more than one row");
     check("SELECT true FROM app.users WHERE false", "the answer has no row");
     check("SELECT true, false", "the answer has 2 columns, not one");
-    check("SELECT 1 -- one", "the answer is of type int4, not boolean");
+    check("SELECT 1 -- one", "the answer is of type integer, not boolean");
     check("SELECT NULL::boolean", "the answer is NULL");
+    scene.db.sql("CREATE DOMAIN app.yes AS boolean; CREATE TYPE app.mood AS ENUM ('true')");
+    check("SELECT false::app.yes", "the answer is false");
+    check("SELECT 'true'::app.mood", "the answer is of type app.mood, not boolean");
+    check("SELECT 'a'", "the answer is of type text, not boolean");
+    check("SELECT ROW(true)", "the answer is of type record, not boolean");
 }

@@ -77,6 +77,22 @@ fn a_run_that_waits_for_a_lock_obeys_within_seconds() {
 }
 
 #[test]
+fn a_pause_passes_by_a_request_that_somebody_holds() {
+    let scene = Scene::new("pause_behind", 200);
+    let holder = scene.holding("LOCK TABLE app.users IN SHARE MODE");
+    let mut run = scene.applying(&plan(PATIENT, &[EXPAND])).spawn();
+    run.wait_stderr("no lock at attempt 2");
+    scene.db.sql(
+        "INSERT INTO tenantmig.requests (run_id, host, kind, body)
+         SELECT run_id, 'host2', 'retune', '{\"workers\": 2}' FROM tenantmig.runs",
+    );
+    let row = scene.holding("SELECT FROM tenantmig.requests FOR UPDATE");
+    let _ = scene.run("pause --reason lunch").expect_code(0).stdout_has("paused: taken by apply by ");
+    let _ = run.wait().expect_code(75).stdout_has(": lunch");
+    drop((holder, row));
+}
+
+#[test]
 fn a_rollback_is_paused_as_well_and_resume_goes_on_with_it() {
     let scene = Scene::new("pause_back", 200);
     let before = scene.print();

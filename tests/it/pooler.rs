@@ -95,6 +95,64 @@ fn in_session_mode_it_works_as_in_transaction_mode() {
     is_calm(&pooler, &scene.db);
 }
 
+/// One connection is enough: no transaction is held open while another is needed.
+#[test]
+fn a_pool_of_one_is_enough_for_a_backfill_there_and_back() {
+    let scene = Scene::new("pooler_of_one", 2_000);
+    let before = scene.print();
+    let pooler = Pooler::start("transaction", "default_pool_size = 1");
+    let url = pooler.url(scene.db.name());
+    let tool = || scene.tool().url(&url);
+    let _ = with_plan(tool(), &plan("", &[EXPAND])).run().expect_code(0);
+    scene.every_row_once();
+    let _ = tool().args(["verify"]).run().expect_code(0);
+    let _ = tool().args(["rollback", "--to", "start", "--yes"]).run().expect_code(0);
+    scene.is_as(&before);
+    is_calm(&pooler, &scene.db);
+}
+
+/// A statement that keeps the only connection for longer than the lease is good for: nobody else took it, so the transaction
+/// commits, and the run takes its lease again and goes on.
+#[test]
+fn in_a_pool_of_one_a_statement_longer_than_the_lease_is_survived() {
+    let scene = Scene::new("pooler_of_one_long", 500);
+    scene.db.sql("CREATE TABLE app.slept ()");
+    let pooler = Pooler::start("transaction", "default_pool_size = 1");
+    let tool = || scene.tool().url(&pooler.url(scene.db.name()));
+    let sleep = "INSERT INTO app.slept SELECT FROM pg_sleep(6)";
+    let long = format!(
+        "[[phase]]\nid = \"long\"\n[[phase.step]]\nkind = \"sql\"\nup = \"{sleep}\"\ndown = \"DELETE FROM app.slept\"\n"
+    );
+    let _ = with_plan(tool(), &plan("lease = \"3s\"", &[&long, EXPAND])).run().expect_code(0);
+    assert_eq!(scene.db.one::<i64>("SELECT count(*) FROM app.slept"), 1);
+    scene.every_row_once();
+    scene.verified();
+    is_calm(&pooler, &scene.db);
+}
+
+/// A type that the driver does not know is not looked up by a prepared statement, which would stay in the pool.
+#[test]
+fn an_answer_of_a_type_of_the_users_leaves_nothing_prepared() {
+    let scene = Scene::new("pooler_assert", 5);
+    scene.db.sql("CREATE TYPE app.mood AS ENUM ('true')");
+    let pooler = Pooler::start("transaction", "default_pool_size = 1");
+    let url = pooler.url(scene.db.name());
+    let tool = || scene.tool().url(&url);
+    let ask = "[[phase]]\nid = \"ask\"\n[[phase.step]]\nkind = \"assert\"\nsql = \"SELECT 'true'::app.mood\"";
+    for _ in 0..2 {
+        let out = with_plan(tool(), &plan("", &[ask])).run().expect_code(5);
+        let _ = out.stdout_has("is of type app.mood, not boolean");
+        let _ = tool().args(["rollback", "--to", "start", "--yes"]).run();
+    }
+    let left: i64 = crate::harness::block_on(async move {
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.query_typed_one("SELECT count(*) FROM pg_prepared_statements", &[]).await.unwrap().get(0)
+    });
+    assert_eq!(left, 0);
+    is_calm(&pooler, &scene.db);
+}
+
 const INDEX: &str =
     "[[phase]]\nid = \"index\"\n[[phase.step]]\nkind = \"create_index\"\ntable = \"app.users\"\ncolumns = [\"email\"]";
 

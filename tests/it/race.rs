@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tenantmig::{
-    ledger::{self, LedgerError, Purpose, Taker, Term},
+    ledger::{self, Hold, LedgerError, Purpose, Taker, Term},
     pg::{Bounds, connect::Connection, in_transaction},
     sql::Ident,
 };
@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::connect::try_connect;
-use crate::harness::{Output, Pooler, Running, database};
+use crate::harness::{Output, Pooler, Running, Tool, database};
 use crate::scene::{Scene, with_plan};
 
 const ROUNDS: usize = 100;
@@ -39,23 +39,26 @@ struct Round {
     turned_away: usize,
 }
 
-fn racers(scene: &Scene, forward: bool) -> [Running; 2] {
-    [(), ()].map(|()| match forward {
-        true => with_plan(scene.tool(), PLAN).spawn(),
-        false => scene.tool().args(["rollback", "--to", "start", "--yes"]).spawn(),
-    })
-}
-
-fn round(scene: &Scene, forward: bool) -> Round {
-    let before = scene.events();
+/// The two held until both are at the lease, and their ends.
+fn race(scene: &Scene, both: impl FnOnce() -> [Running; 2]) -> [Output; 2] {
     let gate = scene.holding("LOCK TABLE tenantmig.lease IN ACCESS EXCLUSIVE MODE");
-    let both = racers(scene, forward);
+    let both = both();
     scene.wait_until(
         "SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = current_database()
             AND application_name LIKE 'tenantmig lease%' AND wait_event_type = 'Lock'",
     );
     drop(gate);
-    let ends: Vec<Output> = both.into_iter().map(Running::wait).collect();
+    both.map(Running::wait)
+}
+
+fn round(scene: &Scene, tool: &dyn Fn() -> Tool, forward: bool) -> Round {
+    let before = scene.events();
+    let ends = race(scene, || {
+        [(), ()].map(|()| match forward {
+            true => with_plan(tool(), PLAN).spawn(),
+            false => tool().args(["rollback", "--to", "start", "--yes"]).spawn(),
+        })
+    });
     let won = |out: &&Output| out.code == 0 && !out.stdout.contains("nothing to");
     assert_eq!(ends.iter().filter(won).count(), 1, "{}\n{}", ends[0], ends[1]);
     for loser in ends.iter().filter(|out| !won(out)) {
@@ -71,23 +74,103 @@ fn round(scene: &Scene, forward: bool) -> Round {
     Round { turned_away: ends.iter().filter(|out| out.code == 75).count() }
 }
 
-#[test]
-fn two_operators_race_a_hundred_times_and_one_wins_each_time() {
-    let lane = |number: usize| {
-        let scene = Scene::new(&format!("race_{number}"), 1);
+/// The sum over the lanes.
+fn lanes(lane: impl Fn(usize) -> usize + Sync) -> usize {
+    std::thread::scope(|threads| {
+        let lane = &lane;
+        let all: Vec<_> = (0..LANES).map(|number| threads.spawn(move || lane(number))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).sum()
+    })
+}
+
+/// A hundred races, through the pooler if there is one.
+fn a_hundred(name: &str, pooler: Option<&Pooler>) {
+    let turned_away = lanes(|number| {
+        let scene = Scene::new(&format!("{name}_{number}"), 1);
+        let url = pooler.map_or_else(|| scene.db.url(), |pooler| pooler.url(scene.db.name()));
+        let tool = || scene.tool().url(&url);
         scene.db.sql("CREATE TABLE app.won (who text NOT NULL)");
         // The ledger and the run are there, so that both get as far as the lease.
-        let _ = with_plan(scene.tool(), PLAN).run().expect_code(0);
-        let _ = scene.run("rollback --to start --yes").expect_code(0);
-        let rounds = (0..ROUNDS / LANES).map(|n| round(&scene, n % 2 == 0));
+        let _ = with_plan(tool(), PLAN).run().expect_code(0);
+        let _ = tool().args(["rollback", "--to", "start", "--yes"]).run().expect_code(0);
+        let rounds = (0..ROUNDS / LANES).map(|n| round(&scene, &tool, n % 2 == 0));
         let turned_away = rounds.map(|round| round.turned_away).sum::<usize>();
         scene.verified();
         turned_away
-    };
-    let lanes: Vec<_> = (0..LANES).map(|number| std::thread::spawn(move || lane(number))).collect();
-    let turned_away: usize = lanes.into_iter().map(|lane| lane.join().unwrap()).sum();
+    });
     println!("of {ROUNDS} races the other one was turned away in {turned_away}, and came too late in the rest");
     assert!(turned_away >= ROUNDS / 2, "hardly a race: {turned_away} of {ROUNDS}");
+}
+
+#[test]
+fn two_operators_race_a_hundred_times_and_one_wins_each_time() {
+    a_hundred("race", None);
+}
+
+/// Both racers at the lease are the whole pool of two.
+#[test]
+fn through_a_transaction_pooler_they_race_a_hundred_times_and_one_wins_each_time() {
+    a_hundred("race_through", Some(&Pooler::start("transaction", "default_pool_size = 2")));
+}
+
+/// Two phases, so that from between them there is a way on and a way back.
+const TWO_WAYS: &str = r#"
+format = 1
+name   = "ways"
+[[phase]]
+id   = "one"
+[[phase.step]]
+id   = "first"
+kind = "sql"
+up   = "INSERT INTO app.won SELECT 'one' FROM pg_sleep(0.3)"
+down = "DELETE FROM app.won WHERE who = 'one' AND pg_sleep(0.3) IS NOT NULL"
+[[phase]]
+id   = "two"
+[[phase.step]]
+id   = "second"
+kind = "sql"
+up   = "INSERT INTO app.won SELECT 'two' FROM pg_sleep(0.3)"
+down = "DELETE FROM app.won WHERE who = 'two'"
+"#;
+
+/// Apply against rollback, from between the phases; 1 where the second was turned away.
+fn apply_against_rollback(scene: &Scene) -> usize {
+    let _ = with_plan(scene.tool(), TWO_WAYS).run().expect_code(0);
+    let _ = scene.run("rollback --to one --yes").expect_code(0);
+    let before = scene.events();
+    let [on, back] = race(scene, || {
+        let back = scene.tool().args(["rollback", "--to", "start", "--yes"]);
+        [with_plan(scene.tool(), TWO_WAYS).spawn(), back.spawn()]
+    });
+    let epochs: i64 =
+        scene.db.one(&format!("SELECT count(DISTINCT epoch) FROM tenantmig.events WHERE number > {before}"));
+    let won: Option<String> = scene.db.one("SELECT string_agg(who, ' ' ORDER BY who) FROM app.won");
+    let asked: i64 = scene.db.one("SELECT count(*) FROM tenantmig.requests");
+    assert_eq!(asked, 0, "{on}\n{back}");
+    let turned_away = |out: &Output| out.code == 75 && out.stderr.contains("holds the lease");
+    match (on.code, back.code) {
+        (0, 75) => assert!(epochs == 1 && turned_away(&back) && won.as_deref() == Some("one two"), "{back}\n{won:?}"),
+        (75, 0) => assert!(epochs == 1 && turned_away(&on) && won.is_none(), "{on}\n{won:?}"),
+        // The second came after the end of the first, and did what it was asked for as if alone.
+        (0, 0) => assert!(epochs == 2 && [None, Some("one two")].contains(&won.as_deref()), "{on}\n{back}\n{won:?}"),
+        _ => panic!("{on}\n{back}"),
+    }
+    usize::from(on.code + back.code == 75)
+}
+
+#[test]
+fn apply_races_rollback_and_whoever_loses_leaves_with_75_and_writes_nothing() {
+    const PER_LANE: usize = 5;
+    let turned_away = lanes(|number| {
+        let scene = Scene::new(&format!("race_ways_{number}"), 1);
+        scene.db.sql("CREATE TABLE app.won (who text NOT NULL)");
+        let _ = with_plan(scene.tool(), TWO_WAYS).run().expect_code(0);
+        let turned_away = (0..PER_LANE).map(|_| apply_against_rollback(&scene)).sum();
+        scene.verified();
+        turned_away
+    });
+    println!("of {} races the loser was turned away in {turned_away}, and came too late in the rest", PER_LANE * LANES);
+    assert!(turned_away >= PER_LANE * LANES / 2, "hardly a race: {turned_away}");
 }
 
 async fn through(pooler: &Pooler, database: &str) -> Connection {
@@ -106,7 +189,7 @@ async fn turn(session: &Connection, schema: &Ident, holder: Uuid) -> Option<i64>
         Err(error) => panic!("{error}"),
     };
     let win = async |tx: &Client| {
-        ledger::fence(tx, schema, epoch).await?;
+        ledger::fence(tx, schema, Hold { holder, epoch }).await?;
         tx.batch_execute(&format!("INSERT INTO wins SELECT {epoch} FROM pg_sleep(0.02)")).await?;
         Ok::<_, LedgerError>(())
     };
@@ -130,10 +213,11 @@ async fn two_sessions_of_a_transaction_pooler_race_for_the_lease_and_one_wins_ea
         let (a, b) = tokio::join!(turn(&one, &schema, holders[0]), turn(&two, &schema, holders[1]));
         let (Some(epoch), None) = (a.or(b), a.and(b)) else { panic!("round {round}: {a:?} and {b:?}") };
         // The loser's word, and a former epoch's, meet the fence.
-        let loser = if a.is_some() { &two } else { &one };
-        let late = in_transaction(loser, BOUNDS, async |tx: &Client| ledger::fence(tx, &schema, epoch - 1).await).await;
+        let (loser, winner) = if a.is_some() { (&two, holders[0]) } else { (&one, holders[1]) };
+        let former = Hold { holder: winner, epoch: epoch - 1 };
+        let late = in_transaction(loser, BOUNDS, async |tx: &Client| ledger::fence(tx, &schema, former).await).await;
         assert!(matches!(late, Err(LedgerError::Fenced { .. })), "{late:?}");
-        ledger::release(&one, &schema, epoch).await.unwrap();
+        ledger::release(&one, &schema, Hold { holder: winner, epoch }).await.unwrap();
     }
     assert_eq!(db.one::<i64>("SELECT count(*) FROM wins"), i64::try_from(ROUNDS).unwrap());
 }

@@ -1,10 +1,10 @@
 //! The lease changes hands: the sessions of the former holder are ended and nothing of it is written any more, whatever it was
 //! at and however late it wakes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tenantmig::{
-    ledger::{self, Acquired, LedgerError, Purpose, Taker, Term},
+    ledger::{self, Acquired, Hold, LedgerError, Purpose, Taker, Term},
     pg::{Bounds, connect::Connection, in_transaction},
     sql::Ident,
 };
@@ -93,7 +93,7 @@ async fn a_successor_ends_the_sessions_of_the_one_it_follows_and_no_other() {
     for other in &others {
         other.batch_execute("SELECT 1").await.unwrap();
     }
-    let late = ledger::fence(client, &schema(), epoch).await;
+    let late = ledger::fence(client, &schema(), Hold { holder: old, epoch }).await;
     assert!(matches!(late, Err(LedgerError::Fenced { ours }) if ours == epoch));
     // The same process takes it anew after a silence: its own sessions live on.
     db.sql(EXPIRE);
@@ -119,7 +119,7 @@ async fn who_may_not_end_a_session_is_told_what_to_do_and_goes_on() {
     assert_eq!((ended.ended, ended.left.len()), (0, 1), "{ended:?}");
     assert_eq!(ended.left[0].pid, zombies);
     assert!(ended.left[0].why.contains("must be a") || ended.left[0].why.contains("permission"), "{ended:?}");
-    let late = ledger::fence(&zombie, &schema(), epoch).await;
+    let late = ledger::fence(&zombie, &schema(), Hold { holder: old, epoch }).await;
     assert!(matches!(late, Err(LedgerError::Fenced { .. })), "{late:?}");
     // One that passed the fence keeps its transaction: it commits, or the successor waits in vain and says for whom.
     db.sql("UPDATE tenantmig.lease SET holder = gen_random_uuid()");
@@ -216,5 +216,80 @@ fn a_process_that_is_unlocked_names_nobody_and_leaves() {
     let _ = first.wait().expect_code(75).stderr_has("the lease was taken over and is free again");
     scene.db.sql(GO);
     let _ = scene.run("resume").expect_code(0);
+    scene.every_row_once();
+}
+
+/// What a failover that lost the last takeover leaves: the same number, and another holder.
+#[test]
+fn an_epoch_that_came_twice_turns_the_former_holder_away() {
+    let scene = Scene::new("takeover_same_epoch", 20_000);
+    scene.db.sql(BRAKE);
+    let first = scene.applying(&plan("", &[EXPAND])).spawn();
+    scene.wait_until("SELECT to_regclass('tenantmig.backfill_ranges') IS NOT NULL");
+    scene.wait_until("SELECT coalesce(sum(rows_done), 0) >= 300 FROM tenantmig.backfill_ranges");
+    let other = Uuid::now_v7();
+    scene.db.sql(&format!("SELECT FROM tenantmig.lease FOR UPDATE; UPDATE tenantmig.lease SET holder = '{other}', host = 'elsewhere', purpose = 'rollback'"));
+    let (rows, events) = (scene.db.one::<i64>("SELECT count(tenant_id) FROM app.users"), scene.events());
+    let _ = first.wait().expect_code(75).stderr_has("the lease was taken over by rollback by ").stderr_has("elsewhere");
+    assert_eq!(scene.db.one::<i64>("SELECT count(tenant_id) FROM app.users"), rows);
+    assert_eq!(scene.events(), events);
+    assert_eq!(scene.db.one::<Uuid>("SELECT holder FROM tenantmig.lease"), other, "it gave back what is another's");
+}
+
+const END_THE_LEASES: &str =
+    "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a JOIN tenantmig.lease l ON a.pid = l.backend_pid";
+
+#[test]
+fn a_holder_that_lost_only_the_session_of_its_lease_is_alive() {
+    let scene = Scene::new("takeover_session", 20_000);
+    scene.db.sql(BRAKE);
+    let whole = plan("", &[EXPAND]);
+    let first = scene.applying(&whole).spawn();
+    scene.wait_until("SELECT to_regclass('tenantmig.backfill_ranges') IS NOT NULL");
+    scene.wait_until("SELECT coalesce(sum(rows_done), 0) >= 300 FROM tenantmig.backfill_ranges");
+    let epoch: i64 = scene.db.one("SELECT epoch FROM tenantmig.lease");
+    let lost: i32 = scene.db.one("SELECT backend_pid FROM tenantmig.lease");
+    // The second one looks at the very moment: it waits for the row, which is free once the session is gone.
+    let gate = scene.holding("LOCK TABLE tenantmig.lease IN ACCESS EXCLUSIVE MODE");
+    let second = scene.applying(&whole).spawn();
+    scene.wait_until(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+            AND application_name LIKE 'tenantmig lease%' AND wait_event_type = 'Lock')",
+    );
+    scene.db.sql(&format!("SELECT pg_terminate_backend({lost})"));
+    drop(gate);
+    let _ = second.wait().expect_code(75).stderr_has("holds the lease");
+    let renewed = Instant::now();
+    scene.wait_until(&format!("SELECT backend_pid <> {lost} FROM tenantmig.lease"));
+    assert!(renewed.elapsed() < Duration::from_secs(3), "it waited for the next heartbeat");
+    scene.db.sql(END_THE_LEASES);
+    scene.db.sql(GO);
+    let _ = first.wait().expect_code(0).nowhere_has("connected again");
+    assert_eq!(scene.db.one::<i64>("SELECT epoch FROM tenantmig.lease"), epoch, "another one had it meanwhile");
+    scene.every_row_once();
+    scene.stands("completed");
+}
+
+#[test]
+fn the_successor_of_a_killed_process_waits_for_its_sessions_and_not_for_the_expiry() {
+    let scene = Scene::new("takeover_killed", 20_000);
+    scene.db.sql(BRAKE);
+    let mut first = scene.applying(&plan("", &[EXPAND])).spawn();
+    scene.wait_until("SELECT to_regclass('tenantmig.backfill_ranges') IS NOT NULL");
+    scene.wait_until("SELECT coalesce(sum(rows_done), 0) >= 300 FROM tenantmig.backfill_ranges");
+    // One of its sessions is in the middle of a statement, which the server does not see the end of at once.
+    let gate = scene.holding("LOCK TABLE tenantmig.migration_progress IN ACCESS EXCLUSIVE MODE");
+    scene.wait_for_a_waiter();
+    first.signal(Signal::KILL);
+    let killed = Instant::now();
+    let _ = first.wait();
+    let second = scene.tool().args(["resume"]).spawn();
+    scene.wait_until("SELECT purpose = 'resume' FROM tenantmig.lease");
+    let after = killed.elapsed();
+    eprintln!("takeover: the lease was had {:.1} s after kill -9", after.as_secs_f64());
+    assert!(after < Duration::from_secs(6), "{after:?}");
+    drop(gate);
+    scene.db.sql(GO);
+    let _ = second.wait().expect_code(0);
     scene.every_row_once();
 }

@@ -365,7 +365,7 @@ async fn each_request_is_answered_once() {
     let client = scene.db.client().await;
     let schema = Ident::new("tenantmig").unwrap();
     let run: Uuid = client.query_one("SELECT run_id FROM tenantmig.runs", &[]).await.unwrap().get(0);
-    let place = Place { schema: schema.clone(), run, epoch: 0, host: "here".to_owned() };
+    let place = Place { schema: schema.clone(), run, holder: Uuid::nil(), epoch: 0, host: "here".to_owned() };
     let wish = |ms: u64| Wish::Retune(Tuning { target_batch: Some(Millis(ms)), ..Tuning::default() });
     let mut ids = Vec::new();
     for ms in [10, 20, 30] {

@@ -240,13 +240,22 @@ impl Worker {
     async fn reopen(&mut self, error: DriveError) -> Result<(), DriveError> {
         let why = self.session.lost_because().unwrap_or_else(|| error.to_string());
         self.crew.means.stop.sleep(REOPEN_PAUSE).await?;
-        (self.session, self.target) = match self.crew.session().await {
-            Ok(session) => (session, None),
+        let session = match self.crew.session().await {
+            Ok(session) => session,
             Err(again) => {
                 tracing::debug!("no new session for batches: {again}");
                 return Err(error);
             }
         };
+        // The server may still be at the lost batch, its commit waiting for a replica: until it has ended it holds its range
+        // and its rows, and none of the few tries for a lock would have them.
+        if !session.pooled {
+            let fleet = &self.crew.means.settings.fleet;
+            if !fleet.end(&session, &fleet.only(&self.session)).await? {
+                return Err(error);
+            }
+        }
+        (self.session, self.target) = (session, None);
         let text = format!("worker {} lost its session ({why}) and goes on with a new one", self.number + 1);
         (self.crew.means.tell)(Notice::Note { text });
         Ok(())

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -88,6 +88,9 @@ impl Attempt<'_> {
         let limit = self.settings.connect_timeout.value;
         match timeout(limit, self.open(mode, tls, &context)).await {
             Ok(result) => result,
+            Err(_) if context.admitted.load(Ordering::Relaxed) => {
+                Err(LoginError::Unanswered { at: context.login, after: limit }.into())
+            }
             Err(_) => Err(ReachError::Timeout { at: context.at, after: limit }.into()),
         }
     }
@@ -124,6 +127,7 @@ impl Attempt<'_> {
         let covering = stream.covering(handshake);
         let (client, connection) = config.connect_raw(stream, covering).await.map_err(failed)?;
         pulse.arm();
+        context.admitted.store(true, Ordering::Relaxed);
         let version = connection.parameter("server_version").unwrap_or("unknown").to_owned();
         let lost = drive(connection, context.at.clone(), pulse.clone());
         if is_too_old(&version) {
@@ -213,6 +217,7 @@ impl Attempt<'_> {
             mode: settings.tls.mode.value,
             roots: tls.roots.clone(),
             presented: settings.tls.client.as_ref().map(|_| Arc::clone(&tls.negotiated)),
+            admitted: Arc::new(AtomicBool::new(false)),
             socket,
         }
     }

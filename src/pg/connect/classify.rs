@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, atomic::AtomicBool};
 
 use rustls::{AlertDescription, CertificateError, ProtocolVersion};
 use tokio_postgres::error::{DbError, SqlState};
@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub roots: String,
     /// Where a client certificate is sent: set once the server's side of the handshake was checked.
     pub presented: Option<Arc<OnceLock<ProtocolVersion>>>,
+    /// Whether the login was accepted, so that what is waited for is an answer.
+    pub admitted: Arc<AtomicBool>,
     /// The socket's path, when it is one.
     pub socket: Option<PathBuf>,
 }
@@ -169,7 +171,7 @@ fn refused(refusal: &DbError, context: &Context) -> LoginError {
         LoginError::ConnectDenied { at, message }
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
         LoginError::TooManyConnections { at, message }
-    } else if *code == SqlState::CANNOT_CONNECT_NOW {
+    } else if *code == SqlState::CANNOT_CONNECT_NOW || *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE {
         LoginError::StartingUp { at, message }
     } else if *code == SqlState::PROTOCOL_VIOLATION {
         pooler(at, message, context)

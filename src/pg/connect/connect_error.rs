@@ -72,7 +72,7 @@ impl ConnectError {
     pub fn is_away(&self) -> bool {
         match self {
             Self::Reach(ReachError::TooOld { .. }) | Self::Settings(_) | Self::Tls(_) => false,
-            Self::Reach(_) | Self::Login(LoginError::StartingUp { .. }) => true,
+            Self::Reach(_) | Self::Login(LoginError::StartingUp { .. } | LoginError::Unanswered { .. }) => true,
             Self::Login(_) => false,
             Self::Several { attempts } => attempts.iter().any(Self::is_away),
         }

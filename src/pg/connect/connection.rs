@@ -155,6 +155,16 @@ impl Connection {
         self.lost.borrow().clone()
     }
 
+    /// Returns when the session has ended, with the reason.
+    pub async fn lost(&self) -> String {
+        let mut lost = self.lost.clone();
+        match lost.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            // Whoever drives it is gone.
+            Err(_) => "closed".to_owned(),
+        }
+    }
+
     /// From now on the server ends statements of this session after `statement`, and an answer is expected soon after that.
     pub fn bound(&self, statement: Duration) {
         self.pulse.bound(statement);

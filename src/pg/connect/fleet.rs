@@ -16,8 +16,8 @@ use super::{
 };
 use crate::pg::Fault;
 
-/// Sessions that are remembered after they were opened. A process has at most some seventy at once; older ones than these
-/// ended long ago.
+/// Sessions that are remembered after they were opened. A process has at most some seventy at once; but those that look are
+/// opened again and again where a server is slow, and the session that works is older than all of them.
 const MEMBERS_MAX: usize = 512;
 /// How long a backend that was told to end may take: it finishes no more than a page or a wait.
 const END_WAIT: Duration = Duration::from_secs(5);
@@ -56,6 +56,17 @@ pub struct Former {
     started: Vec<DateTime<Utc>>,
 }
 
+impl Inner {
+    /// One too many makes room by the oldest that this process has closed.
+    fn remember(&mut self, member: Member) {
+        self.members.push_back(member);
+        if self.members.len() > MEMBERS_MAX {
+            let closed = self.members.iter().position(|member| member.pulse.strong_count() == 0);
+            self.members.remove(closed.unwrap_or(0));
+        }
+    }
+}
+
 impl Fleet {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -80,10 +91,7 @@ impl Fleet {
             pulse: Arc::downgrade(&session.pulse),
         };
         if !session.pooled {
-            inner.members.push_back(member);
-        }
-        if inner.members.len() > MEMBERS_MAX {
-            inner.members.pop_front();
+            inner.remember(member);
         }
         Ok(())
     }
@@ -101,6 +109,12 @@ impl Fleet {
         let known = inner.members.iter().filter_map(|member| Some((member.pid, member.started?)));
         let (pids, started) = known.unzip();
         Former { up_to: inner.opened, pids, started }
+    }
+
+    /// This session alone.
+    pub fn only(&self, session: &Connection) -> Former {
+        let (pids, started) = session.backend_start.map(|started| (session.backend_pid, started)).into_iter().unzip();
+        Former { up_to: 0, pids, started }
     }
 
     /// Ends, over `session`, what the server still has of `former` ones, and waits until they are gone: a statement whose client
@@ -132,5 +146,22 @@ impl Fleet {
             self.inner().members.retain(|member| member.number > former.up_to);
         }
         Ok(gone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_session_is_remembered_however_many_came_after_it() {
+        let mut inner = Inner::default();
+        let works = Pulse::new(None);
+        let member = |number: u64, pulse: Weak<Pulse>| Member { number, pid: 1, started: None, pulse };
+        inner.remember(member(0, Arc::downgrade(&works)));
+        (1..=2 * MEMBERS_MAX as u64).for_each(|number| inner.remember(member(number, Weak::new())));
+        assert_eq!(inner.members.len(), MEMBERS_MAX);
+        let numbers: Vec<u64> = inner.members.iter().map(|member| member.number).take(2).collect();
+        assert_eq!(numbers, [0, MEMBERS_MAX as u64 + 2]);
     }
 }

@@ -77,7 +77,7 @@ pub enum LoginError {
         /// The server's text.
         message: String,
     },
-    /// 57P03: starting up, shutting down or in crash recovery.
+    /// 57P03: starting up, shutting down or in crash recovery. 55000: the database is closed for a while (ALLOW_CONNECTIONS).
     #[error("{at} takes no connections now: {message}")]
     StartingUp {
         /// `user@host:port/dbname`.
@@ -92,6 +92,18 @@ pub enum LoginError {
         at: String,
         /// The pooler's text.
         message: String,
+    },
+    /// The login was accepted, and the first question after it had no answer: a pooler answers logins by itself and lets
+    /// the question wait for a server connection.
+    #[error(
+        "{at} accepted the connection and did not answer within {}; behind a pooler: no connection is free in its pool",
+        humantime::format_duration(*after)
+    )]
+    Unanswered {
+        /// `user@host:port/dbname`.
+        at: String,
+        /// The limit.
+        after: std::time::Duration,
     },
     /// A startup option that the server or pooler does not take.
     #[error("{at} refuses a startup option: {message}")]
@@ -142,6 +154,7 @@ impl LoginError {
             Self::StartupOption { .. } => "TM0931",
             Self::SetRole { .. } => "TM0932",
             Self::Other { .. } => "TM0933",
+            Self::Unanswered { .. } => "TM0934",
         }
     }
 
@@ -155,7 +168,10 @@ impl LoginError {
             | Self::UnsupportedMethod { .. }
             | Self::ConnectDenied { .. }
             | Self::SetRole { .. } => 77,
-            Self::TooManyConnections { .. } | Self::StartingUp { .. } | Self::PoolTimeout { .. } => 75,
+            Self::TooManyConnections { .. }
+            | Self::StartingUp { .. }
+            | Self::PoolTimeout { .. }
+            | Self::Unanswered { .. } => 75,
             Self::StartupOption { .. } => 64,
             Self::DatabaseMissing { .. } | Self::Other { .. } => 69,
         }
@@ -182,8 +198,9 @@ impl LoginError {
             Self::ConnectDenied { .. } => "as the database's owner: GRANT CONNECT ON DATABASE … TO …".to_owned(),
             Self::DatabaseMissing { .. } => "list the databases with psql -l, then name one with -d".to_owned(),
             Self::TooManyConnections { .. } => "wait or end idle sessions (pg_stat_activity), then run the command again: it resumes".to_owned(),
-            Self::StartingUp { .. } => "wait until pg_isready says so, then run the command again: it resumes".to_owned(),
+            Self::StartingUp { .. } => "wait until it takes connections again (pg_isready; ALTER DATABASE … ALLOW_CONNECTIONS), then run the command again: it resumes".to_owned(),
             Self::PoolTimeout { .. } => "run the command again later, or connect to the server itself instead of the pooler".to_owned(),
+            Self::Unanswered { .. } => "look at the pool (SHOW POOLS) and at the server (pg_stat_activity), then run the command again: it resumes".to_owned(),
             Self::StartupOption { .. } => "unset PGOPTIONS, or connect to the server itself instead of the pooler".to_owned(),
             Self::SetRole { role, .. } => format!("as an administrator: GRANT \"{role}\" TO the login role, or leave --role out"),
             Self::Other { .. } => "read the server's log; try the same settings with psql".to_owned(),

@@ -13,7 +13,7 @@ use super::ground::Ground;
 /// Rows of the application's own have numbers from here on.
 pub const FIRST_OWN: i64 = 1_000_000;
 /// Of the rows that were there before, those up to this number are updated.
-pub const UPDATED_MAX: i64 = 300;
+pub const UPDATED_MAX: i64 = 60;
 /// Between two transactions: traffic and not load.
 const PAUSE: Duration = Duration::from_millis(8);
 /// Nothing of the application waits longer.

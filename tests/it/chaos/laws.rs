@@ -53,21 +53,23 @@ impl Judgement<'_> {
     /// end alone would not tell, since the proof at the end finds every row that a wrong count passed over. Only rows that
     /// the application leaves alone are looked at: an update may move one into a range that is done.
     pub fn holds_half_way(&self) -> Result<(), String> {
-        let began = "SELECT count(*) = 2 FROM pg_attribute WHERE attname = 'tenant_id' AND NOT attisdropped
-                        AND attrelid IN (to_regclass('app.trades'), to_regclass('app.users'))";
+        let began = "SELECT count(*) = 3 FROM pg_attribute WHERE attname = 'tenant_id' AND NOT attisdropped
+                        AND attrelid IN (to_regclass('app.trades'), to_regclass('app.users'), to_regclass('app.orders'))";
         if !self.ground.try_one::<bool>(self.database, began)? {
             return Ok(());
         }
         self.nobody_is_left()?;
-        self.none(
-            "counted, and not written",
-            &format!(
-                "SELECT 'trade ' || t.id || ' of range ' || r.number FROM tenantmig.backfill_ranges r
-                   JOIN app.trades t ON r.heap::regclass = 'app.trades'::regclass AND (t.ctid::text::point)[0] >= r.lo
-                    AND (t.ctid::text::point)[0] < r.hi AND get_byte(tidsend(t.ctid), 5) % r.stripes < r.stripes_done
-                  WHERE t.tenant_id IS NULL AND t.id > {UPDATED_MAX} AND t.id < {FIRST_OWN} AND r.sweep = 0 AND NOT r.skipping"
-            ),
-        )?;
+        for table in TABLES {
+            self.none(
+                "counted, and not written",
+                &format!(
+                    "SELECT '{table} ' || t.id || ' of range ' || r.number FROM tenantmig.backfill_ranges r
+                       JOIN app.{table} t ON r.heap::regclass = t.tableoid AND (t.ctid::text::point)[0] >= r.lo
+                        AND (t.ctid::text::point)[0] < r.hi AND get_byte(tidsend(t.ctid), 5) % r.stripes < r.stripes_done
+                      WHERE t.tenant_id IS NULL AND t.id > {UPDATED_MAX} AND t.id < {FIRST_OWN} AND r.sweep = 0 AND NOT r.skipping"
+                ),
+            )?;
+        }
         self.counted()
     }
 

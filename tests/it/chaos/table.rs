@@ -1,6 +1,6 @@
 //! The report: points by faults, and what did not survive.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::Way;
@@ -51,7 +51,6 @@ impl Table {
 
     /// As Markdown.
     pub fn text(&self, seed: u64) -> String {
-        let ways: BTreeSet<(Fault, Way)> = Fault::ALL.iter().flat_map(|f| [(*f, Way::Up), (*f, Way::Down)]).collect();
         let mut out = format!(
             "seed {seed}: {} cells, {} faults struck, {} survived ({} went on alone, {} were resumed), {} failed\n\n",
             self.survived as usize + self.failed.len(),
@@ -61,26 +60,40 @@ impl Table {
             self.resumed,
             self.failed.len()
         );
-        out.push_str("| struck at |");
-        for (fault, way) in &ways {
-            let _ = write!(out, " {}, {} |", fault.words(), way.words());
-        }
-        let _ = writeln!(out, "\n|---|{}", "---|".repeat(ways.len()));
-        for (row, cells) in &self.rows {
-            let _ = write!(out, "| {row} |");
-            for key in &ways {
-                let text = match cells.get(key) {
-                    None => String::new(),
-                    Some((survived, failed)) if failed.is_empty() => survived.to_string(),
-                    Some((survived, failed)) => {
-                        let numbers = failed.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
-                        format!("{survived}, FAILED {numbers}")
-                    }
-                };
-                let _ = write!(out, " {text} |");
-            }
-            out.push('\n');
+        for way in Way::ALL {
+            self.part(way, &mut out);
         }
         out
+    }
+
+    /// One direction: a row for each moment, a column for each fault.
+    fn part(&self, way: Way, out: &mut String) {
+        let columns: Vec<&str> = Fault::ALL.iter().map(|fault| fault.words()).collect();
+        let _ = writeln!(
+            out,
+            "| {}, struck at | {} |\n|---|{}",
+            way.words(),
+            columns.join(" | "),
+            "---|".repeat(columns.len())
+        );
+        for (row, cells) in &self.rows {
+            if !cells.keys().any(|(_, of)| *of == way) {
+                continue;
+            }
+            let texts: Vec<String> = Fault::ALL.iter().map(|fault| text(cells.get(&(*fault, way)))).collect();
+            let _ = writeln!(out, "| {row} | {} |", texts.join(" | "));
+        }
+        out.push('\n');
+    }
+}
+
+fn text(place: Option<&Place>) -> String {
+    match place {
+        None => String::new(),
+        Some((survived, failed)) if failed.is_empty() => survived.to_string(),
+        Some((survived, failed)) => {
+            let numbers = failed.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
+            format!("{survived}, FAILED {numbers}")
+        }
     }
 }

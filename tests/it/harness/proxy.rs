@@ -319,8 +319,14 @@ async fn upward(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, link: &Link<'_>) 
             match verdict {
                 Verdict::Reset => return End::Reset,
                 Verdict::Swallow => return End::Silence { told: true },
+                // Any other fate is an end, and the message never arrives.
                 Verdict::Hold => {
-                    let _decided_or_at_the_end = fate.changed().await;
+                    while fate.changed().await.is_ok() {
+                        let now = *fate.borrow_and_update();
+                        if matches!(now, Fate::Go | Fate::Withhold) {
+                            break;
+                        }
+                    }
                 }
                 Verdict::Forward | Verdict::LoseAnswer | Verdict::Mute => {}
             }

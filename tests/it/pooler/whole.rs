@@ -34,7 +34,10 @@ struct Stage {
 
 impl Stage {
     fn new(name: &str) -> Self {
-        let pooler = Pooler::start("transaction", "default_pool_size = 2\nmax_client_conn = 50");
+        Self::through(name, Pooler::start("transaction", "default_pool_size = 2\nmax_client_conn = 50"))
+    }
+
+    fn through(name: &str, pooler: Pooler) -> Self {
         Self {
             db: alphapulse(name),
             pooler,
@@ -73,6 +76,21 @@ impl Stage {
 #[test]
 fn with_a_direct_url_the_whole_plan_goes_there_and_back() {
     let mut stage = Stage::new("pooler_direct");
+    stage.direct = Some(stage.db.url_as(OWNER));
+    stage.there_and_back();
+}
+
+/// Without a direct URL, where the role bounds its waits: that is the way on which CONCURRENTLY goes through the pooler too.
+#[test]
+fn in_session_mode_the_whole_plan_goes_there_and_back() {
+    let stage = Stage::through("pooler_sessions", Pooler::start("session", "default_pool_size = 20"));
+    stage.db.sql(&format!("ALTER ROLE {OWNER} IN DATABASE {} SET lock_timeout = '2s'", stage.db.name()));
+    stage.there_and_back();
+}
+
+#[test]
+fn in_session_mode_a_direct_url_is_taken_as_well() {
+    let mut stage = Stage::through("pooler_sessions_direct", Pooler::start("session", "default_pool_size = 20"));
     stage.direct = Some(stage.db.url_as(OWNER));
     stage.there_and_back();
 }

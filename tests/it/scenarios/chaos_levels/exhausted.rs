@@ -48,7 +48,10 @@ fn level_4_sessions_fail_under_load() {
     let mut longest = Duration::ZERO;
     for _ in 0..3 {
         let rows = firm.rows();
-        assert!(firm.one::<i64>(&format!("SELECT count(pg_terminate_backend(pid)) {ours}")) > 0);
+        // Sessions that were ended a moment ago may not be back yet.
+        while firm.one::<i64>(&format!("SELECT count(pg_terminate_backend(pid)) {ours}")) == 0 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let begun = Instant::now();
         firm.wait_for_rows_after(rows + 300);
         longest = longest.max(begun.elapsed());
