@@ -78,7 +78,7 @@ fn describe(step: &PlanStep, key: &str, object: &Object, lack: Lack) -> Diag {
         }
         Lack::Room { role } => {
             Diag::error("TM0305", place, format!("{role} may make nothing in the tablespace {name}"))
-                .help(format!("GRANT CREATE ON TABLESPACE {name} TO {role}"))
+                .help(format!("let a superuser type: GRANT CREATE ON TABLESPACE {name} TO {role}"))
         }
     }
 }
