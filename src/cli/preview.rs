@@ -34,7 +34,7 @@ pub async fn look_ahead(
     let diags = session.with(async |client: &Client| preflight(client, &file.plan).await).await?;
     plan_file::show(context, &file.path, &file.text, &diags);
     if diags.has_errors() {
-        let owner_only = diags.0.iter().all(|d| d.code == "TM0303");
+        let owner_only = diags.0.iter().all(|d| ["TM0303", "TM0305"].contains(&d.code));
         // `validate` asks no database, so it would find nothing of this.
         let again = format!("tenantmig plan {}", file.path.display());
         let mut error = plan_file::invalid(&file.path, &diags);

@@ -172,6 +172,15 @@ pub async fn current(client: &Client, schema: &Ident, run: Option<Uuid>) -> Resu
     newest(client, schema, run, |kept| !asked_back(kept)).await
 }
 
+/// The ledger knows no such run.
+pub(super) fn no_run(id: Uuid) -> DriveError {
+    DriveError::Refused {
+        what: format!("the ledger has no run {id}"),
+        advice: "tenantmig status prints the run's id".to_owned(),
+        exit: 4,
+    }
+}
+
 async fn newest(
     client: &Client,
     schema: &Ident,
@@ -183,11 +192,7 @@ async fn newest(
         return Err(missing);
     }
     if let Some(id) = run {
-        return ledger::read(client, schema, id).await?.ok_or_else(|| DriveError::Refused {
-            what: format!("the ledger has no run {id}"),
-            advice: "tenantmig status prints the run's id".to_owned(),
-            exit: 4,
-        });
+        return ledger::read(client, schema, id).await?.ok_or_else(|| no_run(id));
     }
     let mut newest = None;
     for name in ledger::runs(client, schema).await? {

@@ -41,6 +41,7 @@ pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError
 fn is_made(made: &BTreeSet<Object>, object: &Object) -> bool {
     let table = match object {
         Object::Table(table) | Object::Column(table, _) => table,
+        Object::Tablespace(_) => return false,
     };
     made.contains(object) || made.contains(&Object::Table(table.clone()))
 }
@@ -54,18 +55,30 @@ fn describe(step: &PlanStep, key: &str, object: &Object, lack: Lack) -> Diag {
     let near = |near: Option<String>| {
         near.map_or("look with \\d in psql".to_owned(), |near| format!("did you mean `{near}`?"))
     };
-    match (lack, object) {
-        (Lack::Table { near: n }, Object::Table(table) | Object::Column(table, _)) => {
-            Diag::error("TM0301", place, format!("the database has no table {table}")).help(near(n))
+    let (name, column) = match object {
+        Object::Table(table) => (table.to_string(), None),
+        Object::Column(table, column) => (table.to_string(), Some(column)),
+        Object::Tablespace(name) => (name.to_string(), None),
+    };
+    match lack {
+        Lack::Table { near: n } => {
+            Diag::error("TM0301", place, format!("the database has no table {name}")).help(near(n))
         }
-        (Lack::Column { near: n }, Object::Column(table, column)) => {
-            Diag::error("TM0302", place, format!("{table} has no column {column}, and no earlier step adds it"))
-                .help(near(n))
+        Lack::Column { near: n } => {
+            let column = column.map_or("a needed column".to_owned(), |column| format!("column {column}"));
+            Diag::error("TM0302", place, format!("{name} has no {column}, and no earlier step adds it")).help(near(n))
         }
-        (Lack::Column { .. }, Object::Table(table)) => Diag::error("TM0302", place, format!("{table} lacks a column")),
-        (Lack::Ownership { owner, role }, Object::Table(table) | Object::Column(table, _)) => {
-            Diag::error("TM0303", place, format!("{role} may not change {table}, which {owner} owns"))
+        Lack::Ownership { owner, role } => {
+            Diag::error("TM0303", place, format!("{role} may not change {name}, which {owner} owns"))
                 .help(format!("connect as {owner}, or: GRANT {owner} TO {role}"))
+        }
+        Lack::Tablespace { near: n } => {
+            let help = n.map_or("look with \\db in psql".to_owned(), |near| format!("did you mean `{near}`?"));
+            Diag::error("TM0304", place, format!("the server has no tablespace {name}")).help(help)
+        }
+        Lack::Room { role } => {
+            Diag::error("TM0305", place, format!("{role} may make nothing in the tablespace {name}"))
+                .help(format!("let a superuser type: GRANT CREATE ON TABLESPACE {name} TO {role}"))
         }
     }
 }

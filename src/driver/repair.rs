@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     error::DriveError,
     heartbeat::Lease,
-    open::{Access, place},
+    open::{Access, no_run, place},
     shell::sessions,
 };
 use crate::{
@@ -30,7 +30,7 @@ pub enum Health {
 /// Judges one run's log, and the rows that people look at against it.
 pub async fn health(client: &Client, schema: &Ident, run: Uuid) -> Result<Health, DriveError> {
     match ledger::read(client, schema, run).await {
-        Ok(None) => Err(LedgerError::Missing.into()),
+        Ok(None) => Err(no_run(run)),
         Ok(Some(Kept { record, run: state, .. })) => {
             let differing = differing(client, schema, &record, &state).await?;
             Ok(if differing.is_empty() { Health::Whole } else { Health::Disagrees(differing.join("; ")) })

@@ -17,6 +17,10 @@ pub enum Lack {
     Column { near: Option<String> },
     /// The role neither owns the table nor belongs to its owner.
     Ownership { owner: String, role: String },
+    /// There is no such tablespace.
+    Tablespace { near: Option<String> },
+    /// The role may make nothing in the tablespace.
+    Room { role: String },
 }
 
 /// What is lacking for `object`. `owned`: the step changes the table's definition, which only its owner may.
@@ -24,6 +28,7 @@ pub async fn lacks(client: &Client, object: &Object, owned: bool) -> Result<Opti
     let (table, column) = match object {
         Object::Table(table) => (table, None),
         Object::Column(table, column) => (table, Some(column)),
+        Object::Tablespace(name) => return lacking_tablespace(client, name).await,
     };
     let query = "SELECT c.relowner::regrole::text, pg_has_role(c.relowner, 'USAGE'), current_user::text
                    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -42,6 +47,22 @@ pub async fn lacks(client: &Client, object: &Object, owned: bool) -> Result<Opti
         Some(column) => lacking_column(client, table, column).await,
         None => Ok(None),
     }
+}
+
+/// In the database's own tablespace anybody may make an index.
+async fn lacking_tablespace(client: &Client, name: &Ident) -> Result<Option<Lack>, Fault> {
+    let query = "SELECT s.spcname::text, s.oid = d.dattablespace OR has_tablespace_privilege(s.oid, 'CREATE'), current_user::text
+                   FROM pg_tablespace s, pg_database d WHERE d.datname = current_database()";
+    let mut names = Vec::new();
+    for row in client.query_typed(query, &[]).await? {
+        let known: String = row.try_get(0)?;
+        if known == name.as_str() {
+            let role = row.try_get(2)?;
+            return Ok(if row.try_get(1)? { None } else { Some(Lack::Room { role }) });
+        }
+        names.push(known);
+    }
+    Ok(Some(Lack::Tablespace { near: nearest(name.as_str(), names) }))
 }
 
 async fn near_table(client: &Client, table: &QName) -> Result<Option<String>, Fault> {

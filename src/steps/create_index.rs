@@ -258,7 +258,8 @@ impl StepKind for CreateIndex {
         let keys = self.columns.iter().filter_map(|p| p.column().map(|c| ("columns", c)));
         let all = keys.chain(self.include.iter().map(|c| ("include", c)));
         let columns = all.map(|(key, column)| (key, Object::Column(self.table.clone(), column.clone())));
-        [("table", Object::Table(self.table.clone()))].into_iter().chain(columns).collect()
+        let tablespace = self.tablespace.iter().map(|name| ("tablespace", Object::Tablespace(name.clone())));
+        [("table", Object::Table(self.table.clone()))].into_iter().chain(columns).chain(tablespace).collect()
     }
 }
 

@@ -50,6 +50,7 @@ pub trait StepKind: Debug + Send + Sync {
 pub enum Object {
     Table(QName),
     Column(QName, Ident),
+    Tablespace(Ident),
 }
 
 /// Reads a table of the plan, `kind` taken out.

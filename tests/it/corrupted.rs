@@ -57,7 +57,7 @@ fn check(name: &str, change: &str, what: &str) {
     let (scene, plan) = half(name);
     scene.db.sql(BACKUP);
     scene.db.sql(&by_hand(change));
-    let _ = refused_by_all(&scene, &plan, what).stdout_has("Restore").stdout_has("repair --accept-ledger");
+    let _ = refused_by_all(&scene, &plan, what).stdout_has("restore").stdout_has("repair --accept-ledger");
     scene.db.sql(&by_hand(RESTORE));
     let _ = scene.run("resume").expect_code(0);
     scene.stands("completed");

@@ -133,8 +133,9 @@ async fn one(session: &Connection, name: Option<&str>) -> Result<Role, CliError>
 async fn owners(session: &Connection, plan: &Plan) -> Result<Vec<Role>, CliError> {
     let needs = plan.phases.iter().flat_map(|phase| &phase.steps).flat_map(|step| step.step.needs());
     let mut tables: Vec<QName> = needs
-        .map(|(_, object)| match object {
-            Object::Table(table) | Object::Column(table, _) => table,
+        .filter_map(|(_, object)| match object {
+            Object::Table(table) | Object::Column(table, _) => Some(table),
+            Object::Tablespace(_) => None,
         })
         .collect();
     tables.sort();

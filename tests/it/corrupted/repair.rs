@@ -18,6 +18,8 @@ fn a_whole_ledger_needs_no_repair() {
     let events = scene.events();
     let _ = scene.run("repair").expect_code(0).stdout_has("whole");
     let _ = accept(&scene).expect_code(0).stdout_has("is whole; nothing was changed");
+    let none = "repair --accept-ledger 01a1fccc-197e-767e-8fc7-c6f03897750f";
+    let _ = scene.run(none).expect_code(4).stderr_has("the ledger has no run 01a1fccc");
     assert_eq!(scene.events(), events);
 }
 

@@ -74,6 +74,10 @@ fn every_partition_gets_its_own_and_the_undo_takes_no_other() {
 fn the_tablespace_of_the_database_may_be_named() {
     let scene = scene("parts_tablespace");
     let before = scene.print();
+    let wrong = plan("", &[&format!("{INDEX}\ntablespace = \"pg_defualt\"")]);
+    let out = scene.apply(&wrong).expect_code(65).stderr_has("TM0304").stderr_has("no tablespace pg_defualt");
+    let _ = out.stderr_has("did you mean `pg_default`?");
+    assert!(!scene.db.one::<bool>("SELECT to_regnamespace('tenantmig') IS NOT NULL"));
     let whole = plan("", &[&format!("{INDEX}\ntablespace = \"pg_default\"")]);
     let _ = scene.apply(&whole).expect_code(0);
     is_whole(&scene);
