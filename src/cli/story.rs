@@ -131,7 +131,7 @@ fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Opti
             "paused",
             format!("paused: {why}"),
             Vec::new(),
-            Some("when it is over: tenantmig resume; other limits: tenantmig throttle --help; or undo: tenantmig rollback --to PHASE".to_owned()),
+            Some("when the cause is gone: tenantmig resume; other limits for backfills: tenantmig throttle --help; or undo: tenantmig rollback --to PHASE".to_owned()),
         ),
         Some(Event::Failed { failure, .. }) if failure.disk_full => (
             Exit::Temporary,

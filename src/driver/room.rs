@@ -12,15 +12,17 @@ use crate::{
     engine::{Event, Notice},
     ledger,
     pg::{Class, room},
-    plan::Bytes,
+    plan::{Bytes, FreeCommand},
     unit::{Op, Unit},
 };
 
 /// What the process knows of the check.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Room {
     /// An operator's word that it is left out.
     pub unchecked: bool,
+    /// The command of the plan's file. The one in the ledger is whoever's that may write to the database, and is not run here.
+    pub command: Option<FreeCommand>,
     /// It was said that nothing tells what is free.
     told: bool,
 }
@@ -53,14 +55,20 @@ impl Shell {
         let Some(need) = need.filter(|need| need.places.values().any(|place| place.bytes() > 0)) else {
             return Ok(None);
         };
-        let disk = self.journal.record.program.disk.clone();
+        let mut disk = self.journal.record.program.disk.clone();
+        let withheld = std::mem::replace(&mut disk.free, self.room.command.clone()).is_some() && disk.free.is_none();
         let places = need.by_place(&disk, room::wal_max(&self.work).await?);
         // The plan's command may take its seconds; a signal does not wait for it.
         let ask = async { Ok(free_space(&self.work, &disk, places.keys()).await?) };
         let free = cancellable(&self.work, &self.stop, ask).await?;
         if !self.room.told && places.keys().any(|place| !disk.tells(place)) {
             self.room.told = true;
-            self.say(Notice::Note { text: format!("{}; free space unknown: [disk] tells how", about(&need)) });
+            let how = if withheld {
+                "only `tenantmig apply PLAN` runs the command of [disk], from the plan's file"
+            } else {
+                "[disk] tells how"
+            };
+            self.say(Notice::Note { text: format!("{}; free space unknown: {how}", about(&need)) });
         }
         Ok(shortage(&places, &free, &disk).map(|short| short.to_string()))
     }

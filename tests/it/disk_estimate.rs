@@ -142,10 +142,23 @@ fn the_command_is_asked_anew_each_time() {
     ));
     let _ = not_begun(&scene, scene.apply(&plan)).stdout_has("No such file");
     std::fs::write(&answer, "2MB\n").unwrap();
-    let _ = not_begun(&scene, scene.run("resume")).stdout_has("free 1.9 MiB, reserve 976.6 KiB");
+    let _ = not_begun(&scene, scene.apply(&plan)).stdout_has("free 1.9 MiB, reserve 976.6 KiB");
     std::fs::write(&answer, "100GB").unwrap();
-    let _ = scene.tool().env("PGPASSWORD", "secret").args(["resume"]).run().expect_code(0);
+    let _ = with_plan(scene.tool().env("PGPASSWORD", "secret"), &plan).run().expect_code(0);
     scene.no_wreck();
+}
+
+/// Whoever may write to the ledger must not be able to run a program on the host of whoever resumes.
+#[test]
+fn a_command_that_stands_in_the_ledger_is_not_run() {
+    let scene = scene("ledger_command", 1_000);
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let command = format!("free = {{ command = [\"sh\", \"-c\", \"touch {}; exit 1\"] }}", trace.display());
+    let _ = not_begun(&scene, scene.apply(&with_disk(&command)));
+    std::fs::remove_file(&trace).unwrap();
+    let _ = scene.run("resume").expect_code(0).stderr_has("only `tenantmig apply PLAN` runs the command of [disk]");
+    assert!(!trace.exists(), "resume ran the ledger's command");
 }
 
 /// Nothing is guessed.

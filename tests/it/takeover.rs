@@ -287,7 +287,10 @@ fn the_successor_of_a_killed_process_waits_for_its_sessions_and_not_for_the_expi
     scene.wait_until("SELECT purpose = 'resume' FROM tenantmig.lease");
     let after = killed.elapsed();
     eprintln!("takeover: the lease was had {:.1} s after kill -9", after.as_secs_f64());
-    assert!(after < Duration::from_secs(6), "{after:?}");
+    // Before 14 the server does not look for its clients during a statement, and the successor waits for the expiry.
+    if scene.db.one::<i32>("SELECT current_setting('server_version_num')::int") >= 140_000 {
+        assert!(after < Duration::from_secs(6), "{after:?}");
+    }
     drop(gate);
     scene.db.sql(GO);
     let _ = second.wait().expect_code(0);
