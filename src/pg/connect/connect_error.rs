@@ -67,7 +67,8 @@ impl ConnectError {
         }
     }
 
-    /// Whether no usable server answers for now: away, starting, or of the wrong kind or age until another one takes over.
+    /// Whether no usable server answers for now: away, starting, behind a pool without a free connection, or of the wrong kind or
+    /// age until another one takes over.
     #[must_use]
     pub fn is_away(&self) -> bool {
         match self {
