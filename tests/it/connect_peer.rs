@@ -59,6 +59,8 @@ async fn refusals_are_told_apart() {
     for (sqlstate, text, code, exit_code) in [
         ("57P03", "the database system is starting up", "TM0929", 75),
         ("57P03", "das Datenbanksystem startet", "TM0929", 75),
+        ("57P01", "terminating connection due to administrator command", "TM0929", 75),
+        ("55000", "database \"shop\" is not currently accepting connections", "TM0929", 75),
         ("53300", "sorry, too many clients already", "TM0928", 75),
         ("08P01", "query_wait_timeout", "TM0930", 75),
         ("08P01", "no more connections allowed (max_client_conn)", "TM0928", 75),

@@ -156,6 +156,15 @@ fn is_about_client(alert: AlertDescription) -> bool {
     .contains(&alert)
 }
 
+/// Another try may be let in: the server starts or stops, the database is closed for a while, or somebody ended the session
+/// before it was ready, as a successor does with what it finds of a former holder.
+const NOT_NOW: [&SqlState; 4] = [
+    &SqlState::CANNOT_CONNECT_NOW,
+    &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
+    &SqlState::ADMIN_SHUTDOWN,
+    &SqlState::CRASH_SHUTDOWN,
+];
+
 fn refused(refusal: &DbError, context: &Context) -> LoginError {
     let at = context.login.clone();
     let message = refusal.message().to_owned();
@@ -171,7 +180,7 @@ fn refused(refusal: &DbError, context: &Context) -> LoginError {
         LoginError::ConnectDenied { at, message }
     } else if *code == SqlState::TOO_MANY_CONNECTIONS {
         LoginError::TooManyConnections { at, message }
-    } else if *code == SqlState::CANNOT_CONNECT_NOW || *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE {
+    } else if NOT_NOW.contains(&code) {
         LoginError::StartingUp { at, message }
     } else if *code == SqlState::PROTOCOL_VIOLATION {
         pooler(at, message, context)

@@ -77,7 +77,8 @@ pub enum LoginError {
         /// The server's text.
         message: String,
     },
-    /// 57P03: starting up, shutting down or in crash recovery. 55000: the database is closed for a while (ALLOW_CONNECTIONS).
+    /// 57P03: starting up, shutting down or in crash recovery. 55000: the database is closed for a while
+    /// (ALLOW_CONNECTIONS). 57P01, 57P02: the session was ended before it was ready.
     #[error("{at} takes no connections now: {message}")]
     StartingUp {
         /// `user@host:port/dbname`.
