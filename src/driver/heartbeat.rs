@@ -117,6 +117,11 @@ impl Lease {
         self.tenure.clone()
     }
 
+    /// Leaves the lease as a killed process does: nobody renews it, and nobody gives it back.
+    pub fn abandon(self) {
+        self.task.abort();
+    }
+
     /// Gives the lease back and closes its session. Where the server does not answer, the lease ends by itself.
     pub async fn give_back(self) {
         self.end.send_replace(true);

@@ -220,8 +220,9 @@ impl World {
         match end {
             End::Crashed => {
                 drop(shell);
+                // First, or it would renew itself on another session: a dead process does not.
+                lease.abandon();
                 self.end_sessions().await;
-                drop(lease);
             }
             End::Rest(_) | End::Error(_) => lease.give_back().await,
         }
