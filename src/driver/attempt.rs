@@ -220,25 +220,16 @@ async fn sampled(monitor: &Connection, process: i32) -> Result<Vec<Blocker>, Fau
 
 /// The error of a wait that was given up, with who was in the way: afterwards nobody can be asked.
 fn naming(error: DriveError, blockers: &[Blocker]) -> DriveError {
-    match error {
-        DriveError::Server(mut fault)
-            if !blockers.is_empty() && matches!(fault.class, Class::Transient | Class::Cancelled) =>
-        {
+    error.map_fault(|fault| match fault.class {
+        Class::Transient | Class::Cancelled if !blockers.is_empty() => {
             let who = in_the_way(blockers);
-            fault.detail = Some(fault.detail.map_or(who.clone(), |detail| format!("{detail}; {who}")));
-            DriveError::Server(fault)
+            let detail = fault.detail.as_ref().map_or(who.clone(), |detail| format!("{detail}; {who}"));
+            Fault { detail: Some(detail), ..fault }
         }
-        other @ (DriveError::Server(_)
-        | DriveError::Interrupted(_)
-        | DriveError::LeaseLost(_)
-        | DriveError::Silence(_)
-        | DriveError::Away { .. }
-        | DriveError::Ledger(_)
-        | DriveError::Connect(_)
-        | DriveError::Illegal(_)
-        | DriveError::Yield
-        | DriveError::Refused { .. }) => other,
-    }
+        Class::Transient | Class::Cancelled | Class::Ambiguous | Class::Privilege | Class::Resources | Class::Fatal => {
+            fault
+        }
+    })
 }
 
 /// The first of those that are waited for, in words.

@@ -110,6 +110,22 @@ impl DriveError {
         }
     }
 
+    /// With the server's fault behind it changed, if there is one.
+    pub(super) fn map_fault(self, change: impl FnOnce(Fault) -> Fault) -> Self {
+        match self {
+            Self::Server(fault) => Self::Server(change(fault)),
+            other @ (Self::Interrupted(_)
+            | Self::LeaseLost(_)
+            | Self::Silence(_)
+            | Self::Away { .. }
+            | Self::Ledger(_)
+            | Self::Connect(_)
+            | Self::Illegal(_)
+            | Self::Yield
+            | Self::Refused { .. }) => other,
+        }
+    }
+
     /// The class of the server's fault behind it, if there is one.
     pub fn class(&self) -> Option<Class> {
         match self {

@@ -283,18 +283,7 @@ fn conflict(unit: &Unit, found: &Before) -> Fault {
 }
 
 pub(super) fn in_statement(error: DriveError, stmt: &Stmt) -> DriveError {
-    match error {
-        DriveError::Server(fault) => DriveError::Server(fault.in_statement(stmt.as_str())),
-        other @ (DriveError::Interrupted(_)
-        | DriveError::LeaseLost(_)
-        | DriveError::Silence(_)
-        | DriveError::Away { .. }
-        | DriveError::Ledger(_)
-        | DriveError::Connect(_)
-        | DriveError::Illegal(_)
-        | DriveError::Yield
-        | DriveError::Refused { .. }) => other,
-    }
+    error.map_fault(|fault| fault.in_statement(stmt.as_str()))
 }
 
 /// What is kept of an error that the run answers for. An end from outside and a lost connection are none: they are given
