@@ -48,6 +48,7 @@ fn program(on_failure: OnFailure) -> Program {
         safety: Safety::default(),
         pacing: Pacing::default(),
         disk: Disk::default(),
+        backup: Default::default(),
         tenancy: None,
         phases,
     }
@@ -60,9 +61,17 @@ fn phase(id: &str, on_failure: OnFailure, units: Vec<Unit>, gates: &[&str]) -> P
         title: format!("gate {id}"),
         query: Stmt::raw("SELECT"),
         baseline: None,
+        wait: None,
         tables: vec![],
     };
-    ProgramPhase { id: id.to_owned(), on_failure, units, gates: gates.iter().map(gate).collect() }
+    ProgramPhase {
+        id: id.to_owned(),
+        on_failure,
+        units,
+        gates: gates.iter().map(gate).collect(),
+        before_undo: vec![],
+        after_undo: vec![],
+    }
 }
 
 fn unit(name: &str, up: Op, down: Down) -> Unit {

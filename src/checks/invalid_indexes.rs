@@ -44,6 +44,7 @@ impl CheckKind for InvalidIndexes {
             query: query(&tables),
             baseline: None,
             tables: self.tables.clone(),
+            wait: None,
         }
     }
 }

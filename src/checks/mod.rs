@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml::{Spanned, de::DeTable};
 
 use crate::{
-    plan::Site,
+    plan::{Millis, Site},
     sql::{QName, Stmt},
 };
 
@@ -25,6 +25,28 @@ pub struct Gate {
     pub baseline: Option<Stmt>,
     /// The tables it reads; under FORCE RLS a role without BYPASSRLS cannot measure them.
     pub tables: Vec<QName>,
+    /// How long it is measured again while it finds something; after that the run pauses, and nothing is undone: what it
+    /// waits for is others' doing. `None`: what it finds at once is a failure of the phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Millis>,
+}
+
+/// A gate in front of an undo: what it finds refuses a rollback before anything is touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    pub gate: Gate,
+    /// The word by which an operator goes on all the same; `None`: nobody can.
+    pub consent: Option<Consent>,
+}
+
+/// What an operator agrees to by an option of `rollback`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consent {
+    /// `--allow-data-loss`: values are lost that nothing keeps.
+    DataLoss,
+    /// `--accept-exposure`: rows become visible to sessions that they are hidden from.
+    Exposure,
 }
 
 /// What every kind of check can do. All of it is pure.

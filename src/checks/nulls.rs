@@ -53,6 +53,7 @@ impl CheckKind for Nulls {
             query: sql!("{}", List(&queries, " UNION ALL ")),
             baseline: None,
             tables: vec![table.clone()],
+            wait: None,
         }
     }
 }

@@ -139,6 +139,7 @@ impl CheckKind for Orphans {
             query: sql!("{}", List(&queries, " UNION ALL ")),
             baseline: None,
             tables,
+            wait: None,
         }
     }
 }

@@ -86,6 +86,7 @@ impl CheckKind for RowCount {
             query: self.query(&count, &tests),
             baseline: self.max_loss_percent.map(|_| count),
             tables: vec![table.clone()],
+            wait: None,
         }
     }
 }

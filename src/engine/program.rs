@@ -1,12 +1,12 @@
 //! The program: a plan lowered to units. The ledger keeps it, so that an undo never depends on a file or on this version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    checks::Gate,
-    plan::{Disk, Lowering, OnFailure, Pacing, Plan, Safety, ServerFacts, Tenancy},
+    checks::{Gate, Guard},
+    plan::{Backup, Disk, Lowering, OnFailure, Pacing, Plan, PlanGate, Safety, ServerFacts, Tenancy},
     unit::{Unit, UnitId},
 };
 
@@ -20,6 +20,8 @@ pub struct Program {
     pub pacing: Pacing,
     #[serde(default)]
     pub disk: Disk,
+    #[serde(default)]
+    pub backup: Backup,
     pub tenancy: Option<Tenancy>,
     pub phases: Vec<ProgramPhase>,
 }
@@ -31,6 +33,12 @@ pub struct ProgramPhase {
     pub on_failure: OnFailure,
     pub units: Vec<Unit>,
     pub gates: Vec<Gate>,
+    /// What must not be found when the phase is about to be undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before_undo: Vec<Guard>,
+    /// What must hold when the phase is undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_undo: Vec<Gate>,
 }
 
 impl Program {
@@ -70,6 +78,7 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
     for phase in &plan.phases {
         let mut units: Vec<Unit> = Vec::new();
         let mut gates: Vec<Gate> = Vec::new();
+        let mut before_undo: Vec<Guard> = Vec::new();
         for item in &phase.steps {
             let cx = Lowering {
                 phase: &phase.id,
@@ -81,18 +90,23 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
             };
             units.extend(item.step.lower(&cx));
             gates.extend(item.step.gates(&cx));
+            before_undo.extend(item.step.guards(&cx));
             let new: Vec<_> = item.step.makes().into_iter().map(|(object, part)| (object, cx.unit(part))).collect();
             made.extend(new);
         }
         gates.extend(phase.gates.iter().map(|gate| gate.check.lower()));
-        let mut seen = Vec::new();
-        gates.retain(|gate| {
-            !seen.contains(&gate.id) && {
-                seen.push(gate.id.clone());
-                true
-            }
+        let own = |gate: &PlanGate| Guard { gate: gate.check.lower(), consent: None };
+        before_undo.extend(phase.before_undo.iter().map(own));
+        once(&mut gates, |gate| &gate.id);
+        once(&mut before_undo, |guard| &guard.gate.id);
+        phases.push(ProgramPhase {
+            id: phase.id.clone(),
+            on_failure: phase.on_failure,
+            units,
+            gates,
+            before_undo,
+            after_undo: phase.after_undo.iter().map(|gate| gate.check.lower()).collect(),
         });
-        phases.push(ProgramPhase { id: phase.id.clone(), on_failure: phase.on_failure, units, gates });
     }
     Program {
         plan: plan.name.clone(),
@@ -100,9 +114,16 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
         safety: plan.safety.clone(),
         pacing: plan.pacing(),
         disk: plan.disk.clone(),
+        backup: plan.backup.clone(),
         tenancy: plan.tenancy.clone(),
         phases,
     }
+}
+
+/// Of those with the same id the first stays.
+fn once<T>(list: &mut Vec<T>, id: impl Fn(&T) -> &String) {
+    let mut seen = BTreeSet::new();
+    list.retain(|item| seen.insert(id(item).clone()));
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | Forward | Failed u | u Started, otherwise | u: Failed; then as *failure of p* |
 //! | Forward | GatePassed | the gate is next | gate: passed |
 //! | Forward | GateFailed | the gate is next | then as *failure of p* |
+//! | Forward | GateFailed of a gate that waits | the gate is next | Paused, then Forward |
 //! | *failure of p* | | `on_failure = rollback` | Unwinding, keep = p |
 //! | *failure of p* | | `on_failure = rollback_all` | Unwinding, keep = 0 |
 //! | *failure of p* | | `pause`, or a done unit to be undone is irreversible | Paused |
@@ -140,8 +141,12 @@ impl Run {
                 Ok(())
             }
             Event::GateFailed { phase, gate, .. } => {
-                let (p, _) = self.gate_at(program, event, phase, gate)?;
-                self.fail(program, p);
+                let (p, g) = self.gate_at(program, event, phase, gate)?;
+                if program.phases[p].gates[g].wait.is_some() {
+                    self.mode = Mode::Paused { then: Box::new(Mode::Forward) };
+                } else {
+                    self.fail(program, p);
+                }
                 Ok(())
             }
             Event::RollbackRequested { keep } => self.request_rollback(program, keep),

@@ -39,6 +39,12 @@ const TABLES: &[(i32, &str, &str)] = &[
     (3, "events", "link"),
     (3, "event_heads", "run_id number digest base base_digest"),
     (3, "lease", "run_id system_identifier timeline"),
+    (
+        4,
+        "preimages",
+        "preimage_id run_id unit table_name column_name key_columns relation rows_kept kept_at restored_at",
+    ),
+    (4, "phase_prints", "run_id phase lines taken_at"),
 ];
 
 /// The version of the ledger that stands in the database, `None` without one. Refused where a part of it is gone. Of a version

@@ -30,6 +30,7 @@ const TWINS: &[(i32, &str)] = &[
     (1, include_str!("../../rollback/V1__ledger.sql")),
     (2, include_str!("../../rollback/V2__ranges.sql")),
     (3, include_str!("../../rollback/V3__heads.sql")),
+    (4, include_str!("../../rollback/V4__kept.sql")),
 ];
 
 /// Whether the database has a ledger.

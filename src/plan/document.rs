@@ -13,7 +13,7 @@ use super::{
     limits,
     section::{self, Table},
     throttle::Throttle,
-    types::{BackfillDefaults, LEASE, Safety, Tenancy},
+    types::{BackfillDefaults, Backup, Capture, LEASE, Safety, Tenancy},
     wording::a,
 };
 use crate::diag::{Diag, Diags};
@@ -22,8 +22,20 @@ use crate::diag::{Diag, Diags};
 pub const FORMAT: i64 = 1;
 
 /// The keys of a plan's outermost table.
-pub const KEYS: &[&str] =
-    &["format", "name", "description", "safety", "tenancy", "backfill", "throttle", "disk", "phase", "gate"];
+pub const KEYS: &[&str] = &[
+    "format",
+    "name",
+    "description",
+    "safety",
+    "tenancy",
+    "backfill",
+    "throttle",
+    "disk",
+    "capture",
+    "backup",
+    "phase",
+    "gate",
+];
 
 /// The plain values of a plan; phases and gates are read by `parse`.
 #[derive(Debug)]
@@ -35,6 +47,8 @@ pub struct Header {
     pub backfill: BackfillDefaults,
     pub throttle: Throttle,
     pub disk: Disk,
+    pub capture: Capture,
+    pub backup: Backup,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +87,8 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let backfill = table(doc, "backfill", diags, |t| BackfillDefaults::deserialize(Deserializer::from(t)));
     let throttle = table(doc, "throttle", diags, |t| Throttle::deserialize(Deserializer::from(t)));
     let disk = table(doc, "disk", diags, |t| Disk::deserialize(Deserializer::from(t)));
+    let capture = table(doc, "capture", diags, |t| Capture::deserialize(Deserializer::from(t)));
+    let backup = table(doc, "backup", diags, |t| Backup::deserialize(Deserializer::from(t)));
     check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
     let place = |table: &str, key: &str| value_of(doc, table, key);
     if let Some(backfill) = &backfill {
@@ -93,6 +109,8 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
         backfill: backfill.unwrap_or_default(),
         throttle: throttle.unwrap_or_default(),
         disk: disk.unwrap_or_default(),
+        capture: capture.unwrap_or_default(),
+        backup: backup.unwrap_or_default(),
     })
 }
 

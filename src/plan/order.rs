@@ -19,6 +19,8 @@ pub struct Draft {
     pub on_failure: OnFailure,
     pub steps: Vec<PlanStep>,
     pub gates: Vec<PlanGate>,
+    pub before_undo: Vec<PlanGate>,
+    pub after_undo: Vec<PlanGate>,
 }
 
 /// Orders the phases. A phase follows the one its `after` names; else it keeps its place behind the phase written before it.
@@ -100,6 +102,8 @@ fn sorted(drafts: Vec<Draft>, parent: &[Option<usize>], ids: &[String]) -> Vec<P
             on_failure: draft.on_failure,
             steps: draft.steps,
             gates: draft.gates,
+            before_undo: draft.before_undo,
+            after_undo: draft.after_undo,
         })
     };
     sequence.into_iter().filter_map(take).collect()

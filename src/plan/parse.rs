@@ -75,6 +75,8 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
         backfill: header.backfill,
         throttle: header.throttle,
         disk: header.disk,
+        capture: header.capture,
+        backup: header.backup,
         phases,
     };
     (Some(plan), diags)
@@ -121,7 +123,7 @@ fn tables<'i>(parent: &DeTable<'i>, path: &str, diags: &mut Diags) -> Vec<Table<
     out
 }
 
-const PHASE_KEYS: &[&str] = &["id", "after", "on_failure", "description", "step", "gate"];
+const PHASE_KEYS: &[&str] = &["id", "after", "on_failure", "description", "step", "gate", "before_undo", "after_undo"];
 
 fn phase(mut table: Table<'_>, default: OnFailure, around: Around<'_>, diags: &mut Diags) -> Draft {
     section::spell(table.get_mut(), PHASE_KEYS, diags);
@@ -142,8 +144,12 @@ fn phase(mut table: Table<'_>, default: OnFailure, around: Around<'_>, diags: &m
     let on_failure = text(&table, "on_failure", diags).and_then(|word| on_failure(&word, diags)).unwrap_or(default);
     let steps =
         tables(table.get_ref(), "phase.step", diags).into_iter().filter_map(|t| step(t, around, diags)).collect();
-    let gates =
-        tables(table.get_ref(), "phase.gate", diags).into_iter().filter_map(|t| gate(t, around, diags)).collect();
+    let gates_of = |path: &str, diags: &mut Diags| -> Vec<PlanGate> {
+        tables(table.get_ref(), path, diags).into_iter().filter_map(|t| gate(t, around, diags)).collect()
+    };
+    let gates = gates_of("phase.gate", diags);
+    let before_undo = gates_of("phase.before_undo", diags);
+    let after_undo = gates_of("phase.after_undo", diags);
     let after = text(&table, "after", diags);
     if table.get_ref().get("step").is_none_or(|s| s.get_ref().as_array().is_some_and(|list| list.is_empty())) {
         diags.push(
@@ -151,7 +157,7 @@ fn phase(mut table: Table<'_>, default: OnFailure, around: Around<'_>, diags: &m
                 .help("write [[phase.step]] below it, or take the phase out"),
         );
     }
-    Draft { id, span: table.span(), after, on_failure, steps, gates }
+    Draft { id, span: table.span(), after, on_failure, steps, gates, before_undo, after_undo }
 }
 
 fn valid_id(id: &str) -> bool {

@@ -27,6 +27,8 @@ pub struct Plan {
     pub backfill: BackfillDefaults,
     pub throttle: Throttle,
     pub disk: Disk,
+    pub capture: Capture,
+    pub backup: Backup,
     pub phases: Vec<Phase>,
 }
 
@@ -37,6 +39,10 @@ pub struct Phase {
     pub on_failure: OnFailure,
     pub steps: Vec<PlanStep>,
     pub gates: Vec<PlanGate>,
+    /// Measured before the phase is undone; what they find refuses the rollback.
+    pub before_undo: Vec<PlanGate>,
+    /// Measured when the phase is undone.
+    pub after_undo: Vec<PlanGate>,
 }
 
 /// One step of a phase, with the places of its keys.
@@ -191,6 +197,19 @@ pub struct Tenancy {
     /// The application's runtime roles.
     #[serde(default)]
     pub roles: Vec<Ident>,
+    /// Roles that see every tenant's rows, for reports and transports.
+    #[serde(default)]
+    pub bypass: Vec<Ident>,
+    /// A function of no arguments that returns the session's tenant, in place of the expression over `setting`.
+    #[serde(default)]
+    pub function: Option<QName>,
+    /// Whether the owner of a table is bound by its policies too.
+    #[serde(default = "yes")]
+    pub force: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Tenancy {
@@ -198,8 +217,20 @@ impl Tenancy {
     /// a query and not once a row; NULLIF, because the setting is '' and not NULL once a transaction has set it; `true`, so
     /// that a session that never set it sees no row instead of an error.
     pub fn context(&self) -> Stmt {
-        let (setting, ty) = (Literal::new(self.setting.clone()), &self.registry.r#type);
-        sql!("(SELECT NULLIF(current_setting({}, true), '')::{})", setting, ty)
+        sql!("(SELECT {})", self.context_once())
+    }
+
+    /// The same without the subquery around it, for a place that takes none and evaluates it once anyway: a column's default.
+    pub fn context_once(&self) -> Stmt {
+        match &self.function {
+            Some(function) => sql!("{}()", function),
+            None => self.setting_read(),
+        }
+    }
+
+    /// The tenant as the setting says it: what a context function returns.
+    pub fn setting_read(&self) -> Stmt {
+        sql!("NULLIF(current_setting({}, true), '')::{}", Literal::new(self.setting.clone()), self.registry.r#type)
     }
 }
 
@@ -210,6 +241,33 @@ pub struct Registry {
     pub table: QName,
     pub key: Ident,
     pub r#type: TypeName,
+}
+
+/// How rows that an application without tenants writes meanwhile get theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capture {
+    /// The table that notes who wrote without a tenant; beside the registry where it is left out.
+    pub log: Option<QName>,
+    /// Nobody may have written without a tenant for so long before the column becomes NOT NULL.
+    pub quiet_for: Option<Millis>,
+    /// How long that is waited for before the run pauses.
+    pub quiet_wait: Millis,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        // A day: the last old release of an application is often replaced over night.
+        Self { log: None, quiet_for: None, quiet_wait: Millis(24 * 3_600_000) }
+    }
+}
+
+/// The copy that is made of the database before anything is destroyed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// The folder on the host of the command that rolls back; no backup is made where it is left out.
+    pub directory: Option<String>,
 }
 
 /// What backfill steps do where they say nothing else.

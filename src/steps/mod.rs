@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::{Spanned, de::DeTable};
 
 use crate::{
-    checks::Gate,
+    checks::{Gate, Guard},
     plan::{Lowering, Site},
     sql::{Ident, QName},
     unit::Unit,
@@ -26,6 +26,11 @@ pub trait StepKind: Debug + Send + Sync {
 
     /// The gates that this step brings to its phase without being asked.
     fn gates(&self, _cx: &Lowering<'_>) -> Vec<Gate> {
+        Vec::new()
+    }
+
+    /// What must not be found when the step is about to be undone.
+    fn guards(&self, _cx: &Lowering<'_>) -> Vec<Guard> {
         Vec::new()
     }
 

@@ -125,7 +125,15 @@ fn full_program(on_failure: OnFailure, name: Ident, text: String, number: u32) -
     program.phases[0].gates[0].baseline = Some(stmt);
     program.safety.lock_timeout = Millis(number.into());
     let registry = Registry { table, key: name.clone(), r#type: TypeName::parse("numeric(12, 2)").unwrap() };
-    program.tenancy = Some(Tenancy { registry, column: name.clone(), setting: text, roles: vec![name] });
+    program.tenancy = Some(Tenancy {
+        registry,
+        column: name.clone(),
+        setting: text,
+        roles: vec![name],
+        bypass: vec![],
+        function: None,
+        force: true,
+    });
     program
 }
 

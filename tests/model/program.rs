@@ -107,7 +107,14 @@ fn case(name: &'static str, phases: Vec<PhaseOf>) -> Case {
             number += 1;
             unit(number - 1, kind)
         });
-        ProgramPhase { id, on_failure, units: units.collect(), gates: (0..gates).map(gate).collect() }
+        ProgramPhase {
+            id,
+            on_failure,
+            units: units.collect(),
+            gates: (0..gates).map(gate).collect(),
+            before_undo: vec![],
+            after_undo: vec![],
+        }
     });
     let phases = phases.collect();
     let program = Program {
@@ -116,6 +123,7 @@ fn case(name: &'static str, phases: Vec<PhaseOf>) -> Case {
         safety: Safety::default(),
         pacing: Pacing::default(),
         disk: Disk::default(),
+        backup: Default::default(),
         tenancy: None,
         phases,
     };
@@ -172,5 +180,13 @@ fn fill() -> BackfillSpec {
 
 fn gate(number: usize) -> Gate {
     let id = format!("g{number}");
-    Gate { title: id.clone(), id, kind: "model".to_owned(), query: Stmt::raw("GATE"), baseline: None, tables: vec![] }
+    Gate {
+        title: id.clone(),
+        id,
+        kind: "model".to_owned(),
+        query: Stmt::raw("GATE"),
+        baseline: None,
+        tables: vec![],
+        wait: None,
+    }
 }

@@ -1,0 +1,26 @@
+-- What an undo would have destroyed. The rows themselves are in a table of their own, in this schema, named by `relation`.
+CREATE TABLE preimages (
+    preimage_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id      uuid NOT NULL REFERENCES runs,
+    unit        text NOT NULL,
+    -- Of which table, which column; without a column, whole rows.
+    table_name  text NOT NULL,
+    column_name text,
+    -- The columns by which a row is found again.
+    key_columns text[] NOT NULL,
+    relation    text NOT NULL UNIQUE,
+    rows_kept   bigint NOT NULL CHECK (rows_kept >= 0),
+    kept_at     timestamptz NOT NULL DEFAULT now(),
+    -- When a later apply brought them back.
+    restored_at timestamptz
+);
+
+-- What the objects that a plan touches were like when a phase was over, as lines of the catalogue's fingerprint: what another
+-- one changed since is told before the next phase begins. The phase 'start' is the state before the first.
+CREATE TABLE phase_prints (
+    run_id   uuid NOT NULL REFERENCES runs,
+    phase    text NOT NULL,
+    lines    jsonb NOT NULL,
+    taken_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (run_id, phase)
+);
