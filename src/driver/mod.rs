@@ -2,6 +2,7 @@
 
 mod attempt;
 mod backfill;
+mod backup;
 mod drive;
 mod errands;
 mod error;
@@ -25,6 +26,7 @@ mod successor;
 mod undo;
 mod verify;
 
+pub use backup::{BackupError, backup};
 pub use drive::{Rest, drive};
 pub use error::DriveError;
 pub use free_space::free_space;

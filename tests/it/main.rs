@@ -9,6 +9,7 @@ mod alphapulse;
 mod apply;
 mod backfill_faults;
 mod backfills;
+mod backup;
 mod batch;
 mod before;
 mod break_glass;
