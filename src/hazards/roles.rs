@@ -130,12 +130,12 @@ const GRANTS: &str = r#"
 SELECT c.oid::regclass::text,
        format('%s may use %s on it', CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
               string_agg(DISTINCT a.privilege_type, ', ')),
-       array_to_string(c.relacl, ', '),
+       min(array_to_string(c.relacl, ', ')),
        format('REVOKE %s ON %s FROM %s', string_agg(DISTINCT a.privilege_type, ', '), c.oid::regclass,
               CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
   FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a
  WHERE c.oid = ANY ($1) AND a.privilege_type IN ('TRUNCATE', 'REFERENCES', 'TRIGGER') AND a.grantee <> c.relowner
    AND (a.grantee = 0 OR EXISTS (SELECT FROM unnest($4) r WHERE r <> 0 AND pg_has_role(r, a.grantee, 'MEMBER')
                                                             AND NOT (SELECT x.rolsuper FROM pg_roles x WHERE x.oid = r)))
- GROUP BY c.oid, c.relacl, a.grantee
+ GROUP BY c.oid, a.grantee
  ORDER BY 1, 2"#;

@@ -103,7 +103,12 @@ fn every_hazard_of_a_leaky_schema_is_named_before_anything_is_touched() {
         assert!(text.stdout.contains(&format!("{code} ")), "{code} is not in the text:\n{text}");
     }
     for named in [
-        "shop.v_big_orders: is security_invoker, but reads shop.v_orders",
+        // security_invoker came with 15.
+        if db_version(&url) >= 150_000 {
+            "shop.v_big_orders: is security_invoker, but reads shop.v_orders"
+        } else {
+            "shop.v_big_orders: runs"
+        },
         "shop.users.touch: fires before UPDATE",
         "which overwrites updated_at",
         "shop.readings_old: is a foreign partition of shop.readings",
@@ -117,6 +122,10 @@ fn every_hazard_of_a_leaky_schema_is_named_before_anything_is_touched() {
     }
     assert_eq!(catalogue(&url), before, "a survey changes nothing");
     drop(sessions);
+}
+
+fn db_version(url: &str) -> i32 {
+    crate::connections::ask(url, "SELECT current_setting('server_version_num')::int4").unwrap()
 }
 
 /// The number of transactions that wrote something, as the next id tells, and the ledger's absence.
