@@ -31,6 +31,7 @@ mod fingerprint;
 mod force_rls;
 mod harness;
 mod harness_test;
+mod hazards;
 mod indexes;
 mod late;
 mod laws;
