@@ -187,15 +187,15 @@ impl Shell {
 
     /// A catalogue that cannot be read now is no reason to stop: it says nothing about a change. A lost connection is another matter.
     fn cannot_tell(&self, error: DriveError) -> Result<(), DriveError> {
-        match error {
-            DriveError::Server(fault) if fault.class != Class::Ambiguous => {
-                self.stop.check()?;
-                let text = format!("whether others change what the plan touches is not watched here: {fault}");
-                self.say(Notice::Note { text });
-                Ok(())
-            }
-            error => Err(error),
+        let server = matches!(&error, DriveError::Server(fault) if fault.class != Class::Ambiguous);
+        if !server {
+            return Err(error);
         }
+        self.stop.check()?;
+        self.say(Notice::Note {
+            text: format!("whether others change what the plan touches is not watched here: {error}"),
+        });
+        Ok(())
     }
 }
 

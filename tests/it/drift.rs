@@ -86,6 +86,12 @@ fn a_drift_is_accepted_by_name_or_put_back() {
     let _ = with_plan(scene.tool(), &two_phases()).run().expect_code(4).stdout_has("+ policy app.users.open");
     let _ = scene.run("resume --accept-drift").expect_code(0);
     scene.stands("completed");
+    let _ = scene.run("verify").expect_code(0);
+    scene.db.sql("ALTER POLICY open ON app.users USING (false)");
+    let _ = scene
+        .run("verify")
+        .expect_code(3)
+        .stdout_has("+ policy app.users.open: PERMISSIVE FOR * TO PUBLIC USING false");
     let event = "SELECT (event -> 'drift_accepted' ->> 'found') || actor::text FROM tenantmig.events WHERE kind = 'drift_accepted'";
     let accepted: String = scene.db.one(event);
     assert!(accepted.contains("+ policy app.users.open"), "{accepted}");
