@@ -15,6 +15,7 @@ pub mod room;
 pub mod settings;
 pub mod signals;
 mod transaction;
+mod unfillable;
 pub mod workers;
 
 pub use blockers::{InTheWay, blockers, deadlock_timeout, in_the_way, old_transactions};
@@ -26,3 +27,4 @@ pub use preflight::{Lack, lacks, rls_hides, without_identity};
 pub use probe::probe;
 pub use role::{Role, owners, role};
 pub use transaction::{Bounds, Turn, in_transaction};
+pub use unfillable::{Unfillable, unfillable};

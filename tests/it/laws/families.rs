@@ -72,4 +72,23 @@ references = { table = \"app.accounts\", columns = [\"id\"] }
 on_delete = \"cascade\"
 ",
     ),
+    variant(
+        "backfill_keeps",
+        "ALTER TABLE app.users ADD COLUMN updated_at timestamptz NOT NULL DEFAULT '2026-01-01'; \
+         CREATE FUNCTION app.stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at := now(); RETURN NEW; END $$; \
+         CREATE TRIGGER zz_stamp BEFORE UPDATE ON app.users FOR EACH ROW EXECUTE FUNCTION app.stamp()",
+        "
+[[phase.step]]
+kind = \"add_column\"
+table = \"app.users\"
+column = \"tenant_id\"
+type = \"uuid\"
+[[phase.step]]
+kind = \"backfill\"
+table = \"app.users\"
+column = \"tenant_id\"
+from = { table = \"app.accounts\", match = { account_id = \"id\" } }
+keep = [\"updated_at\"]
+",
+    ),
 ];
