@@ -3,11 +3,16 @@
 //! Lock: ROW EXCLUSIVE on the table, which blocks neither readers nor writers; the rows of a batch are locked until it commits,
 //! and rows that somebody else holds are passed over and come in a later sweep. The batch and its cursor commit together, so a
 //! killed run goes on where it was, and no row is written twice. Rows that have a value are left alone.
+//! A trigger of the application that sets a column on every UPDATE does so here too; `keep = ["updated_at"]` keeps that column as
+//! it was, by a trigger that comes last and is there while the backfill runs (SHARE ROW EXCLUSIVE and ACCESS EXCLUSIVE for a moment).
 //! Undo: the undo of the step that added the column takes the values along. A column that was there before the plan keeps
 //! them.
 
+mod keep;
+
 use std::collections::BTreeMap;
 
+use keep::Keep;
 use serde::Deserialize;
 
 use super::{Object, StepKind};
@@ -36,6 +41,9 @@ pub struct Backfill {
     batch_rows: Option<u32>,
     on_orphan: Option<OnOrphan>,
     undo: Option<Undo>,
+    /// Columns that the application's triggers set on an UPDATE, and that this one leaves as they are.
+    #[serde(default)]
+    keep: Vec<Ident>,
 }
 
 /// The parent row that has the value.
@@ -86,6 +94,9 @@ impl StepKind for Backfill {
             site.error("from", "TM0273", "`match` names no column")
                 .help("write which column of the row equals which of the parent: match = { user_id = \"id\" }");
         }
+        if self.keep.contains(&self.column) {
+            site.error("keep", "TM0353", format!("{} is what is filled, so it cannot stay as it is", self.column));
+        }
         if let Some(rows) = self.batch_rows
             && !(1..=BATCH_ROWS_MAX).contains(&rows)
         {
@@ -102,7 +113,7 @@ impl StepKind for Backfill {
             Some(Undo::Keep) => "the plan says undo = \"keep\"",
             None => "the column was there before the plan; its filled values stay",
         };
-        vec![Unit {
+        let fill = Unit {
             id: cx.unit("backfill"),
             title: format!("fill {table}.{column} from {source}"),
             up: Op::Backfill(BackfillSpec {
@@ -119,7 +130,12 @@ impl StepKind for Backfill {
             loses: None,
             guards_rows: false,
             grows: Growth::Little,
-        }]
+        };
+        if self.keep.is_empty() {
+            return vec![fill];
+        }
+        let (before, after) = Keep { table, column, columns: &self.keep }.around(cx);
+        vec![before, fill, after]
     }
 
     fn gates(&self, cx: &Lowering<'_>) -> Vec<Gate> {
@@ -155,6 +171,7 @@ impl StepKind for Backfill {
             ("table", Object::Table(self.table.clone())),
             ("column", Object::Column(self.table.clone(), self.column.clone())),
         ];
+        needs.extend(self.keep.iter().map(|c| ("keep", Object::Column(self.table.clone(), c.clone()))));
         if let Some(from) = &self.from {
             let theirs = from.column.as_ref().unwrap_or(&self.column);
             needs.push(("from", Object::Table(from.table.clone())));
@@ -225,6 +242,8 @@ mod tests {
             ("value = 'x'\nbatch_rows = 0", vec!["TM0274"]),
             ("value = 'x'\nbatch_rows = 1000000", vec!["TM0274"]),
             ("value = 'x'\nundo = 'restore'", vec!["TM0103"]),
+            ("value = 'x'\nkeep = ['updated_at']", vec![]),
+            ("value = 'x'\nkeep = ['tenant_id']", vec!["TM0353"]),
         ] {
             assert_eq!(read(keys).1, expect, "{keys}");
         }

@@ -32,6 +32,7 @@ const DEEP: &[&str] = &[
     "sql_without_probe",
     "index_partitioned",
     "family_partly",
+    "key_partitioned",
 ];
 
 pub const fn variant(name: &'static str, setup: &'static str, steps: &'static str) -> Case {
