@@ -108,4 +108,5 @@ kinds! {
     orphans => Orphans,
     invalid_indexes => InvalidIndexes,
     row_count => RowCount,
+    unprotected => Unprotected,
 }
