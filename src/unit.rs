@@ -285,6 +285,8 @@ pub enum OnOrphan {
     Stop,
     /// They stay NULL; the gates tell.
     Skip,
+    /// They move to a table beside, by a unit of its own after the backfill, to which they are `Skip`.
+    Quarantine,
 }
 
 impl Down {

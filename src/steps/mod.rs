@@ -121,6 +121,7 @@ kinds! {
     capture => Capture,
     end_capture => EndCapture,
     backfill => Backfill,
+    quarantine => Quarantine,
     create_index => CreateIndex,
     add_foreign_key => AddForeignKey,
     set_not_null => SetNotNull,

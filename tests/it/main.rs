@@ -40,6 +40,7 @@ mod ledger;
 mod locks;
 mod pause;
 mod pooler;
+mod quarantine;
 mod race;
 mod replica_lag;
 mod resume;

@@ -31,6 +31,7 @@ const DEEP: &[&str] = &[
     "sql_outside_a_transaction",
     "sql_without_probe",
     "index_partitioned",
+    "quarantine_everything",
     "family_partly",
     "key_partitioned",
 ];
@@ -103,6 +104,39 @@ column = "tenant_id"
 sql = "('00000000-0000-0000-0000-00000000000' || (1 + row.a % 3))::uuid"
 where = "row.a < 40"
 batch_rows = 100
+"#,
+    ),
+    variant(
+        "quarantine_everything",
+        "CREATE TABLE app.\"Odd $ 'One'\" (id bigint GENERATED ALWAYS AS IDENTITY, up bigint, account_id bigint, \"größe\" int, \
+            twice int GENERATED ALWAYS AS (\"größe\" * 2) STORED, gone int, tenant_id uuid, note text, PRIMARY KEY (id)) PARTITION BY RANGE (id); \
+         CREATE TABLE app.odd1 PARTITION OF app.\"Odd $ 'One'\" FOR VALUES FROM (0) TO (100); \
+         CREATE TABLE app.odd2 PARTITION OF app.\"Odd $ 'One'\" FOR VALUES FROM (100) TO (2000) PARTITION BY HASH (id); \
+         CREATE TABLE app.odd2a PARTITION OF app.odd2 FOR VALUES WITH (MODULUS 1, REMAINDER 0); \
+         ALTER TABLE app.\"Odd $ 'One'\" DROP COLUMN gone; \
+         INSERT INTO app.\"Odd $ 'One'\" (up, account_id, \"größe\", note) SELECT n, n % 40, n, 'it''s ' || n FROM generate_series(1, 300) n; \
+         ALTER TABLE app.\"Odd $ 'One'\" ADD CONSTRAINT itself FOREIGN KEY (up) REFERENCES app.\"Odd $ 'One'\" (id) ON DELETE CASCADE; \
+         ALTER TABLE app.odd1 ADD CONSTRAINT small CHECK (id < 50 OR account_id < 21) NOT VALID; COMMENT ON CONSTRAINT small ON app.odd1 IS 'theirs'",
+        r#"
+[[phase.step]]
+kind = "backfill"
+table = "app.\"Odd $ 'One'\""
+column = "tenant_id"
+from = { table = "app.accounts", match = { account_id = "id" } }
+on_orphan = "quarantine"
+"#,
+    ),
+    variant(
+        "quarantine_not_valid",
+        "ALTER TABLE app.orders ADD CONSTRAINT of FOREIGN KEY (account_id) REFERENCES app.accounts (id) NOT VALID; \
+         ALTER TABLE app.orders ADD CONSTRAINT few CHECK (account_id < 10) NOT VALID; \
+         COMMENT ON CONSTRAINT few ON app.orders IS 'it''s theirs'; \
+         ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO PUBLIC",
+        r#"
+[[phase.step]]
+kind = "quarantine"
+table = "app.orders"
+column = "tenant_id"
 "#,
     ),
     variant(
