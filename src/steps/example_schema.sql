@@ -45,3 +45,20 @@ CREATE TABLE app."Mixed Case" (
     "tenant_ID" uuid
 );
 INSERT INTO app."Mixed Case" SELECT n, n, '00000000-0000-0000-0000-000000000001' FROM generate_series(1, 50) n;
+
+-- Unique over all tenants, and pointed at without the tenant.
+CREATE TABLE app.members (
+    id        bigint PRIMARY KEY,
+    tenant_id uuid NOT NULL,
+    email     text UNIQUE
+);
+COMMENT ON CONSTRAINT members_email_key ON app.members IS 'one account each';
+INSERT INTO app.members
+SELECT n, ('00000000-0000-0000-0000-00000000000' || (1 + n % 3))::uuid, 'member' || n || '@example.org' FROM generate_series(1, 60) n;
+
+CREATE TABLE app.badges (
+    id        bigint PRIMARY KEY,
+    tenant_id uuid NOT NULL,
+    member_id bigint REFERENCES app.members (id) ON DELETE CASCADE
+);
+INSERT INTO app.badges SELECT m.id, m.tenant_id, m.id FROM app.members m;
