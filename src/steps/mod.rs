@@ -124,6 +124,7 @@ kinds! {
     quarantine => Quarantine,
     create_index => CreateIndex,
     add_foreign_key => AddForeignKey,
+    scope_unique => ScopeUnique,
     set_not_null => SetNotNull,
     create_policy => CreatePolicy,
     enable_rls => EnableRls,
