@@ -1,8 +1,12 @@
 //! The unit: a deed with its inverse and a way to recognise it. A plan's steps are lowered to units; the engine runs nothing else.
 
+mod copy;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use copy::{CopySpec, alias};
 
 use crate::sql::{Expr, Ident, Literal, QName, Stmt};
 
@@ -88,7 +92,7 @@ pub enum Op {
 
 /// What is still to be run, asked of the catalogue before each statement, so that it does not matter who ended where.
 /// A query with a row for each statement, first things first: `sql text`, `kind text` (clear, build: outside a transaction;
-/// share, exclusive: in one, with that lock), `tables text[]` (whom it locks), `place bigint` (its order). No row: done.
+/// rows, share, exclusive: in one, with that lock), `tables text[]` (whom it locks), `place bigint` (its order). No row: done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {
     /// The table that the deed is about.
@@ -274,6 +278,8 @@ pub enum BackfillValue {
     },
     /// An expression that sees the table's row as `row`.
     Expr(Expr),
+    /// No column is filled: the rows are copied into another table. The spec's `column` is then the first of the key.
+    Copy(Box<CopySpec>),
 }
 
 /// What happens to rows for which no value is found.

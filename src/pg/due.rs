@@ -51,6 +51,7 @@ fn read(row: &Row) -> Result<Errand, Fault> {
     let kind = match word.as_str() {
         "clear" => ErrandKind::Clear,
         "build" => ErrandKind::Build,
+        "rows" => ErrandKind::Change(LockLevel::RowExclusive),
         "share" => ErrandKind::Change(LockLevel::Share),
         "exclusive" => ErrandKind::Change(LockLevel::AccessExclusive),
         other => return Err(Fault::new(Class::Fatal, format!("what is due answered `{other}`"))),

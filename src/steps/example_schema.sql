@@ -45,3 +45,14 @@ CREATE TABLE app."Mixed Case" (
     "tenant_ID" uuid
 );
 INSERT INTO app."Mixed Case" SELECT n, n, '00000000-0000-0000-0000-000000000001' FROM generate_series(1, 50) n;
+
+-- Two tables that shall be one.
+CREATE TABLE app.old_messages (id bigint PRIMARY KEY, author bigint NOT NULL, body text NOT NULL);
+INSERT INTO app.old_messages SELECT n, 1 + n % 500, 'said ' || n FROM generate_series(1, 1000) n;
+CREATE TABLE app.messages (
+    id        bigint PRIMARY KEY,
+    sender_id bigint NOT NULL,
+    body      varchar(200) NOT NULL,
+    kind      text NOT NULL DEFAULT 'text'
+);
+INSERT INTO app.messages SELECT 10000 + n, 1 + n % 500, 'new ' || n FROM generate_series(1, 50) n;

@@ -112,6 +112,7 @@ kinds! {
     create_table => CreateTable,
     add_column => AddColumn,
     backfill => Backfill,
+    copy_rows => CopyRows,
     create_index => CreateIndex,
     add_foreign_key => AddForeignKey,
     set_not_null => SetNotNull,

@@ -27,6 +27,12 @@ const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
     ("row_count", "DELETE FROM app.trades", "", "at least 1 were expected"),
     ("row_count", "", "DELETE FROM app.trades WHERE id <= 20", "had 1000 when the run started"),
     ("invalid_indexes", "wreck", "", "app.wreck is invalid"),
+    (
+        "duplicates",
+        "ALTER TABLE app.trades DROP CONSTRAINT trades_pkey; UPDATE app.trades SET id = 7 WHERE id = 8",
+        "",
+        "that several rows have",
+    ),
 ];
 
 fn runtime() -> Runtime {
