@@ -110,7 +110,7 @@ impl StepKind for CopyRows {
     fn guards(&self, cx: &Lowering<'_>) -> Vec<Guard> {
         let Ok(names) = self.names() else { return Vec::new() };
         let spec = self.spec(&names);
-        let asked = |gate| Guard { gate, consent: Some(Consent::DataLoss) };
+        let asked = |gate| Guard { gate, consent: Some(Consent::DataLoss), of: Some(cx.unit("copy")) };
         let made = cx.made.contains_key(&Object::Table(self.into.clone()));
         let mut guards = vec![asked(self.nothing_changed(&spec))];
         guards.extend(made.then(|| asked(self.nothing_added(&spec))));
