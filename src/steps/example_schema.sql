@@ -81,3 +81,13 @@ CREATE TABLE app.badges (
     member_id bigint REFERENCES app.members (id) ON DELETE CASCADE
 );
 INSERT INTO app.badges SELECT m.id, m.tenant_id, m.id FROM app.members m;
+-- Two tables that shall be one.
+CREATE TABLE app.old_messages (id bigint PRIMARY KEY, author bigint NOT NULL, body text NOT NULL);
+INSERT INTO app.old_messages SELECT n, 1 + n % 500, 'said ' || n FROM generate_series(1, 1000) n;
+CREATE TABLE app.messages (
+    id        bigint PRIMARY KEY,
+    sender_id bigint NOT NULL,
+    body      varchar(200) NOT NULL,
+    kind      text NOT NULL DEFAULT 'text'
+);
+INSERT INTO app.messages SELECT 10000 + n, 1 + n % 500, 'new ' || n FROM generate_series(1, 50) n;

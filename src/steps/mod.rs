@@ -122,6 +122,7 @@ kinds! {
     end_capture => EndCapture,
     backfill => Backfill,
     quarantine => Quarantine,
+    copy_rows => CopyRows,
     create_index => CreateIndex,
     add_foreign_key => AddForeignKey,
     scope_unique => ScopeUnique,

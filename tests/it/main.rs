@@ -19,6 +19,7 @@ mod connect_peer;
 mod connect_tls;
 mod connections;
 mod contention;
+mod copies;
 mod corrupted;
 mod cycle;
 mod disk;
