@@ -31,6 +31,7 @@ mod force_rls;
 mod harness;
 mod harness_test;
 mod indexes;
+mod init;
 mod late;
 mod laws;
 mod ledger;

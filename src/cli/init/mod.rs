@@ -1,0 +1,6 @@
+//! `init`: reads a live database and writes a plan for it.
+
+mod command;
+pub(super) mod options;
+
+pub use command::run;
