@@ -245,7 +245,7 @@ fn what_is_written_is_toml_and_always_the_same() {
     let mut facts = facts(&schema.replace("\"Größe.x\"", "sized"));
     facts.tables[0].name = crate::sql::QName::new(sample::id("public"), sample::id("Größe \"x\".y"));
     let draft = drafted(&facts, &Wishes::default(), &[]);
-    let header = Header { name: "sample".to_owned(), database: "a \"b\"\nc".to_owned(), notes: Vec::new() };
+    let header = Header { name: "sample".to_owned(), database: "a \"b\"\nc".to_owned(), hazards: Vec::new() };
     let text = write(&header, &draft);
     assert_eq!(text, write(&header, &drafted(&facts, &Wishes::default(), &[])));
     let read: toml::Table = text.parse().unwrap_or_else(|error| panic!("{error}\n{text}"));

@@ -13,8 +13,8 @@ pub struct Header {
     pub name: String,
     /// The database that it was written from.
     pub database: String,
-    /// What was noticed beforehand and is no decision: hazards.
-    pub notes: Vec<String>,
+    /// What in the database bites when it becomes multi-tenant, line by line.
+    pub hazards: Vec<String>,
 }
 
 /// The plan's text. The same draft gives the same text.
@@ -41,6 +41,13 @@ pub fn write(header: &Header, draft: &Draft) -> String {
             gate(&mut out, draft, one);
         }
     }
+    if !header.hazards.is_empty() {
+        rule(&mut out, "Hazards in the database, the worst first; docs/hazards.md explains each");
+        for line in &header.hazards {
+            let text = line.trim_start();
+            hang(&mut out, line.len() - text.len(), text);
+        }
+    }
     if !draft.others.is_empty() {
         rule(&mut out, "Not in this plan");
         for other in &draft.others {
@@ -65,9 +72,6 @@ fn head(out: &mut String, header: &Header, draft: &Draft) {
         out,
         "A unique key that is scoped to the tenant takes ON CONFLICT (…) over the old columns away: see `unique`.",
     );
-    for note in &header.notes {
-        comment(out, note);
-    }
     out.push_str("\nformat      = 1\n");
     out.push_str(&["name        = ", &quoted(&header.name), "\n"].concat());
     let description = format!("{} in {own} tables, and row-level security for them", draft.column);
@@ -233,13 +237,18 @@ fn rule(out: &mut String, title: &str) {
 
 /// A comment, wrapped. What would end it or hide in it is written out.
 fn comment(out: &mut String, text: &str) {
+    hang(out, 0, text);
+}
+
+/// The same, set in by so many columns.
+fn hang(out: &mut String, by: usize, text: &str) {
     let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let mut line = String::from("#");
+    let mut line = format!("#{:by$}", "");
     for word in plain.split(' ').filter(|word| !word.is_empty()) {
         if line.chars().count() + 1 + word.chars().count() > WIDTH && line.len() > 1 {
             out.push_str(&line);
             out.push('\n');
-            line = String::from("#  ");
+            line = format!("#  {:by$}", "");
         }
         line.push(' ');
         line.push_str(word);

@@ -15,6 +15,7 @@ pub mod room;
 pub mod schema;
 pub mod settings;
 pub mod signals;
+mod survey;
 mod transaction;
 pub mod workers;
 
@@ -26,4 +27,5 @@ pub use partitions::partitions;
 pub use preflight::{Lack, lacks, rls_hides, without_identity};
 pub use probe::probe;
 pub use role::{Role, owners, role};
+pub use survey::survey;
 pub use transaction::{Bounds, Turn, in_transaction};

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::json;
 
-use super::options::Init;
+use super::{hazards, options::Init};
 use crate::{
     cli::{args::Format, failure::CliError, session::Context},
     exit::Exit,
@@ -39,7 +39,7 @@ pub async fn run(context: &Context, args: &Init) -> Result<Exit, CliError> {
     let header = Header {
         name: args.name.clone().unwrap_or_else(|| plan_name(&facts.database)),
         database: facts.database.clone(),
-        notes: Vec::new(),
+        hazards: hazards::lines(&session, &draft).await?,
     };
     let text = write(&header, &draft);
     deliver(context, args, &draft, &text)?;
@@ -144,14 +144,14 @@ fn save(out: &Path, text: &str, force: bool) -> Result<(), CliError> {
     } else {
         options.create_new(true)
     };
-    let mut file = options.open(out).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => taken(out),
-        _ => CliError::new(
-            Exit::Failed,
-            format!("cannot write {}: {error}", out.display()),
-            "name another file with --out",
-        ),
-    })?;
+    let mut file = match options.open(out) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(taken(out)),
+        Err(error) => {
+            let message = format!("cannot write {}: {error}", out.display());
+            return Err(CliError::new(Exit::Failed, message, "name another file with --out"));
+        }
+    };
     file.write_all(text.as_bytes())?;
     Ok(())
 }

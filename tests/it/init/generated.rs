@@ -1,7 +1,7 @@
 //! A schema of many tables, made by rule: a registry, chains of tables below it, every tenth partitioned, every ninth shared.
 //! INIT_TABLES says how many; `make many` takes 500 and prints how long each command takes.
 
-use std::{fmt::Write, time::Instant};
+use std::{fmt::Write as _, time::Instant};
 
 use super::{Scene, isolation, plan::Written};
 use crate::harness::Tool;
@@ -20,7 +20,7 @@ fn schema(tables: usize) -> String {
     let mut parents: Vec<usize> = Vec::new();
     for n in 1..tables {
         if n % 9 == 0 {
-            write!(out, "CREATE TABLE list_{n} (code text PRIMARY KEY); INSERT INTO list_{n} VALUES ('a'), ('b');\n")
+            writeln!(out, "CREATE TABLE list_{n} (code text PRIMARY KEY); INSERT INTO list_{n} VALUES ('a'), ('b');")
                 .unwrap();
             continue;
         }
@@ -35,20 +35,20 @@ fn schema(tables: usize) -> String {
         };
         if n % 10 == 0 {
             // Nothing points at it: its key has the partition's column in it.
-            write!(
+            writeln!(
                 out,
                 "CREATE TABLE t{n} (id bigint, {of} NOT NULL REFERENCES {to}, at date NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
                  CREATE TABLE t{n}_a PARTITION OF t{n} FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');
                  CREATE TABLE t{n}_b PARTITION OF t{n} FOR VALUES FROM ('2026-07-01') TO ('2027-01-01');
-                 INSERT INTO t{n} SELECT n, {value}, '2026-01-01'::date + n * 10 FROM generate_series(1, 30) n;\n"
+                 INSERT INTO t{n} SELECT n, {value}, '2026-01-01'::date + n * 10 FROM generate_series(1, 30) n;"
             )
             .unwrap();
             continue;
         }
-        write!(
+        writeln!(
             out,
             "CREATE TABLE t{n} (id bigint PRIMARY KEY, {of} NOT NULL REFERENCES {to}, number text NOT NULL UNIQUE);
-             INSERT INTO t{n} SELECT n, {value}, 'n' || n FROM generate_series(1, 30) n;\n"
+             INSERT INTO t{n} SELECT n, {value}, 'n' || n FROM generate_series(1, 30) n;"
         )
         .unwrap();
         parents.push(n);
