@@ -72,6 +72,9 @@ fn head(out: &mut String, header: &Header, draft: &Draft) {
         out,
         "A unique key that is scoped to the tenant takes ON CONFLICT (…) over the old columns away: see `unique`.",
     );
+    if !header.hazards.is_empty() {
+        comment(out, "What bites in this database when it becomes multi-tenant is listed at the end.");
+    }
     out.push_str("\nformat      = 1\n");
     out.push_str(&["name        = ", &quoted(&header.name), "\n"].concat());
     let description = format!("{} in {own} tables, and row-level security for them", draft.column);

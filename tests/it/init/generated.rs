@@ -64,6 +64,7 @@ fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
 }
 
 #[test]
+#[ignore = "plans are not read by tables yet"]
 fn many_tables() {
     let tables = count();
     let scene = timed("schema", || Scene::of("init_many", &schema(tables)));
