@@ -12,6 +12,7 @@ mod preflight;
 mod probe;
 mod role;
 pub mod room;
+pub mod schema;
 pub mod settings;
 pub mod signals;
 mod survey;

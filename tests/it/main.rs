@@ -35,6 +35,7 @@ mod harness;
 mod harness_test;
 mod hazards;
 mod indexes;
+mod init;
 mod late;
 mod laws;
 mod ledger;
