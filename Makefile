@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test check chaos
+.PHONY: demo test check chaos laws
 
 demo: ## The whole story on a throwaway PostgreSQL: forward, kill -9, a failure, isolation, and back
 	$(CARGO) run --locked --quiet -- demo $(DEMO)
@@ -20,3 +20,14 @@ check: ## Format, lints and the quick tests
 
 chaos: ## Every point of a run by every fault: make chaos SEED=7 FAULTS=500, or one cell: make chaos SEED=7 CELL=17
 	CHAOS_SEED=$(SEED) CHAOS_FAULTS=$(FAULTS) CHAOS_CELL=$(CELL) $(CARGO) test --locked --test it chaos:: -- --nocapture
+
+# The servers are those of an npm package (initdb, postgres, contrib), since Debian has one major version; its links to
+# libraries are files until they are made links.
+MAJORS ?= 13 18
+laws: ## The laws of every step kind on other major versions of PostgreSQL: make laws MAJORS="13 14 16 17 18"
+	npm ci --prefix tests/servers --ignore-scripts --no-audit --no-fund --loglevel error
+	@set -e; for major in $(MAJORS); do \
+	    (cd tests/servers/node_modules/pg$$major && node scripts/hydrate-symlinks.js); \
+	    echo "== PostgreSQL $$major"; \
+	    TENANTMIG_TEST_PG_BINDIR="$(CURDIR)/tests/servers/node_modules/pg$$major/native/bin" $(CARGO) test --locked --test it laws::; \
+	done

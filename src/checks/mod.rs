@@ -104,4 +104,5 @@ kinds! {
     orphans => Orphans,
     invalid_indexes => InvalidIndexes,
     row_count => RowCount,
+    unprotected => Unprotected,
 }

@@ -302,6 +302,12 @@ pub struct Rollback {
     /// With --dry-run: print it as a psql script
     #[arg(long, requires = "dry_run")]
     pub sql: bool,
+    /// Copy the database into this folder by pg_dump first, where something is lost (by default the plan's [backup] directory)
+    #[arg(long, value_name = "FOLDER", conflicts_with = "no_backup")]
+    pub backup: Option<PathBuf>,
+    /// Make no copy, whatever the plan's [backup] says
+    #[arg(long)]
+    pub no_backup: bool,
     /// The database's name, where taking row-level security back asks for it
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,

@@ -12,6 +12,7 @@ mod demo;
 mod disk;
 mod doctor;
 mod failure;
+mod hazards;
 mod pace;
 mod pause;
 mod plan;

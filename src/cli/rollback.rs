@@ -1,5 +1,7 @@
 //! `rollback`: undoes everything after a phase, by the ledger alone.
 
+use std::path::PathBuf;
+
 use tokio_postgres::Client;
 
 use super::{
@@ -15,6 +17,7 @@ use crate::{
     engine::{Destination, Event, Preview, Program, Run, preview, script},
     exit::Exit,
     ledger::{Kept, Purpose},
+    plan::Bytes,
     unit::UnitId,
 };
 
@@ -54,6 +57,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
     }
     drop(session);
     confirm(&context.console, &record.program, &plan, args, &database)?;
+    back_up(context, &record.program, &plan, args, &database).await?;
     let (mut access, listener) = context.access()?;
     access.wait = args.patience.longest();
     access.accept_server = args.accept_server;
@@ -74,6 +78,41 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         return Err(error);
     }
     carry(context, shell, lease, listener, Goal::Back).await
+}
+
+/// Copies the database first, where the rollback destroys something and a folder for the copy is named.
+async fn back_up(
+    context: &Context,
+    program: &Program,
+    plan: &Preview,
+    args: &args::Rollback,
+    database: &str,
+) -> Result<(), CliError> {
+    let named = args.backup.clone().or_else(|| program.backup.directory.as_ref().map(PathBuf::from));
+    let Some(folder) = named.filter(|_| !args.no_backup && plan.undos.iter().any(|undo| undo.loses.is_some())) else {
+        return Ok(());
+    };
+    let settings = context.settings()?;
+    context.console.note(&format!("copying {database} into {} by pg_dump …", folder.display()));
+    let made = driver::backup(&settings, &folder, database, program.safety.statement_deadline.duration());
+    // Nothing is begun yet, so after a signal there is nothing to wait for: pg_dump ends with its future.
+    let stopped = context.stop.signalled();
+    let made = tokio::select! {
+        made = made => made,
+        () = stopped => return context.stop.check().map_err(CliError::from),
+    };
+    match made {
+        Ok(copy) => {
+            let size = Bytes(copy.bytes);
+            context.console.note(&format!("the copy is {} ({size}), and pg_restore reads it", copy.file.display()));
+            Ok(())
+        }
+        Err(error) => Err(CliError::new(
+            Exit::Refused,
+            format!("no copy of the database could be made, and nothing was changed: {error}"),
+            format!("{}; or go on without one: tenantmig rollback --to {} --no-backup", error.advice(), args.to),
+        )),
+    }
 }
 
 /// Asks the machine for the rollback, unless it is on that way already.

@@ -2,11 +2,13 @@
 
 mod attempt;
 mod backfill;
+mod backup;
 mod drive;
 mod errands;
 mod error;
 mod free_space;
 mod gate;
+mod hazards;
 mod heartbeat;
 mod journal;
 mod open;
@@ -25,10 +27,12 @@ mod successor;
 mod undo;
 mod verify;
 
+pub use backup::{BackupError, backup};
 pub use drive::{Rest, drive};
 pub use error::DriveError;
 pub use free_space::free_space;
 pub use gate::{Measured, measure};
+pub use hazards::{hazards, scope};
 pub use heartbeat::{Lease, left};
 pub use journal::Journal;
 pub use open::{Access, Request, begin, current, find, refuse_operators_pause, reopen};

@@ -118,6 +118,7 @@ kinds! {
     create_policy => CreatePolicy,
     enable_rls => EnableRls,
     force_rls => ForceRls,
+    enforce_rls => EnforceRls,
     sql => Sql,
     assert => Assert,
 }

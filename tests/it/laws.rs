@@ -5,6 +5,7 @@
 mod cases;
 mod crash;
 mod failure;
+mod families;
 mod gates;
 mod repeat;
 mod world;

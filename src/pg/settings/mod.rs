@@ -6,6 +6,7 @@ mod conninfo;
 mod environment;
 mod key;
 mod layers;
+mod libpq;
 mod origin;
 mod passfile;
 mod resolve;
@@ -17,6 +18,7 @@ mod uri;
 mod value;
 
 pub use environment::Environment;
+pub use libpq::VARIABLES as LIBPQ_VARIABLES;
 pub use origin::Origin;
 pub use resolve::{ConnectFlags, Keepalives, Settings, resolve};
 pub use rows::SettingRow;

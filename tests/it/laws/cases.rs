@@ -2,6 +2,8 @@
 
 use tenantmig::steps::KINDS;
 
+use super::families::FAMILIES;
+
 /// Steps, and what the owner did to the example schema before them.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
@@ -15,7 +17,7 @@ pub struct Case {
 /// Every example, then the variants.
 pub fn cases() -> impl Iterator<Item = Case> {
     let examples = KINDS.iter().map(|kind| Case { name: kind.name, setup: "", steps: kind.example, absent: true });
-    examples.chain(VARIANTS.iter().copied())
+    examples.chain(VARIANTS.iter().copied()).chain(FAMILIES.iter().copied())
 }
 
 /// Every example, and the variants in which an undo has more to do than to take away: what every seam is tried on.
@@ -23,15 +25,21 @@ pub fn deep() -> impl Iterator<Item = Case> {
     cases().enumerate().filter(|(i, case)| *i < KINDS.len() || DEEP.contains(&case.name)).map(|(_, case)| case)
 }
 
-const DEEP: &[&str] =
-    &["policy_replaced", "key_not_valid_before", "sql_outside_a_transaction", "sql_without_probe", "index_partitioned"];
+const DEEP: &[&str] = &[
+    "policy_replaced",
+    "key_not_valid_before",
+    "sql_outside_a_transaction",
+    "sql_without_probe",
+    "index_partitioned",
+    "family_partly",
+];
 
-const fn variant(name: &'static str, setup: &'static str, steps: &'static str) -> Case {
+pub const fn variant(name: &'static str, setup: &'static str, steps: &'static str) -> Case {
     Case { name, setup, steps, absent: true }
 }
 
 /// As a variant, with part of it there before.
-const fn partly(name: &'static str, setup: &'static str, steps: &'static str) -> Case {
+pub const fn partly(name: &'static str, setup: &'static str, steps: &'static str) -> Case {
     Case { name, setup, steps, absent: false }
 }
 
