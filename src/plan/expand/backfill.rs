@@ -10,14 +10,13 @@ use super::{
     way::Way,
 };
 
-/// The steps, and the gates that they do not bring themselves.
+/// The steps; they bring their gates.
 pub fn phase<'i>(whole: &Whole<'_, 'i>) -> Made<'i> {
     let filled: Vec<&Entry<'i>> = whole.tables.iter().filter(|entry| entry.is_filled()).collect();
     let aside = |entry: &&&Entry<'i>| whole.orphans(entry) == Orphans::Quarantine;
     let mut steps: Vec<_> = filled.iter().map(|entry| fill(whole, entry)).collect();
     steps.extend(filled.iter().rev().filter(aside).map(|entry| quarantine(whole, entry)));
-    let gates = filled.iter().filter(aside).map(|entry| nulls(whole, entry)).collect();
-    Made { steps, gates }
+    Made { steps, gates: Vec::new() }
 }
 
 /// Where the value comes from, as `backfill` and `capture` take it.

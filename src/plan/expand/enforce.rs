@@ -1,6 +1,5 @@
-//! Phase `enforce`: row-level security. Its gate reads the catalogue only: rows are hidden from the owner by now.
-
-use std::ops::Range;
+//! Phase `enforce`: row-level security, each table in one transaction. The steps bring their gates, which read the catalogue
+//! only: rows are hidden from the owner by now.
 
 use super::{
     entry::Entry,
@@ -8,13 +7,9 @@ use super::{
     phases::{Made, Whole},
 };
 
-/// The steps, and the gate that nothing was left open.
-pub fn phase<'i>(whole: &Whole<'_, 'i>, place: &Range<usize>) -> Made<'i> {
-    let tables: Vec<&Entry<'i>> = whole.tables.iter().filter(|entry| entry.enforce).collect();
-    if tables.is_empty() {
-        return Made::default();
-    }
-    let enforce = |entry: &&Entry<'i>| {
+/// The steps.
+pub fn phase<'i>(whole: &Whole<'_, 'i>) -> Made<'i> {
+    let enforce = |entry: &Entry<'i>| {
         let other = entry.is_registry().then(|| text(whole.column(entry).to_string(), &entry.place));
         Line::new("enforce_rls", &entry.place)
             .maybe("id", entry.id("rls"))
@@ -22,7 +17,5 @@ pub fn phase<'i>(whole: &Whole<'_, 'i>, place: &Range<usize>) -> Made<'i> {
             .maybe("column", other)
             .done()
     };
-    let names = tables.iter().map(|entry| entry.name.to_string());
-    let gate = Line::new("unprotected", place).texts("tables", names).done();
-    Made { steps: tables.iter().map(enforce).collect(), gates: vec![gate] }
+    Made { steps: whole.tables.iter().filter(|entry| entry.enforce).map(enforce).collect(), gates: Vec::new() }
 }

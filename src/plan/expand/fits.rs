@@ -16,7 +16,7 @@ pub fn check(entry: &Entry<'_>, tenancy: &Tenancy, default: Orphans, diags: &mut
     match &entry.way {
         Some(Way::Registry { place }) if *name != registry.table => {
             let message = format!("{name} is not the registry, so it needs a way to it");
-            diags.push(Diag::error("TM0322", place.clone(), message).help(format!(
+            diags.push(Diag::error("TM0392", place.clone(), message).help(format!(
                 "[tenancy] names {}; write tenant = {{ from = \"{}\", match = {{ … = \"{}\" }} }}",
                 registry.table, registry.table, registry.key
             )));
@@ -28,7 +28,7 @@ pub fn check(entry: &Entry<'_>, tenancy: &Tenancy, default: Orphans, diags: &mut
         Some(Way::Value { .. } | Way::Parent { .. } | Way::Sql { .. }) if *name == registry.table => {
             let message = format!("{name} is the registry: its key {} is the tenant", registry.key);
             let help = "write tenant = \"self\" to have it enforced, or take the [[table]] out";
-            diags.push(Diag::error("TM0322", entry.at("tenant").clone(), message).help(help));
+            diags.push(Diag::error("TM0392", entry.at("tenant").clone(), message).help(help));
         }
         Some(Way::Value { .. }) => {
             meaningless(entry, &["on_orphan"], "a table that has one tenant for every row", diags);
@@ -49,7 +49,7 @@ fn meaningless(entry: &Entry<'_>, keys: &[&str], what: &str, diags: &mut Diags) 
     for key in keys {
         if let Some(place) = entry.keys.get(*key) {
             diags.push(
-                Diag::error("TM0323", place.clone(), format!("`{key}` has no meaning for {what}")).help("take it out"),
+                Diag::error("TM0393", place.clone(), format!("`{key}` has no meaning for {what}")).help("take it out"),
             );
         }
     }
@@ -61,7 +61,7 @@ fn skipped(entry: &Entry<'_>, default: Orphans, diags: &mut Diags) {
         let said = if entry.keys.contains_key("not_null") { "not_null" } else { "on_orphan" };
         let message = format!("rows of {} that are skipped have no tenant, and NOT NULL refuses them", entry.name);
         diags.push(
-            Diag::error("TM0325", entry.at(said).clone(), message)
+            Diag::error("TM0395", entry.at(said).clone(), message)
                 .help("write not_null = false as well, or on_orphan = \"quarantine\", which keeps them beside"),
         );
     }

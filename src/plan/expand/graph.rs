@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Spanned;
 
-use super::{entry::Entry, shared::Shared, way::Way};
+use super::{entry::Entry, tenantless::Shared, way::Way};
 use crate::{
     diag::{Diag, Diags},
     plan::{types::Tenancy, wording::closest},
@@ -53,7 +53,7 @@ impl World<'_, '_> {
         let (table, column) = (from.get_ref(), &self.tenancy.column);
         if let Some(shared) = self.shared.iter().find(|shared| shared.name == *table) {
             let message = format!("{} cannot get its tenant from {table}, which belongs to no tenant", entry.name);
-            return Diag::error("TM0316", from.span(), message)
+            return Diag::error("TM0386", from.span(), message)
                 .other(shared.named.clone(), "shared by all tenants")
                 .help("name a table that has a tenant, or make that one a [[table]]");
         }
@@ -61,7 +61,7 @@ impl World<'_, '_> {
         let bare = closest(table.name.as_str(), self.entries.iter().map(|e| e.name.name.as_str()));
         let near = self.entries.iter().find(|e| Some(e.name.name.as_str()) == bare && e.name != entry.name);
         let spelt = near.map(|near| format!("did you mean `{}`? Else ", near.name));
-        Diag::error("TM0315", from.span(), format!("no [[table]] is {table}, so nothing gives its rows a tenant")).help(
+        Diag::error("TM0385", from.span(), format!("no [[table]] is {table}, so nothing gives its rows a tenant")).help(
             format!(
                 "{}write a [[table]] for it; if it has its tenant already, say in which column: column = \"{column}\"",
                 spelt.unwrap_or_default()
@@ -75,14 +75,14 @@ impl World<'_, '_> {
         if let Some(shared) = self.shared.iter().find(|shared| shared.name == *table) {
             let message = format!("{table} belongs to no tenant, so {} need not wait for it", entry.name);
             diags.push(
-                Diag::warning("TM0317", need.span(), message)
+                Diag::warning("TM0387", need.span(), message)
                     .other(shared.named.clone(), "shared by all tenants")
                     .help("take it out of `needs`: the expression may read it all the same"),
             );
         } else if known.is_none() && *table != self.tenancy.registry.table {
             diags.push(
                 Diag::warning(
-                    "TM0317",
+                    "TM0387",
                     need.span(),
                     format!("no [[table]] is {table}, so nothing gives its rows a tenant"),
                 )
@@ -106,7 +106,7 @@ impl World<'_, '_> {
         for other in self.entries.iter().filter(|other| other.is_filled() && !said(&other.name) && reads(&other.name)) {
             let message = format!("it reads {}, which may not have its tenant yet", other.name);
             diags.push(
-                Diag::warning("TM0318", sql.span(), message)
+                Diag::warning("TM0388", sql.span(), message)
                     .help(format!("name it, so that it comes before: needs = [\"{}\"]", other.name)),
             );
         }
@@ -170,7 +170,7 @@ fn circular(entries: &[Entry<'_>], before: &[Vec<usize>], circle: &[usize]) -> D
         [alone] => format!("{} would get its tenant from itself", entries[*alone].name),
         _ => format!("the tables get their tenant from each other: {}", names.join(" from ")),
     };
-    Diag::error("TM0314", place, message)
+    Diag::error("TM0384", place, message)
         .label("this closes the circle")
         .help(format!("one of them needs another way: a parent outside, sql, or a value{also}"))
 }

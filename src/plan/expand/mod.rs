@@ -13,11 +13,11 @@ mod index;
 mod line;
 mod phases;
 mod prepare;
-mod shared;
+mod tenantless;
 mod way;
 
 pub use phases::PHASES;
-pub use shared::Shared;
+pub use tenantless::Shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,7 +65,7 @@ pub fn expand<'i>(doc: &DeTable<'i>, settings: &Settings<'_>, diags: &mut Diags)
     let before = diags.0.len();
     let written = tables(doc, "table", diags);
     let shared: Vec<Shared> =
-        tables(doc, "shared", diags).into_iter().filter_map(|table| shared::shared(table, diags)).collect();
+        tables(doc, "shared", diags).into_iter().filter_map(|table| tenantless::shared(table, diags)).collect();
     twice_shared(&shared, diags);
     let Some(first) = written.first().map(Spanned::span) else {
         return Expansion { shared, ..Expansion::default() };
@@ -76,7 +76,7 @@ pub fn expand<'i>(doc: &DeTable<'i>, settings: &Settings<'_>, diags: &mut Diags)
     twice(&entries, &shared, diags);
     homonyms(&mut entries);
     if settings.tenancy.is_none() && !doc.contains_key("tenancy") {
-        diags.push(Diag::error("TM0319", first.clone(), "a [[table]] has no meaning: the plan has no [tenancy]").help(
+        diags.push(Diag::error("TM0389", first.clone(), "a [[table]] has no meaning: the plan has no [tenancy]").help(
             "write [tenancy] with registry = { table = …, key = …, type = … }, column and setting, above the tables",
         ));
     }
@@ -106,14 +106,14 @@ fn twice(entries: &[Entry<'_>], shared: &[Shared], diags: &mut Diags) {
     for entry in entries {
         if let Some(first) = seen.insert(&entry.name, entry.named.clone()) {
             diags.push(
-                Diag::error("TM0320", entry.named.clone(), format!("two [[table]] are {}", entry.name))
+                Diag::error("TM0390", entry.named.clone(), format!("two [[table]] are {}", entry.name))
                     .other(first, "the first one")
                     .help("write one of them with everything that is to become of the table"),
             );
         }
         if let Some(shared) = shared.iter().find(|shared| shared.name == entry.name) {
             diags.push(
-                Diag::error("TM0321", entry.named.clone(), format!("{} has tenants, and belongs to none", entry.name))
+                Diag::error("TM0391", entry.named.clone(), format!("{} has tenants, and belongs to none", entry.name))
                     .other(shared.named.clone(), "shared by all tenants")
                     .help("take out either its [[table]] or its [[shared]]"),
             );
@@ -126,7 +126,7 @@ fn twice_shared(shared: &[Shared], diags: &mut Diags) {
     for one in shared {
         if let Some(first) = seen.insert(&one.name, one.named.clone()) {
             diags.push(
-                Diag::error("TM0320", one.named.clone(), format!("two [[shared]] are {}", one.name))
+                Diag::error("TM0390", one.named.clone(), format!("two [[shared]] are {}", one.name))
                     .other(first, "the first one")
                     .help("take one of them out"),
             );

@@ -77,7 +77,7 @@ pub fn phases<'i>(whole: &Whole<'_, 'i>, place: &Range<usize>) -> Vec<Table<'i>>
         backfill::phase(whole),
         index::phase(whole, place),
         constrain::phase(whole),
-        enforce::phase(whole, place),
+        enforce::phase(whole),
         contract::phase(whole),
     ];
     let mut kept: Vec<(&str, Made<'i>)> = Vec::new();

@@ -54,7 +54,7 @@ pub fn way<'i>(table: &QName, value: &Node<'i>, diags: &mut Diags) -> Option<Way
         DeValue::Table(keys) => written(table, &Spanned::new(value.span(), keys.clone()), diags),
         DeValue::String(word) => {
             diags.push(
-                Diag::error("TM0310", value.span(), format!("`{word}` is no way to a tenant"))
+                Diag::error("TM0380", value.span(), format!("`{word}` is no way to a tenant"))
                     .help(format!("\"self\" is the only word; {FORMS}")),
             );
             None
@@ -79,26 +79,26 @@ fn written<'i>(table: &QName, keys: &Table<'i>, diags: &mut Diags) -> Option<Way
     match ways.as_slice() {
         [] => {
             let message = format!("nothing says how {table} gets its tenant");
-            diags.push(Diag::error("TM0310", keys.span(), message).help(FORMS));
+            diags.push(Diag::error("TM0380", keys.span(), message).help(FORMS));
             return None;
         }
         [_] => {}
         [.., last] => {
             let message = format!("{table} gets its tenant by {} at once", ways.join(" and "));
-            diags.push(Diag::error("TM0310", place(last)?, message).help("write one of them"));
+            diags.push(Diag::error("TM0380", place(last)?, message).help("write one of them"));
             return None;
         }
     }
     let mut fits = true;
     for (key, of) in [("match", "from"), ("column", "from"), ("needs", "sql")] {
         if let Some(at) = place(key).filter(|_| !keys.get_ref().contains_key(of)) {
-            diags.push(Diag::error("TM0311", at, format!("`{key}` has no meaning without `{of}`")).help("take it out"));
+            diags.push(Diag::error("TM0381", at, format!("`{key}` has no meaning without `{of}`")).help("take it out"));
             fits = false;
         }
     }
     if let Some(question) = &form.question {
         let message = format!("how {table} gets its tenant is not decided: {}", one_line(question.get_ref()));
-        diags.push(Diag::error("TM0312", question.span(), message).help(format!("put the answer here: {FORMS}")));
+        diags.push(Diag::error("TM0382", question.span(), message).help(format!("put the answer here: {FORMS}")));
         return None;
     }
     let way = one(table, form, keys, diags);
@@ -111,7 +111,7 @@ fn one<'i>(table: &QName, form: Form, keys: &Table<'i>, diags: &mut Diags) -> Op
         let Some(on) = keys.get_ref().get("match").filter(|_| form.r#match.is_some_and(|on| !on.is_empty())) else {
             let message = format!("`match` does not say which row of {} a row of {table} belongs to", from.get_ref());
             diags.push(
-                Diag::error("TM0313", keys.get_ref().get("match").map_or(keys.span(), Spanned::span), message)
+                Diag::error("TM0383", keys.get_ref().get("match").map_or(keys.span(), Spanned::span), message)
                     .help("write which column of the row equals which of the parent: match = { user_id = \"id\" }"),
             );
             return None;

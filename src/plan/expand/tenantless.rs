@@ -33,7 +33,7 @@ pub fn shared(table: Table<'_>, diags: &mut Diags) -> Option<Shared> {
     if form.reason.get_ref().trim().is_empty() {
         diags.push(
             Diag::error(
-                "TM0324",
+                "TM0394",
                 form.reason.span(),
                 format!("nothing says why {} belongs to no tenant", form.name.get_ref()),
             )
