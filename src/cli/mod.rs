@@ -5,6 +5,7 @@ mod args;
 mod asked;
 mod at_work;
 mod completions;
+mod consent;
 mod console;
 mod cycle;
 mod damage;

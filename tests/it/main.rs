@@ -29,6 +29,7 @@ mod failures;
 mod faults;
 mod fingerprint;
 mod force_rls;
+mod guards;
 mod harness;
 mod harness_test;
 mod hazards;

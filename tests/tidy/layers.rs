@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sql", &[]),
     ("unit", &["sql"]),
     // L1
-    ("checks", &["plan", "sql"]),
+    ("checks", &["plan", "sql", "unit"]),
     ("steps", &["checks", "diag", "plan", "sql", "unit"]),
     ("plan", &["checks", "diag", "sql", "steps", "unit"]),
     ("hazards", &["plan", "sql"]),

@@ -205,7 +205,9 @@ impl World {
                 Way::Down if matches!(shell.journal.next(), Effect::Halt(Outcome::Stuck { .. })) => {
                     shell.wake().await?;
                 }
-                Way::Down => shell.record(Event::RollbackRequested { keep: "start".to_owned() }).await?,
+                Way::Down => {
+                    shell.record(Event::RollbackRequested { keep: "start".to_owned(), consents: vec![] }).await?
+                }
             }
             Box::pin(drive(&mut shell, None)).await
         };
