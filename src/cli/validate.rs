@@ -29,7 +29,8 @@ pub fn run(context: &Context, args: &args::PlanFile) -> Result<Exit, CliError> {
         Format::Json | Format::Ndjson => {
             let value = json!({
                 "v": 1, "valid": true, "plan": file.plan.name, "fingerprint": file.fingerprint,
-                "tables": file.plan.tables.len(), "shared": file.plan.shared.len(), "phases": phases, "units": units, "gates": gates, "warnings": warnings,
+                "tables": file.plan.tables.len(), "shared": file.plan.shared.len(),
+                "phases": phases, "units": units, "gates": gates, "warnings": warnings,
             });
             context.console.print(&value.to_string())?;
         }
