@@ -55,7 +55,10 @@ fn fill<'i>(whole: &Whole<'_, 'i>, entry: &Entry<'i>) -> Spanned<DeTable<'i>> {
         (Some(_), Orphans::Stop) => Some("stop"),
         (None, Orphans::Stop | Orphans::Skip) => None,
     };
-    source(whole, entry, line).maybe("on_orphan", word.map(|word| text(word, entry.at("on_orphan")))).done()
+    source(whole, entry, line)
+        .maybe("on_orphan", word.map(|word| text(word, entry.at("on_orphan"))))
+        .maybe("keep", entry.keep.clone())
+        .done()
 }
 
 fn quarantine<'i>(whole: &Whole<'_, 'i>, entry: &Entry<'i>) -> Spanned<DeTable<'i>> {

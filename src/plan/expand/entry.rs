@@ -19,7 +19,7 @@ use crate::{
         section::{self, Table},
         wording::a,
     },
-    sql::QName,
+    sql::{Ident, QName},
 };
 
 /// A `[[table]]` as it was read.
@@ -40,6 +40,8 @@ pub struct Entry<'i> {
     pub composite: Vec<Table<'i>>,
     pub write_path: WritePath,
     pub on_orphan: Option<Orphans>,
+    /// What the backfill leaves as it is though the application's triggers would set it.
+    pub keep: Option<Node<'i>>,
     pub foreign_key: bool,
     pub on_delete: Option<Node<'i>>,
     pub not_null: bool,
@@ -87,6 +89,8 @@ struct Form {
     _composite: Option<Vec<BTreeMap<String, IgnoredAny>>>,
     write_path: Option<WritePath>,
     on_orphan: Option<Orphans>,
+    #[serde(rename = "keep")]
+    _keep: Option<Vec<Ident>>,
     foreign_key: Option<bool>,
     #[serde(rename = "on_delete")]
     _on_delete: Option<IgnoredAny>,
@@ -117,6 +121,7 @@ impl<'i> Entry<'i> {
             write_path: form.write_path.unwrap_or_default(),
             on_orphan: form.on_orphan,
             foreign_key: form.foreign_key.unwrap_or(true),
+            keep: table.get_ref().get("keep").cloned(),
             on_delete: table.get_ref().get("on_delete").cloned(),
             not_null: form.not_null.unwrap_or(true),
             enforce: form.enforce.unwrap_or(true),

@@ -22,7 +22,8 @@ pub fn check(entry: &Entry<'_>, tenancy: &Tenancy, default: Orphans, diags: &mut
             )));
         }
         Some(Way::Registry { .. }) => {
-            let keys = ["unique", "composite", "write_path", "on_orphan", "foreign_key", "on_delete", "not_null"];
+            let keys =
+                ["unique", "composite", "write_path", "on_orphan", "keep", "foreign_key", "on_delete", "not_null"];
             meaningless(entry, &keys, "the registry, which gets no column", diags);
         }
         Some(Way::Value { .. } | Way::Parent { .. } | Way::Sql { .. }) if *name == registry.table => {
@@ -31,7 +32,7 @@ pub fn check(entry: &Entry<'_>, tenancy: &Tenancy, default: Orphans, diags: &mut
             diags.push(Diag::error("TM0392", entry.at("tenant").clone(), message).help(help));
         }
         Some(Way::Value { .. }) => {
-            meaningless(entry, &["on_orphan"], "a table that has one tenant for every row", diags);
+            meaningless(entry, &["on_orphan", "keep"], "a table that has one tenant for every row", diags);
             if entry.write_path == WritePath::Trigger {
                 meaningless(entry, &["write_path"], "a value, which the column's default gives to new rows too", diags);
             }

@@ -83,6 +83,7 @@ pub fn expand<'i>(doc: &DeTable<'i>, settings: &Settings<'_>, diags: &mut Diags)
     let on_orphan = match settings.on_orphan {
         OnOrphan::Stop => Orphans::Stop,
         OnOrphan::Skip => Orphans::Skip,
+        OnOrphan::Quarantine => Orphans::Quarantine,
     };
     let entries = settings.tenancy.map_or_else(Vec::new, |tenancy| {
         entries.iter().for_each(|entry| fits::check(entry, tenancy, on_orphan, diags));
