@@ -39,6 +39,7 @@ mod locks;
 mod pause;
 mod pooler;
 mod race;
+mod real_schemas;
 mod replica_lag;
 mod resume;
 mod scenarios;
