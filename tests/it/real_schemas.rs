@@ -119,6 +119,13 @@ fn everything_up_isolated_and_down_again() {
     let (scene, app) = stage("real_schemas");
     let dump = || if pg_dump_fits() { scene.db.pg_dump_schema() } else { String::new() };
     let (before, dumped) = (scene.print(), dump());
+    let planned = scene.tool();
+    planned.file("plan.toml", &whole_plan());
+    let _ = planned
+        .args(["plan", "plan.toml"])
+        .run()
+        .expect_code(0)
+        .stdout_has("5 partitions. ACCESS EXCLUSIVE on the table and each");
     let _ = with_plan(scene.tool(), &whole_plan()).run().expect_code(0);
     scene.verified();
     let stamped: i64 = scene.db.one("SELECT count(*) FROM app.events WHERE updated_at <> '2026-01-01 00:00:00+00'");
