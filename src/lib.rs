@@ -8,11 +8,13 @@ pub mod sql;
 pub mod unit;
 // L1: a plan and what it is made of, pure
 pub mod checks;
+pub mod hazards;
 pub mod plan;
 pub mod steps;
 // L2: the machine, pure
 pub mod disk;
 pub mod engine;
+pub mod infer;
 pub mod pace;
 // L3: the database
 pub mod ledger;

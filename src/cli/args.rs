@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::throttle::options::{Throttle, reason};
+use super::{
+    init::options::Init,
+    throttle::options::{Throttle, reason},
+};
 use crate::{pg::settings::ConnectFlags, plan::Millis};
 
 /// Takes a live, single-tenant PostgreSQL database to multi-tenant Row-Level Security, and back.
@@ -150,6 +153,8 @@ pub(super) fn run_id(text: &str) -> Result<uuid::Uuid, &'static str> {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a plan for a live database: the tenants' table, every table's way to it, what is shared, what is unclear
+    Init(Init),
     /// Check a plan without a database: every diagnostic, each at its place
     Validate(PlanFile),
     /// Show what apply would do: phases, locks, rows, time, the way back, the SQL
@@ -308,6 +313,12 @@ pub struct Rollback {
     /// The database's name, where taking row-level security back asks for it
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,
+    /// Go on although values are lost that nothing keeps; the guards say which
+    #[arg(long)]
+    pub allow_data_loss: bool,
+    /// Go on although rows become visible to sessions that they are hidden from; the guards say which
+    #[arg(long)]
+    pub accept_exposure: bool,
     /// Take this server for the one of the ledger: a restored copy that is meant, or the same after pg_upgrade
     #[arg(long)]
     pub accept_server: bool,

@@ -57,7 +57,8 @@ impl Shell {
             Err(error) => {
                 self.not_the_units(&error)?;
                 let failure = failure(error)?;
-                self.record(Event::Failed { unit: unit.id, failure }).await
+                let event = self.unless_held(Event::Failed { unit: unit.id, failure }).await?;
+                self.record(event).await
             }
         }
     }
@@ -137,7 +138,7 @@ impl Shell {
     /// Statements outside a transaction, as many as are due.
     async fn errands_deed(&mut self, unit: &Unit, due: &Due, found: &Before) -> Result<(), DriveError> {
         self.say_partial(found);
-        self.run_errands(unit, due, Errands::Deed).await?;
+        self.run_errands(unit, due, found, Errands::Deed).await?;
         self.conclude_alone(unit).await
     }
 
@@ -303,6 +304,7 @@ pub(super) fn failure(error: DriveError) -> Result<Failure, DriveError> {
                 statement: fault.statement,
                 advice,
                 disk_full,
+                held: None,
             })
         }
         DriveError::Ledger(LedgerError::Damaged { run, what }) => {

@@ -15,11 +15,12 @@ use std::collections::BTreeMap;
 use keep::Keep;
 use serde::Deserialize;
 
-use super::{Object, StepKind};
+use super::{Object, StepKind, quarantine};
 use crate::{
     checks::{CheckKind, Gate, nulls::Nulls, orphans},
     plan::{Lowering, Site},
-    sql::{Expr, Ident, Literal, QName},
+    sql,
+    sql::{Expr, Ident, List, Literal, QName, Stmt},
     unit::{
         BATCH_ROWS_MAX, BackfillSpec, BackfillValue, Down, Growth, Hold, Lock, LockLevel, OnOrphan, Op, Probe, Unit,
     },
@@ -113,15 +114,16 @@ impl StepKind for Backfill {
             Some(Undo::Keep) => "the plan says undo = \"keep\"",
             None => "the column was there before the plan; its filled values stay",
         };
+        let quarantines = self.on_orphan(cx) == OnOrphan::Quarantine;
         let fill = Unit {
             id: cx.unit("backfill"),
             title: format!("fill {table}.{column} from {source}"),
             up: Op::Backfill(BackfillSpec {
                 table: table.clone(),
                 column: column.clone(),
-                value,
+                value: value.clone(),
                 only: self.r#where.clone(),
-                on_orphan: self.on_orphan(cx),
+                on_orphan: if quarantines { OnOrphan::Skip } else { self.on_orphan(cx) },
                 batch_rows: self.batch_rows.unwrap_or(cx.backfill.batch_rows),
             }),
             down: made.map_or_else(|| Down::nothing(kept), |unit| Down::CoveredBy(unit.clone())),
@@ -131,16 +133,21 @@ impl StepKind for Backfill {
             guards_rows: false,
             grows: Growth::Little,
         };
-        if self.keep.is_empty() {
-            return vec![fill];
+        let mut units = if self.keep.is_empty() {
+            vec![fill]
+        } else {
+            let (before, after) = Keep { table, column, columns: &self.keep }.around(cx);
+            vec![before, fill, after]
+        };
+        if quarantines {
+            units.extend(quarantine::units(cx, table, column, &self.orphaned(&value), quarantine::REASON));
         }
-        let (before, after) = Keep { table, column, columns: &self.keep }.around(cx);
-        vec![before, fill, after]
+        units
     }
 
     fn gates(&self, cx: &Lowering<'_>) -> Vec<Gate> {
         let (table, column) = (self.table.clone(), self.column.clone());
-        let stops = self.on_orphan(cx) == OnOrphan::Stop;
+        let stops = self.on_orphan(cx) != OnOrphan::Skip;
         let mut gates = Vec::new();
         if stops && self.r#where.is_none() {
             gates.push(Nulls { table: table.clone(), columns: vec![column.clone()] }.lower());
@@ -188,6 +195,27 @@ impl StepKind for Backfill {
 impl Backfill {
     fn on_orphan(&self, cx: &Lowering<'_>) -> OnOrphan {
         self.on_orphan.unwrap_or(cx.backfill.on_orphan)
+    }
+
+    /// Which rows are orphans: due, and without a value to be had.
+    fn orphaned(&self, value: &BackfillValue) -> Stmt {
+        let none = match value {
+            BackfillValue::Constant(value) => sql!("{} IS NULL", value),
+            BackfillValue::Expr(expr) => sql!("({}) IS NULL", expr),
+            // Whole rows are another step's.
+            BackfillValue::Copy(_) => Stmt::raw("false"),
+            BackfillValue::Parent { table, column, on } => {
+                let on = on.iter().map(|(child, parent)| sql!("parent.{} = row.{}", parent, child)).collect::<Vec<_>>();
+                sql!(
+                    "NOT EXISTS (SELECT FROM {} AS parent WHERE {} AND parent.{} IS NOT NULL)",
+                    table,
+                    List(&on, " AND "),
+                    column
+                )
+            }
+        };
+        let only = self.r#where.as_ref().map_or(Stmt::raw(""), |only| sql!(" AND ({})", only));
+        sql!("row.{} IS NULL{} AND {}", self.column, only, none)
     }
 
     /// The value, and where it comes from in words.
