@@ -23,6 +23,7 @@ use crate::{
     pg::{connect::Connection, partitions, rows_estimated},
     plan::{ServerFacts, explicit},
     report::quantity,
+    steps::enforce_rls::family::ALL_BELOW,
     unit::{Down, Hold, LockLevel, Op, Unit},
 };
 
@@ -156,6 +157,9 @@ pub async fn show(
 async fn partitioned(program: &Program, session: &Connection) -> Result<String, CliError> {
     let mut text = String::new();
     for (_, unit) in program.units() {
+        if unit.guards_rows {
+            text.push_str(&below(unit, session).await?);
+        }
         let Op::Autocommit { due: Some(due), .. } = &unit.up else { continue };
         let count = session.with(async |client: &Client| partitions(client, &due.table).await).await;
         let Some(count) = count.map_err(DriveError::from)? else { continue };
@@ -167,6 +171,22 @@ async fn partitioned(program: &Program, session: &Connection) -> Result<String, 
         ));
     }
     Ok(text)
+}
+
+/// A query that names a partition is bound by the partition's own row-level security.
+async fn below(unit: &Unit, session: &Connection) -> Result<String, CliError> {
+    let Some(table) = unit.lock.on.first() else { return Ok(String::new()) };
+    let count = session.with(async |client: &Client| partitions(client, table).await).await;
+    let Some(count) = count.map_err(DriveError::from)? else { return Ok(String::new()) };
+    let of = quantity::counted(count, "partition", "partitions");
+    Ok(if unit.title.contains(ALL_BELOW) {
+        format!("{}: {of}. ACCESS EXCLUSIVE on the table and each of them, parent first, for a moment.\n", unit.title)
+    } else {
+        format!(
+            "{}: {of}, which it does not reach: a query that names one is not bound; partitions = true.\n",
+            unit.title
+        )
+    })
 }
 
 fn tables(unit: &Unit) -> Vec<crate::sql::QName> {

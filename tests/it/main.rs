@@ -44,6 +44,7 @@ mod pause;
 mod pooler;
 mod quarantine;
 mod race;
+mod real_schemas;
 mod replica_lag;
 mod resume;
 mod scenarios;
