@@ -20,7 +20,12 @@ CREATE TABLE preimages (
 CREATE TABLE phase_prints (
     run_id   uuid NOT NULL REFERENCES runs,
     phase    text NOT NULL,
+    -- How the facts are worded: two of different formats, or of servers of different majors, cannot be compared.
+    format   integer NOT NULL,
+    server   integer NOT NULL,
     lines    jsonb NOT NULL,
     taken_at timestamptz NOT NULL DEFAULT now(),
+    -- Since then the run is on its way, and the print measures nothing. At most one of a run has none.
+    spent_at timestamptz,
     PRIMARY KEY (run_id, phase)
 );

@@ -3,6 +3,7 @@
 mod attempt;
 mod backfill;
 mod backup;
+mod drift;
 mod drive;
 mod errands;
 mod error;
@@ -29,6 +30,7 @@ mod undo;
 mod verify;
 
 pub use backup::{BackupError, backup};
+pub use drift::Drift;
 pub use drive::{Rest, drive};
 pub use error::DriveError;
 pub use free_space::free_space;

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio_postgres::Client;
 
 use super::{
+    drift::Drift,
     error::DriveError,
     heartbeat::{Lease, Tenure},
     journal::Journal,
@@ -47,6 +48,7 @@ pub struct Shell {
     pub tell: Tell,
     pub stop: Stop,
     pub room: Room,
+    pub drift: Drift,
     /// By which the lease is taken again after a loss.
     pub(super) tenure: Tenure,
     /// Looks after what `work` waits for.
@@ -80,7 +82,18 @@ impl Shell {
     ) -> Self {
         let sentinel = Sentinel::over(&work, &monitor, &access.settings);
         let Access { settings, tell, stop, .. } = access.clone();
-        Self { settings, work, monitor, journal, tell, stop, room: Room::default(), tenure: lease.tenure(), sentinel }
+        Self {
+            settings,
+            work,
+            monitor,
+            journal,
+            tell,
+            stop,
+            room: Room::default(),
+            drift: Drift::default(),
+            tenure: lease.tenure(),
+            sentinel,
+        }
     }
 
     /// The plan's bounds, as they stand in the ledger.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     checks::{Gate, Guard},
     plan::{Backup, Disk, Lowering, OnFailure, Pacing, Plan, PlanGate, Safety, ServerFacts, Tenancy},
-    unit::{Unit, UnitId},
+    sql::QName,
+    unit::{BackfillValue, Op, Unit, UnitId},
 };
 
 /// Everything a run does, in order.
@@ -55,6 +56,22 @@ impl Program {
     /// The number of the first unit of phase `p`; for the number of phases, the number of units.
     pub fn first_unit(&self, p: usize) -> usize {
         self.phases.iter().take(p).map(|phase| phase.units.len()).sum()
+    }
+
+    /// The tables that it touches: those that units lock or fill, those that gates measure, and the registry.
+    pub fn touches(&self) -> Vec<QName> {
+        let mut tables: BTreeSet<QName> = self.tenancy.iter().map(|tenancy| tenancy.registry.table.clone()).collect();
+        for (_, unit) in self.units() {
+            tables.extend(unit.lock.on.iter().cloned());
+            if let Op::Backfill(spec) = &unit.up {
+                tables.insert(spec.table.clone());
+                if let BackfillValue::Parent { table, .. } = &spec.value {
+                    tables.insert(table.clone());
+                }
+            }
+        }
+        tables.extend(self.phases.iter().flat_map(|phase| &phase.gates).flat_map(|gate| gate.tables.iter().cloned()));
+        tables.into_iter().collect()
     }
 
     /// How many phases stay when everything after `phase` is undone; `start` keeps none.

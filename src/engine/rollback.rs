@@ -99,6 +99,8 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
         | Event::GatePassed { .. }
         | Event::UndoChecked { .. }
         | Event::Paused { .. }
+        | Event::Drifted { .. }
+        | Event::DriftAccepted { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }

@@ -8,6 +8,7 @@ mod layout;
 mod lease;
 mod load;
 mod pace;
+mod prints;
 mod progress;
 mod ranges;
 mod repair;
@@ -26,6 +27,7 @@ pub use lease::{
 };
 pub use load::{Entry, Kept, Recorded, RunName, RunRecord, entries, read, read_as_it_stands, runs};
 pub use pace::{Governing, Pace, PaceState};
+pub use prints::{Print, keep_print, print_in_force, spend_print};
 pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
 pub use ranges::{Batch, Written, abandon, batch, claim, newest_sweep, piece, range_now, ranges, written};
 pub use repair::accept;

@@ -24,6 +24,7 @@ mod corrupted;
 mod cycle;
 mod disk;
 mod disk_estimate;
+mod drift;
 mod exit_codes;
 mod failover;
 mod failures;
