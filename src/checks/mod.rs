@@ -108,5 +108,6 @@ kinds! {
     orphans => Orphans,
     invalid_indexes => InvalidIndexes,
     row_count => RowCount,
+    quiet => Quiet,
     unprotected => Unprotected,
 }

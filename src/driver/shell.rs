@@ -6,6 +6,7 @@ use tokio_postgres::Client;
 
 use super::{
     error::DriveError,
+    gate::Awaited,
     heartbeat::{Lease, Tenure},
     journal::Journal,
     open::Access,
@@ -51,6 +52,8 @@ pub struct Shell {
     pub(super) tenure: Tenure,
     /// Looks after what `work` waits for.
     pub(super) sentinel: Option<Sentinel>,
+    /// The gate that was looked at last, where it has not passed.
+    pub(super) awaited: Option<Awaited>,
 }
 
 impl fmt::Debug for Shell {
@@ -80,7 +83,18 @@ impl Shell {
     ) -> Self {
         let sentinel = Sentinel::over(&work, &monitor, &access.settings);
         let Access { settings, tell, stop, .. } = access.clone();
-        Self { settings, work, monitor, journal, tell, stop, room: Room::default(), tenure: lease.tenure(), sentinel }
+        Self {
+            settings,
+            work,
+            monitor,
+            journal,
+            tell,
+            stop,
+            room: Room::default(),
+            tenure: lease.tenure(),
+            sentinel,
+            awaited: None,
+        }
     }
 
     /// The plan's bounds, as they stand in the ledger.
