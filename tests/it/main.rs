@@ -13,6 +13,7 @@ mod backup;
 mod batch;
 mod before;
 mod break_glass;
+mod capture;
 mod chaos;
 mod connect;
 mod connect_peer;
