@@ -12,6 +12,7 @@ mod guards;
 mod hazards;
 mod heartbeat;
 mod journal;
+mod keeping;
 mod open;
 pub mod outside;
 mod perform;

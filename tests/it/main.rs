@@ -38,6 +38,7 @@ mod late;
 mod laws;
 mod ledger;
 mod locks;
+mod lossless;
 mod pause;
 mod pooler;
 mod quarantine;
