@@ -42,6 +42,7 @@ mod late;
 mod laws;
 mod ledger;
 mod locks;
+mod lossless;
 mod pause;
 mod pooler;
 mod quarantine;
