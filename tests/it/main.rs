@@ -53,5 +53,6 @@ mod signals;
 mod stuck;
 mod tables;
 mod takeover;
+mod tenants;
 mod terminal;
 mod throttle;
