@@ -92,12 +92,18 @@ pub enum Op {
 
 /// What is still to be run, asked of the catalogue before each statement, so that it does not matter who ended where.
 /// A query with a row for each statement, first things first: `sql text`, `kind text` (clear, build: outside a transaction;
+/// share, exclusive and others: in one, with that lock), `tables text[]` (whom it locks), `place bigint` (its order). No row:
+/// done. `$1` (`text[]`) is what the probe's `restore` said before the deed.
 /// rows, share, exclusive: in one, with that lock), `tables text[]` (whom it locks), `place bigint` (its order). No row: done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {
     /// The table that the deed is about.
     pub table: QName,
     pub query: Stmt,
+    /// Of an undo: it brings back what `restore` says, statement by statement. What stands beside the query is then only how
+    /// that usually reads.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restores: bool,
 }
 
 /// How a deed is taken back.
@@ -291,6 +297,8 @@ pub enum OnOrphan {
     Stop,
     /// They stay NULL; the gates tell.
     Skip,
+    /// They move to a table beside, by a unit of its own after the backfill, to which they are `Skip`.
+    Quarantine,
 }
 
 impl Down {

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::throttle::options::{Throttle, reason};
+use super::{
+    init::options::Init,
+    throttle::options::{Throttle, reason},
+};
 use crate::{pg::settings::ConnectFlags, plan::Millis};
 
 /// Takes a live, single-tenant PostgreSQL database to multi-tenant Row-Level Security, and back.
@@ -150,6 +153,8 @@ pub(super) fn run_id(text: &str) -> Result<uuid::Uuid, &'static str> {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a plan for a live database: the tenants' table, every table's way to it, what is shared, what is unclear
+    Init(Init),
     /// Check a plan without a database: every diagnostic, each at its place
     Validate(PlanFile),
     /// Show what apply would do: phases, locks, rows, time, the way back, the SQL

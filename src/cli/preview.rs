@@ -11,7 +11,7 @@ use crate::{
     exit::Exit,
     ledger,
     pace::Seen,
-    pg::{Bounds, connect::Connection, in_transaction, signals::Signals, without_identity},
+    pg::{Bounds, Unfillable, connect::Connection, in_transaction, signals::Signals, unfillable, without_identity},
     plan::ServerFacts,
     unit::{CopySpec, Op},
 };
@@ -51,6 +51,7 @@ pub async fn look_ahead(
         context.console.note(&format!("note: {note}"));
     }
     tell_blind(context, program, session).await?;
+    refuse_unfillable(program, session).await?;
     refuse_unidentified(program, session).await?;
     let hidden = session.with(async |client: &Client| driver::hidden(client, program).await).await?;
     if !hidden.is_empty() {
@@ -63,6 +64,18 @@ pub async fn look_ahead(
             message,
             "connect as a role with BYPASSRLS (-U or --role), or take FORCE off these tables first",
         ));
+    }
+    Ok(())
+}
+
+/// What the server would refuse to fill is better found now than at its backfill.
+async fn refuse_unfillable(program: &Program, session: &Connection) -> Result<(), CliError> {
+    for (_, unit) in program.units() {
+        let Op::Backfill(spec) = &unit.up else { continue };
+        let found = session.with(async |client: &Client| unfillable(client, spec).await).await;
+        if let Some(Unfillable { what, advice }) = found.map_err(DriveError::from)? {
+            return Err(CliError::new(Exit::Refused, format!("{what}; nothing was touched"), advice));
+        }
     }
     Ok(())
 }

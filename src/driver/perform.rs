@@ -138,7 +138,7 @@ impl Shell {
     /// Statements outside a transaction, as many as are due.
     async fn errands_deed(&mut self, unit: &Unit, due: &Due, found: &Before) -> Result<(), DriveError> {
         self.say_partial(found);
-        self.run_errands(unit, due, Errands::Deed).await?;
+        self.run_errands(unit, due, found, Errands::Deed).await?;
         self.conclude_alone(unit).await
     }
 

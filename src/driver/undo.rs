@@ -41,7 +41,7 @@ impl Shell {
             Down::Op(_) if self.is_gone(unit, before, done).await? => self.record(undone).await,
             Down::Op(Op::Tx(stmts)) => self.undo_transaction(unit, stmts, before).await,
             Down::Op(Op::Autocommit { due: Some(due), .. }) => {
-                Box::pin(self.run_errands(unit, due, Errands::Undo)).await?;
+                Box::pin(self.run_errands(unit, due, before, Errands::Undo)).await?;
                 self.conclude_undo(unit).await
             }
             Down::Op(Op::Autocommit { stmt, due: None, .. }) => self.undo_autocommit(unit, stmt).await,

@@ -67,6 +67,9 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
         match &unit.down {
             _ if undo.nothing.is_some() => {}
             Down::Op(Op::Tx(stmts)) => undo.sql = [stmts.clone(), before.restore.clone()].concat(),
+            Down::Op(Op::Autocommit { due: Some(due), .. }) if due.restores => {
+                (undo.sql, undo.autocommit) = (before.restore.clone(), true);
+            }
             Down::Op(Op::Autocommit { stmt, due, .. }) => {
                 (undo.sql, undo.autocommit, undo.due) = (vec![stmt.clone()], true, due.clone());
             }

@@ -97,6 +97,7 @@ fn op(op: &Op, title: &str, safety: &Safety) -> String {
 
 fn down(unit: &Unit, safety: &Safety) -> String {
     match &unit.down {
+        Down::Op(Op::Autocommit { stmt, due: Some(due), .. }) if due.restores => patient(&closed(stmt), safety),
         Down::Op(Op::Autocommit { stmt, due: Some(due), .. }) => dropped(stmt, due, safety),
         Down::Op(back) => op(back, &unit.title, safety),
         Down::CoveredBy(other) => comment(&format!("nothing to run: undone together with {other}")),

@@ -12,10 +12,12 @@ mod preflight;
 mod probe;
 mod role;
 pub mod room;
+pub mod schema;
 pub mod settings;
 pub mod signals;
 mod survey;
 mod transaction;
+mod unfillable;
 pub mod workers;
 
 pub use blockers::{InTheWay, blockers, deadlock_timeout, in_the_way, old_transactions};
@@ -28,3 +30,4 @@ pub use probe::probe;
 pub use role::{Role, owners, role};
 pub use survey::survey;
 pub use transaction::{Bounds, Turn, in_transaction};
+pub use unfillable::{Unfillable, unfillable};

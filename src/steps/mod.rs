@@ -39,6 +39,12 @@ pub trait StepKind: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Tables that the application's writes look rows up in from then on, and by which columns: without an index that leads
+    /// with them, each such write reads the table.
+    fn looks_up(&self) -> Vec<(QName, Vec<Ident>)> {
+        Vec::new()
+    }
+
     /// The column to which it gives one and the same value in every row.
     fn fills_alike(&self) -> Option<Object> {
         None
@@ -111,10 +117,15 @@ macro_rules! kinds {
 kinds! {
     create_table => CreateTable,
     add_column => AddColumn,
+    capture_log => CaptureLog,
+    capture => Capture,
+    end_capture => EndCapture,
     backfill => Backfill,
+    quarantine => Quarantine,
     copy_rows => CopyRows,
     create_index => CreateIndex,
     add_foreign_key => AddForeignKey,
+    scope_unique => ScopeUnique,
     set_not_null => SetNotNull,
     create_policy => CreatePolicy,
     enable_rls => EnableRls,

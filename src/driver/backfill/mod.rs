@@ -46,7 +46,8 @@ impl Shell {
     /// Goes from wherever the ledger says the walk stands to the proof that nothing is left.
     pub async fn backfill(&mut self, unit: &Unit, spec: &BackfillSpec) -> Result<(), DriveError> {
         let version = self.work.server_version_num;
-        let batches = self.work.with(async |client: &Client| Batches::new(client, spec, version).await).await?;
+        // The server locks a partitioned table to say by what it is divided.
+        let batches = self.patiently(async |client: &Client| Ok(Batches::new(client, spec, version).await?)).await?;
         let estimated = self.estimate(unit, spec).await?;
         let (mut due, mut kept) = (0, None);
         for sweep in 0..=SWEEPS_MAX {
@@ -182,12 +183,12 @@ impl Shell {
             OnOrphan::Stop if proof.orphans > 0 => {
                 return Err(unproven(spec, proof.orphans, proof.example).into());
             }
-            OnOrphan::Skip if proof.orphans > 0 => {
+            OnOrphan::Skip | OnOrphan::Quarantine if proof.orphans > 0 => {
                 self.say(Notice::Note {
                     text: format!("{} rows of {} have no value and stay NULL", proof.orphans, spec.table),
                 });
             }
-            OnOrphan::Stop | OnOrphan::Skip => {}
+            OnOrphan::Stop | OnOrphan::Skip | OnOrphan::Quarantine => {}
         }
         self.record(Event::Succeeded { unit: unit.id.clone(), rows: Some(written.rows) }).await?;
         Ok(0)
