@@ -114,9 +114,8 @@ impl StepKind for Backfill {
             Some(Undo::Keep) => "the plan says undo = \"keep\"",
             None => "the column was there before the plan; its filled values stay",
         };
-        let fill = Unit {
         let quarantines = self.on_orphan(cx) == OnOrphan::Quarantine;
-        let mut units = vec![Unit {
+        let fill = Unit {
             id: cx.unit("backfill"),
             title: format!("fill {table}.{column} from {source}"),
             up: Op::Backfill(BackfillSpec {
@@ -134,12 +133,12 @@ impl StepKind for Backfill {
             guards_rows: false,
             grows: Growth::Little,
         };
-        if self.keep.is_empty() {
-            return vec![fill];
-        }
-        let (before, after) = Keep { table, column, columns: &self.keep }.around(cx);
-        vec![before, fill, after]
-        }];
+        let mut units = if self.keep.is_empty() {
+            vec![fill]
+        } else {
+            let (before, after) = Keep { table, column, columns: &self.keep }.around(cx);
+            vec![before, fill, after]
+        };
         if quarantines {
             units.extend(quarantine::units(cx, table, column, &self.orphaned(&value), quarantine::REASON));
         }
@@ -203,6 +202,8 @@ impl Backfill {
         let none = match value {
             BackfillValue::Constant(value) => sql!("{} IS NULL", value),
             BackfillValue::Expr(expr) => sql!("({}) IS NULL", expr),
+            // Whole rows are another step's.
+            BackfillValue::Copy(_) => Stmt::raw("false"),
             BackfillValue::Parent { table, column, on } => {
                 let on = on.iter().map(|(child, parent)| sql!("parent.{} = row.{}", parent, child)).collect::<Vec<_>>();
                 sql!(

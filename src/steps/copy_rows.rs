@@ -198,7 +198,7 @@ impl CopyRows {
             false => Down::Op(Op::Autocommit {
                 stmt: sync.undo_at_once(),
                 repair: Vec::new(),
-                due: Some(Due { table: self.into.clone(), query: sync.undo_due(UNDO_BATCH_ROWS) }),
+                due: Some(Due { table: self.into.clone(), query: sync.undo_due(UNDO_BATCH_ROWS), restores: false }),
             }),
         };
         Unit {

@@ -51,6 +51,7 @@ mod scene;
 mod signal_matrix;
 mod signals;
 mod stuck;
+mod systems;
 mod tables;
 mod takeover;
 mod terminal;
