@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "plans/expand.rs"]
+mod expand;
+
 use std::{
     collections::BTreeSet,
     fmt::Write as _,

@@ -195,6 +195,9 @@ pub enum Command {
 pub struct Plan {
     #[command(flatten)]
     pub file: PlanFile,
+    /// Print the plan in explicit form: each [[table]] as the phases that it becomes. Asks no database
+    #[arg(long, conflicts_with = "sql")]
+    pub expand: bool,
     /// Print the SQL as psql scripts, one a phase
     #[arg(long)]
     pub sql: bool,

@@ -21,7 +21,7 @@ use crate::{
     engine::{Program, ProgramPhase, Run, lower, script},
     exit::Exit,
     pg::{connect::Connection, partitions, rows_estimated},
-    plan::ServerFacts,
+    plan::{ServerFacts, explicit},
     report::quantity,
     unit::{Down, Hold, LockLevel, Op, Unit},
 };
@@ -35,6 +35,9 @@ const INDEX_ROWS_PER_SECOND: f64 = 1_500_000.0;
 /// Prints the plan's phases against the live database; scripts of the way back without one.
 pub async fn run(context: &Context, args: &args::Plan) -> Result<Exit, CliError> {
     let file = plan_file::load(context, &args.file.path())?;
+    if args.expand {
+        return explicit_form(context, &file);
+    }
     if args.undo {
         let program = lower(&file.plan, ServerFacts { version_num: args.server * 10_000 });
         return scripts(context, &program, args, script::backward_phase);
@@ -48,6 +51,23 @@ pub async fn run(context: &Context, args: &args::Plan) -> Result<Exit, CliError>
         return scripts(context, &program, args, script::forward);
     }
     show(context, &file, &program, &session).await
+}
+
+/// Prints the plan without [[table]].
+fn explicit_form(context: &Context, file: &PlanFile) -> Result<Exit, CliError> {
+    let Some(form) = explicit(&file.text) else { return Err(plan_file::invalid(&file.path, &file.warnings)) };
+    match context.console.format {
+        Format::Text => context.console.print(form.text.trim_end())?,
+        Format::Json | Format::Ndjson => {
+            let value = json!({
+                "v": 1, "plan": file.plan.name, "fingerprint": file.fingerprint,
+                "tables": file.plan.tables.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "text": form.text, "explicit": form.values,
+            });
+            context.console.print(&value.to_string())?;
+        }
+    }
+    Ok(Exit::Done)
 }
 
 /// Prints or writes one script a phase: in the order of running them, so the undo of the last phase comes first.

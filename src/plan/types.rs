@@ -8,6 +8,7 @@ use serde::{
 };
 
 use super::disk::Disk;
+use super::expand::Shared;
 use super::throttle::{Pacing, SynchronousCommit, Throttle};
 use crate::{
     checks::CheckKind,
@@ -29,6 +30,10 @@ pub struct Plan {
     pub disk: Disk,
     pub capture: Capture,
     pub backup: Backup,
+    /// Those of `[[table]]`, parents first; their phases are among the others.
+    pub tables: Vec<QName>,
+    /// Those of `[[shared]]`.
+    pub shared: Vec<Shared>,
     pub phases: Vec<Phase>,
 }
 

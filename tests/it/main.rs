@@ -54,5 +54,6 @@ mod stuck;
 mod systems;
 mod tables;
 mod takeover;
+mod tenants;
 mod terminal;
 mod throttle;
