@@ -381,6 +381,9 @@ pub struct Demo {
     /// Leave the cluster running and print its URL
     #[arg(long)]
     pub keep: bool,
+    /// Whose story is told: alphapulse, portfolio, memory_chunks or chat
+    #[arg(long, value_name = "NAME")]
+    pub plan: Option<String>,
     /// The step of the plan that is made to fail
     #[arg(long, value_name = "STEP")]
     pub fail_at: Option<String>,

@@ -55,6 +55,7 @@ mod scene;
 mod signal_matrix;
 mod signals;
 mod stuck;
+mod systems;
 mod tables;
 mod takeover;
 mod tenants;
