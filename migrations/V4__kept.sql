@@ -9,7 +9,9 @@ CREATE TABLE preimages (
     -- The columns by which a row is found again.
     key_columns text[] NOT NULL,
     relation    text NOT NULL UNIQUE,
-    rows_kept   bigint NOT NULL CHECK (rows_kept >= 0),
+    -- Every row was looked at. Until the column is gone a trigger follows what is written meanwhile.
+    complete    boolean NOT NULL DEFAULT false,
+    rows_kept   bigint NOT NULL DEFAULT 0 CHECK (rows_kept >= 0),
     kept_at     timestamptz NOT NULL DEFAULT now(),
     -- When a later apply brought them back.
     restored_at timestamptz

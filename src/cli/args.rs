@@ -195,6 +195,9 @@ pub enum Command {
 pub struct Plan {
     #[command(flatten)]
     pub file: PlanFile,
+    /// Print the plan in explicit form: each [[table]] as the phases that it becomes. Asks no database
+    #[arg(long, conflicts_with = "sql")]
+    pub expand: bool,
     /// Print the SQL as psql scripts, one a phase
     #[arg(long)]
     pub sql: bool,
@@ -378,6 +381,9 @@ pub struct Demo {
     /// Leave the cluster running and print its URL
     #[arg(long)]
     pub keep: bool,
+    /// Whose story is told: alphapulse, portfolio, memory_chunks or chat
+    #[arg(long, value_name = "NAME")]
+    pub plan: Option<String>,
     /// The step of the plan that is made to fail
     #[arg(long, value_name = "STEP")]
     pub fail_at: Option<String>,

@@ -146,6 +146,18 @@ impl Standing {
         })
     }
 
+    /// The gate that the run waits at for what others do.
+    fn waits(&self) -> Option<String> {
+        let Effect::Gate(p, g) = self.effect() else { return None };
+        let gate = self.record.program.phases[p].gates.get(g).filter(|_| self.alive())?;
+        let wait = gate.wait?.duration();
+        Some(format!(
+            "at a gate until it passes, {} at most, then the run pauses: {}",
+            quantity::duration(wait),
+            gate.title
+        ))
+    }
+
     /// Whether somebody asked for the rollback; otherwise it answered a failure.
     fn taken_back(&self) -> bool {
         taken_back(self.events.iter().map(|recorded| &recorded.event))
@@ -228,6 +240,9 @@ impl Standing {
         }
         if let Some(silence) = self.silence() {
             out.push_str(&format!("silent  {silence}\n"));
+        }
+        if let Some(waits) = self.waits() {
+            out.push_str(&format!("waits   {waits}\n"));
         }
         for line in self.doing.iter().flat_map(Doing::lines) {
             out.push_str(&format!("now     {line}\n"));
@@ -314,7 +329,7 @@ impl Standing {
             "created_at": self.record.created_at, "created_by": self.record.created_by, "host": self.record.host,
             "state": state.to_lowercase(), "units_done": self.run.units_done(), "units": self.progress,
             "phases": self.record.program.phases.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
-            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "doing": doing, "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
+            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "waits": self.waits(), "doing": doing, "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
 }

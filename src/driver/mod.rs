@@ -13,6 +13,7 @@ mod guards;
 mod hazards;
 mod heartbeat;
 mod journal;
+mod keeping;
 mod open;
 pub mod outside;
 mod perform;

@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use super::{
     drift::Drift,
     error::DriveError,
+    gate::Awaited,
     heartbeat::{Lease, Tenure},
     journal::Journal,
     open::Access,
@@ -53,6 +54,8 @@ pub struct Shell {
     pub(super) tenure: Tenure,
     /// Looks after what `work` waits for.
     pub(super) sentinel: Option<Sentinel>,
+    /// The gate that was looked at last, where it has not passed.
+    pub(super) awaited: Option<Awaited>,
 }
 
 impl fmt::Debug for Shell {
@@ -93,6 +96,7 @@ impl Shell {
             drift: Drift::default(),
             tenure: lease.tenure(),
             sentinel,
+            awaited: None,
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     repair::differing,
 };
 use crate::{
-    engine::{Finding, Run, UnitState},
+    engine::{Finding, Program, Run, UnitState},
     ledger::{self, Kept},
     pg::{
         Bounds,
@@ -18,7 +18,7 @@ use crate::{
         in_transaction, probe,
     },
     sql::Ident,
-    unit::{Presence, Probe},
+    unit::{Down, Presence, Probe},
 };
 
 /// What one verification said.
@@ -57,7 +57,7 @@ pub async fn verify(
     out.extend(undrifted(connection, bounds, schema, &record).await?);
     for (number, (p, unit)) in record.program.units().enumerate() {
         let done = matches!(state.unit(number), UnitState::Done { .. });
-        if !done || matches!(unit.probe, Probe::Ledger) {
+        if !done || matches!(unit.probe, Probe::Ledger) || is_ended(&record.program, &state, number) {
             continue;
         }
         let now =
@@ -109,6 +109,16 @@ async fn undrifted(
     let verdict = if findings.is_empty() { Verdict::Passed } else { Verdict::Failed(findings) };
     let what = "nobody else changed what the plan touches since then".to_owned();
     Ok(Some(Verified { phase: Some(print.phase), what, verdict }))
+}
+
+/// Whether a later unit of the plan took away on purpose what this one made: its deed is this one's undo.
+fn is_ended(program: &Program, state: &Run, number: usize) -> bool {
+    let undo = program.units().nth(number).map(|(_, unit)| &unit.down);
+    let later = program.units().enumerate().skip(number + 1);
+    later.into_iter().any(|(n, (_, unit))| {
+        matches!(state.unit(n), UnitState::Done { .. })
+            && undo.is_some_and(|undo| matches!(undo, Down::Op(op) if *op == unit.up))
+    })
 }
 
 /// `migration_progress.status` is a projection of the events; a difference means that somebody changed one of the two.

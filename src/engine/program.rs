@@ -91,6 +91,10 @@ impl Program {
 /// Lowers a plan. Gates that steps bring along come before the plan's own; of two with the same id the first stays.
 pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
     let mut made = BTreeMap::new();
+    let mut filled = BTreeMap::new();
+    for (column, fill) in plan.phases.iter().flat_map(|phase| &phase.steps).filter_map(|item| item.step.fills()) {
+        filled.entry(column).or_insert(fill);
+    }
     let mut phases = Vec::new();
     for phase in &plan.phases {
         let mut units: Vec<Unit> = Vec::new();
@@ -104,6 +108,7 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
                 tenancy: plan.tenancy.as_ref(),
                 backfill: &plan.backfill,
                 made: &made,
+                filled: &filled,
             };
             units.extend(item.step.lower(&cx));
             gates.extend(item.step.gates(&cx));

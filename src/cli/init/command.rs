@@ -27,7 +27,7 @@ pub async fn run(context: &Context, args: &Init) -> Result<Exit, CliError> {
     let schemas =
         args.schema.iter().map(|name| named("--schema", Ident::parse(name))).collect::<Result<Vec<_>, _>>()?;
     let session = context.look().await?;
-    let facts = schema::facts(&session, &context.schema()?, &schemas).await?;
+    let facts = schema::facts(&session, &ledgers(context)?, &schemas).await?;
     if facts.tables.is_empty() {
         return Err(CliError::new(
             Exit::Refused,
@@ -48,6 +48,13 @@ pub async fn run(context: &Context, args: &Init) -> Result<Exit, CliError> {
         context.console.tell(&format!("question: {table}: {question}"));
     }
     Ok(if questions == 0 { Exit::Done } else { Exit::Findings })
+}
+
+/// The program's own schemas: the ledger, and what a cycle that was stopped left.
+fn ledgers(context: &Context) -> Result<[Ident; 2], CliError> {
+    let ledger = context.schema()?;
+    let cycle = Ident::derived(&[ledger.as_str(), "cycle"]);
+    Ok([ledger, cycle])
 }
 
 fn wishes(args: &Init) -> Result<Wishes, CliError> {
