@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test check chaos laws
+.PHONY: demo test check many chaos laws
 
 demo: ## The whole story on a throwaway PostgreSQL: forward, kill -9, a failure, isolation, and back
 	$(CARGO) run --locked --quiet -- demo $(DEMO)
@@ -17,6 +17,9 @@ check: ## Format, lints and the quick tests
 	rustfmt --check --edition 2024 $$(git ls-files '*.rs')
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --lib --test bench --test engine --test model --test plans --test ranges --test readme --test tidy
+
+many: ## A schema of 500 tables: init, validate, cycle, apply and isolation, with their times
+	INIT_TABLES=$(or $(TABLES),500) $(CARGO) test --locked --test it init::generated -- --nocapture
 
 chaos: ## Every point of a run by every fault: make chaos SEED=7 FAULTS=500, or one cell: make chaos SEED=7 CELL=17
 	CHAOS_SEED=$(SEED) CHAOS_FAULTS=$(FAULTS) CHAOS_CELL=$(CELL) $(CARGO) test --locked --test it chaos:: -- --nocapture

@@ -14,6 +14,7 @@ pub mod steps;
 // L2: the machine, pure
 pub mod disk;
 pub mod engine;
+pub mod infer;
 pub mod pace;
 // L3: the database
 pub mod ledger;

@@ -1,10 +1,14 @@
 //! The unit: a deed with its inverse and a way to recognise it. A plan's steps are lowered to units; the engine runs nothing else.
 
+mod copy;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sql::{Expr, Ident, Literal, QName, Stmt};
+pub use copy::{CopySpec, alias};
+
+use crate::sql::{Expr, Ident, Literal, QName, Stmt, TypeName};
 
 /// `phase/step/unit`, unique in a program.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,16 +88,48 @@ pub enum Op {
     Backfill(BackfillSpec),
     /// A query of one boolean: false or NULL fails the unit. Changes nothing.
     Assert(Stmt),
+    /// Keeps the values of a column that is about to go, but for those that come again by themselves.
+    Keep(Box<KeepSpec>),
+    /// Writes the values back that were kept.
+    Restore(Box<KeepSpec>),
+}
+
+/// Which values are kept in the ledger and restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepSpec {
+    pub table: QName,
+    pub column: Ident,
+    /// Its type.
+    pub ty: TypeName,
+    /// What each row has when the column is there again.
+    pub fresh: Option<Expr>,
+    /// What a later backfill gives, and to which rows.
+    pub again: Option<Fill>,
+    /// The unit that makes the column. Where it was there before, nothing is kept: it stays.
+    pub of: UnitId,
+}
+
+/// What a backfill gives, and to which rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    pub value: BackfillValue,
+    pub only: Option<Expr>,
 }
 
 /// What is still to be run, asked of the catalogue before each statement, so that it does not matter who ended where.
 /// A query with a row for each statement, first things first: `sql text`, `kind text` (clear, build: outside a transaction;
-/// share, exclusive: in one, with that lock), `tables text[]` (whom it locks), `place bigint` (its order). No row: done.
+/// share, exclusive and others: in one, with that lock), `tables text[]` (whom it locks), `place bigint` (its order). No row:
+/// done. `$1` (`text[]`) is what the probe's `restore` said before the deed.
+/// rows, share, exclusive: in one, with that lock), `tables text[]` (whom it locks), `place bigint` (its order). No row: done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {
     /// The table that the deed is about.
     pub table: QName,
     pub query: Stmt,
+    /// Of an undo: it brings back what `restore` says, statement by statement. What stands beside the query is then only how
+    /// that usually reads.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restores: bool,
 }
 
 /// How a deed is taken back.
@@ -274,6 +310,8 @@ pub enum BackfillValue {
     },
     /// An expression that sees the table's row as `row`.
     Expr(Expr),
+    /// No column is filled: the rows are copied into another table. The spec's `column` is then the first of the key.
+    Copy(Box<CopySpec>),
 }
 
 /// What happens to rows for which no value is found.
@@ -285,6 +323,8 @@ pub enum OnOrphan {
     Stop,
     /// They stay NULL; the gates tell.
     Skip,
+    /// They move to a table beside, by a unit of its own after the backfill, to which they are `Skip`.
+    Quarantine,
 }
 
 impl Down {

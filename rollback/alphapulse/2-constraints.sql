@@ -93,65 +93,226 @@ ALTER TABLE public.users DROP CONSTRAINT IF EXISTS users_tenant_id_tenantmig_not
 -- undo: validate foreign key fk_agent_signals_tenant of public.agent_signals
 BEGIN;
 ALTER TABLE public.agent_signals DROP CONSTRAINT IF EXISTS fk_agent_signals_tenant;
-ALTER TABLE public.agent_signals ADD CONSTRAINT fk_agent_signals_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    IF (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = 'public.agent_signals'::regclass) THEN
+        FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.agent_signals') t WHERE t.isleaf LOOP
+            IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = leaf AND c.conname = 'fk_agent_signals_tenant') THEN
+                EXECUTE 'ALTER TABLE ' || leaf || ' ADD CONSTRAINT fk_agent_signals_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID';
+            END IF;
+        END LOOP;
+    ELSE
+        ALTER TABLE public.agent_signals ADD CONSTRAINT fk_agent_signals_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+    END IF;
+END
+$tenantmig$;
 COMMIT;
 
 -- undo: add foreign key fk_agent_signals_tenant from public.agent_signals (tenant_id) to public.tenants, not validated
+BEGIN;
 ALTER TABLE public.agent_signals DROP CONSTRAINT IF EXISTS fk_agent_signals_tenant;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.agent_signals') t WHERE t.isleaf LOOP
+        EXECUTE 'ALTER TABLE ' || leaf || ' DROP CONSTRAINT IF EXISTS fk_agent_signals_tenant';
+    END LOOP;
+END
+$tenantmig$;
+COMMIT;
 
 -- undo: validate foreign key fk_risk_metrics_tenant of public.risk_metrics
 BEGIN;
 ALTER TABLE public.risk_metrics DROP CONSTRAINT IF EXISTS fk_risk_metrics_tenant;
-ALTER TABLE public.risk_metrics ADD CONSTRAINT fk_risk_metrics_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    IF (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = 'public.risk_metrics'::regclass) THEN
+        FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.risk_metrics') t WHERE t.isleaf LOOP
+            IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = leaf AND c.conname = 'fk_risk_metrics_tenant') THEN
+                EXECUTE 'ALTER TABLE ' || leaf || ' ADD CONSTRAINT fk_risk_metrics_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID';
+            END IF;
+        END LOOP;
+    ELSE
+        ALTER TABLE public.risk_metrics ADD CONSTRAINT fk_risk_metrics_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+    END IF;
+END
+$tenantmig$;
 COMMIT;
 
 -- undo: add foreign key fk_risk_metrics_tenant from public.risk_metrics (tenant_id) to public.tenants, not validated
+BEGIN;
 ALTER TABLE public.risk_metrics DROP CONSTRAINT IF EXISTS fk_risk_metrics_tenant;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.risk_metrics') t WHERE t.isleaf LOOP
+        EXECUTE 'ALTER TABLE ' || leaf || ' DROP CONSTRAINT IF EXISTS fk_risk_metrics_tenant';
+    END LOOP;
+END
+$tenantmig$;
+COMMIT;
 
 -- undo: validate foreign key fk_portfolio_snapshots_tenant of public.portfolio_snapshots
 BEGIN;
 ALTER TABLE public.portfolio_snapshots DROP CONSTRAINT IF EXISTS fk_portfolio_snapshots_tenant;
-ALTER TABLE public.portfolio_snapshots ADD CONSTRAINT fk_portfolio_snapshots_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    IF (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = 'public.portfolio_snapshots'::regclass) THEN
+        FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.portfolio_snapshots') t WHERE t.isleaf LOOP
+            IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = leaf AND c.conname = 'fk_portfolio_snapshots_tenant') THEN
+                EXECUTE 'ALTER TABLE ' || leaf || ' ADD CONSTRAINT fk_portfolio_snapshots_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID';
+            END IF;
+        END LOOP;
+    ELSE
+        ALTER TABLE public.portfolio_snapshots ADD CONSTRAINT fk_portfolio_snapshots_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+    END IF;
+END
+$tenantmig$;
 COMMIT;
 
 -- undo: add foreign key fk_portfolio_snapshots_tenant from public.portfolio_snapshots (tenant_id) to public.tenants, not validated
+BEGIN;
 ALTER TABLE public.portfolio_snapshots DROP CONSTRAINT IF EXISTS fk_portfolio_snapshots_tenant;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.portfolio_snapshots') t WHERE t.isleaf LOOP
+        EXECUTE 'ALTER TABLE ' || leaf || ' DROP CONSTRAINT IF EXISTS fk_portfolio_snapshots_tenant';
+    END LOOP;
+END
+$tenantmig$;
+COMMIT;
 
 -- undo: validate foreign key fk_orders_tenant of public.orders
 BEGIN;
 ALTER TABLE public.orders DROP CONSTRAINT IF EXISTS fk_orders_tenant;
-ALTER TABLE public.orders ADD CONSTRAINT fk_orders_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    IF (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = 'public.orders'::regclass) THEN
+        FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.orders') t WHERE t.isleaf LOOP
+            IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = leaf AND c.conname = 'fk_orders_tenant') THEN
+                EXECUTE 'ALTER TABLE ' || leaf || ' ADD CONSTRAINT fk_orders_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID';
+            END IF;
+        END LOOP;
+    ELSE
+        ALTER TABLE public.orders ADD CONSTRAINT fk_orders_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+    END IF;
+END
+$tenantmig$;
 COMMIT;
 
 -- undo: add foreign key fk_orders_tenant from public.orders (tenant_id) to public.tenants, not validated
+BEGIN;
 ALTER TABLE public.orders DROP CONSTRAINT IF EXISTS fk_orders_tenant;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.orders') t WHERE t.isleaf LOOP
+        EXECUTE 'ALTER TABLE ' || leaf || ' DROP CONSTRAINT IF EXISTS fk_orders_tenant';
+    END LOOP;
+END
+$tenantmig$;
+COMMIT;
 
 -- undo: validate foreign key fk_positions_tenant of public.positions
 BEGIN;
 ALTER TABLE public.positions DROP CONSTRAINT IF EXISTS fk_positions_tenant;
-ALTER TABLE public.positions ADD CONSTRAINT fk_positions_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    IF (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = 'public.positions'::regclass) THEN
+        FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.positions') t WHERE t.isleaf LOOP
+            IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = leaf AND c.conname = 'fk_positions_tenant') THEN
+                EXECUTE 'ALTER TABLE ' || leaf || ' ADD CONSTRAINT fk_positions_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID';
+            END IF;
+        END LOOP;
+    ELSE
+        ALTER TABLE public.positions ADD CONSTRAINT fk_positions_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+    END IF;
+END
+$tenantmig$;
 COMMIT;
 
 -- undo: add foreign key fk_positions_tenant from public.positions (tenant_id) to public.tenants, not validated
+BEGIN;
 ALTER TABLE public.positions DROP CONSTRAINT IF EXISTS fk_positions_tenant;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.positions') t WHERE t.isleaf LOOP
+        EXECUTE 'ALTER TABLE ' || leaf || ' DROP CONSTRAINT IF EXISTS fk_positions_tenant';
+    END LOOP;
+END
+$tenantmig$;
+COMMIT;
 
 -- undo: validate foreign key fk_trades_tenant of public.trades
 BEGIN;
 ALTER TABLE public.trades DROP CONSTRAINT IF EXISTS fk_trades_tenant;
-ALTER TABLE public.trades ADD CONSTRAINT fk_trades_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    IF (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = 'public.trades'::regclass) THEN
+        FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.trades') t WHERE t.isleaf LOOP
+            IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = leaf AND c.conname = 'fk_trades_tenant') THEN
+                EXECUTE 'ALTER TABLE ' || leaf || ' ADD CONSTRAINT fk_trades_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID';
+            END IF;
+        END LOOP;
+    ELSE
+        ALTER TABLE public.trades ADD CONSTRAINT fk_trades_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+    END IF;
+END
+$tenantmig$;
 COMMIT;
 
 -- undo: add foreign key fk_trades_tenant from public.trades (tenant_id) to public.tenants, not validated
+BEGIN;
 ALTER TABLE public.trades DROP CONSTRAINT IF EXISTS fk_trades_tenant;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.trades') t WHERE t.isleaf LOOP
+        EXECUTE 'ALTER TABLE ' || leaf || ' DROP CONSTRAINT IF EXISTS fk_trades_tenant';
+    END LOOP;
+END
+$tenantmig$;
+COMMIT;
 
 -- undo: validate foreign key fk_users_tenant of public.users
 BEGIN;
 ALTER TABLE public.users DROP CONSTRAINT IF EXISTS fk_users_tenant;
-ALTER TABLE public.users ADD CONSTRAINT fk_users_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    IF (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = 'public.users'::regclass) THEN
+        FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.users') t WHERE t.isleaf LOOP
+            IF NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = leaf AND c.conname = 'fk_users_tenant') THEN
+                EXECUTE 'ALTER TABLE ' || leaf || ' ADD CONSTRAINT fk_users_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID';
+            END IF;
+        END LOOP;
+    ELSE
+        ALTER TABLE public.users ADD CONSTRAINT fk_users_tenant FOREIGN KEY (tenant_id) REFERENCES public.tenants (id) ON UPDATE NO ACTION ON DELETE CASCADE NOT VALID;
+    END IF;
+END
+$tenantmig$;
 COMMIT;
 
 -- undo: add foreign key fk_users_tenant from public.users (tenant_id) to public.tenants, not validated
+BEGIN;
 ALTER TABLE public.users DROP CONSTRAINT IF EXISTS fk_users_tenant;
+DO $tenantmig$
+DECLARE leaf regclass;
+BEGIN
+    FOR leaf IN SELECT t.relid FROM pg_partition_tree('public.users') t WHERE t.isleaf LOOP
+        EXECUTE 'ALTER TABLE ' || leaf || ' DROP CONSTRAINT IF EXISTS fk_users_tenant';
+    END LOOP;
+END
+$tenantmig$;
+COMMIT;
 
 -- undo: create unique index users_tenant_email_key on public.users (tenant_id, (lower(email))) concurrently
 SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('public.users') AND relkind = 'p') AS partitioned \gset

@@ -89,6 +89,8 @@ fn parse<T: CheckKind + DeserializeOwned + 'static>(
     Ok(Box::new(T::deserialize(toml::de::Deserializer::from(table))?))
 }
 
+pub mod objects;
+
 macro_rules! kinds {
     ($($name:ident => $type:ident),* $(,)?) => {
         $(pub mod $name;)*
@@ -108,6 +110,9 @@ kinds! {
     orphans => Orphans,
     invalid_indexes => InvalidIndexes,
     row_count => RowCount,
+    duplicates => Duplicates,
+    present => Present,
+    absent => Absent,
     quiet => Quiet,
     unprotected => Unprotected,
 }

@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::throttle::options::{Throttle, reason};
+use super::{
+    init::options::Init,
+    throttle::options::{Throttle, reason},
+};
 use crate::{pg::settings::ConnectFlags, plan::Millis};
 
 /// Takes a live, single-tenant PostgreSQL database to multi-tenant Row-Level Security, and back.
@@ -150,6 +153,8 @@ pub(super) fn run_id(text: &str) -> Result<uuid::Uuid, &'static str> {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a plan for a live database: the tenants' table, every table's way to it, what is shared, what is unclear
+    Init(Init),
     /// Check a plan without a database: every diagnostic, each at its place
     Validate(PlanFile),
     /// Show what apply would do: phases, locks, rows, time, the way back, the SQL
@@ -190,6 +195,9 @@ pub enum Command {
 pub struct Plan {
     #[command(flatten)]
     pub file: PlanFile,
+    /// Print the plan in explicit form: each [[table]] as the phases that it becomes. Asks no database
+    #[arg(long, conflicts_with = "sql")]
+    pub expand: bool,
     /// Print the SQL as psql scripts, one a phase
     #[arg(long)]
     pub sql: bool,
@@ -224,6 +232,9 @@ pub struct Apply {
     /// Begin steps without looking whether the disk has room for them
     #[arg(long)]
     pub skip_disk_check: bool,
+    /// Take what others changed of the touched objects since the last phase for the new measure
+    #[arg(long)]
+    pub accept_drift: bool,
     #[command(flatten)]
     pub patience: Patience,
 }
@@ -249,6 +260,9 @@ pub struct Resume {
     /// Begin steps without looking whether the disk has room for them
     #[arg(long)]
     pub skip_disk_check: bool,
+    /// Take what others changed of the touched objects since the last phase for the new measure
+    #[arg(long)]
+    pub accept_drift: bool,
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
@@ -367,6 +381,9 @@ pub struct Demo {
     /// Leave the cluster running and print its URL
     #[arg(long)]
     pub keep: bool,
+    /// Whose story is told: alphapulse, portfolio, memory_chunks or chat
+    #[arg(long, value_name = "NAME")]
+    pub plan: Option<String>,
     /// The step of the plan that is made to fail
     #[arg(long, value_name = "STEP")]
     pub fail_at: Option<String>,

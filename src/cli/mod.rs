@@ -14,6 +14,7 @@ mod disk;
 mod doctor;
 mod failure;
 mod hazards;
+mod init;
 mod pace;
 mod pause;
 mod plan;
@@ -130,6 +131,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
     }
     let context = Context { connection: cli.connection, console, stop, holder: uuid::Uuid::now_v7() };
     match cli.command {
+        Command::Init(args) => init::run(&context, &args).await,
         Command::Validate(args) => validate::run(&context, &args),
         Command::Plan(args) => plan::run(&context, &args).await,
         Command::Apply(args) => apply::run(&context, &args).await,

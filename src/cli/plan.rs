@@ -21,8 +21,9 @@ use crate::{
     engine::{Program, ProgramPhase, Run, lower, script},
     exit::Exit,
     pg::{connect::Connection, partitions, rows_estimated},
-    plan::ServerFacts,
+    plan::{ServerFacts, explicit},
     report::quantity,
+    steps::enforce_rls::family::ALL_BELOW,
     unit::{Down, Hold, LockLevel, Op, Unit},
 };
 
@@ -35,6 +36,9 @@ const INDEX_ROWS_PER_SECOND: f64 = 1_500_000.0;
 /// Prints the plan's phases against the live database; scripts of the way back without one.
 pub async fn run(context: &Context, args: &args::Plan) -> Result<Exit, CliError> {
     let file = plan_file::load(context, &args.file.path())?;
+    if args.expand {
+        return explicit_form(context, &file);
+    }
     if args.undo {
         let program = lower(&file.plan, ServerFacts { version_num: args.server * 10_000 });
         return scripts(context, &program, args, script::backward_phase);
@@ -48,6 +52,23 @@ pub async fn run(context: &Context, args: &args::Plan) -> Result<Exit, CliError>
         return scripts(context, &program, args, script::forward);
     }
     show(context, &file, &program, &session).await
+}
+
+/// Prints the plan without [[table]].
+fn explicit_form(context: &Context, file: &PlanFile) -> Result<Exit, CliError> {
+    let Some(form) = explicit(&file.text) else { return Err(plan_file::invalid(&file.path, &file.warnings)) };
+    match context.console.format {
+        Format::Text => context.console.print(form.text.trim_end())?,
+        Format::Json | Format::Ndjson => {
+            let value = json!({
+                "v": 1, "plan": file.plan.name, "fingerprint": file.fingerprint,
+                "tables": file.plan.tables.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "text": form.text, "explicit": form.values,
+            });
+            context.console.print(&value.to_string())?;
+        }
+    }
+    Ok(Exit::Done)
 }
 
 /// Prints or writes one script a phase: in the order of running them, so the undo of the last phase comes first.
@@ -113,7 +134,7 @@ pub async fn show(
     // What is applied already was bitten or not.
     let survey = match run {
         Some(run) if run.units_done() == rows.len() => None,
-        Some(_) | None => Some(driver::hazards(session, program).await?),
+        Some(_) | None => Some(driver::hazards(session, program, &file.plan.shared).await?),
     };
     match context.console.format {
         Format::Text => {
@@ -136,6 +157,9 @@ pub async fn show(
 async fn partitioned(program: &Program, session: &Connection) -> Result<String, CliError> {
     let mut text = String::new();
     for (_, unit) in program.units() {
+        if unit.guards_rows {
+            text.push_str(&below(unit, session).await?);
+        }
         let Op::Autocommit { due: Some(due), .. } = &unit.up else { continue };
         let count = session.with(async |client: &Client| partitions(client, &due.table).await).await;
         let Some(count) = count.map_err(DriveError::from)? else { continue };
@@ -149,10 +173,26 @@ async fn partitioned(program: &Program, session: &Connection) -> Result<String, 
     Ok(text)
 }
 
+/// A query that names a partition is bound by the partition's own row-level security.
+async fn below(unit: &Unit, session: &Connection) -> Result<String, CliError> {
+    let Some(table) = unit.lock.on.first() else { return Ok(String::new()) };
+    let count = session.with(async |client: &Client| partitions(client, table).await).await;
+    let Some(count) = count.map_err(DriveError::from)? else { return Ok(String::new()) };
+    let of = quantity::counted(count, "partition", "partitions");
+    Ok(if unit.title.contains(ALL_BELOW) {
+        format!("{}: {of}. ACCESS EXCLUSIVE on the table and each of them, parent first, for a moment.\n", unit.title)
+    } else {
+        format!(
+            "{}: {of}, which it does not reach: a query that names one is not bound; partitions = true.\n",
+            unit.title
+        )
+    })
+}
+
 fn tables(unit: &Unit) -> Vec<crate::sql::QName> {
     match &unit.up {
         Op::Backfill(spec) => vec![spec.table.clone()],
-        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) => unit.lock.on.clone(),
+        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => unit.lock.on.clone(),
     }
 }
 
@@ -163,7 +203,7 @@ fn seconds(unit: &Unit, rows: u64) -> Option<f64> {
         (Op::Backfill(_), _) | (_, Hold::Rewrite) => Some(rows / BACKFILL_ROWS_PER_SECOND),
         (Op::Autocommit { .. }, _) => Some(rows / INDEX_ROWS_PER_SECOND),
         (Op::Tx(_) | Op::Assert(_), Hold::Scan) => Some(rows / SCAN_ROWS_PER_SECOND),
-        (Op::Tx(_) | Op::Assert(_), Hold::Moment | Hold::Batch) => None,
+        (Op::Tx(_) | Op::Assert(_), Hold::Moment | Hold::Batch) | (Op::Keep(_) | Op::Restore(_), _) => None,
     }
 }
 

@@ -11,9 +11,9 @@ use crate::{
     exit::Exit,
     ledger,
     pace::Seen,
-    pg::{Bounds, connect::Connection, in_transaction, signals::Signals, without_identity},
+    pg::{Bounds, Unfillable, connect::Connection, in_transaction, signals::Signals, unfillable, without_identity},
     plan::ServerFacts,
-    unit::Op,
+    unit::{BackfillValue, CopySpec, Op},
 };
 
 /// As in a backfill, which looks twice a second.
@@ -51,6 +51,7 @@ pub async fn look_ahead(
         context.console.note(&format!("note: {note}"));
     }
     tell_blind(context, program, session).await?;
+    refuse_unfillable(program, session).await?;
     refuse_unidentified(program, session).await?;
     let hidden = session.with(async |client: &Client| driver::hidden(client, program).await).await?;
     if !hidden.is_empty() {
@@ -67,10 +68,30 @@ pub async fn look_ahead(
     Ok(())
 }
 
+/// What the server would refuse to fill is better found now than at its backfill.
+async fn refuse_unfillable(program: &Program, session: &Connection) -> Result<(), CliError> {
+    for (_, unit) in program.units() {
+        let Op::Backfill(spec) = &unit.up else { continue };
+        // Of rows that are copied nothing is written where they come from.
+        if matches!(spec.value, BackfillValue::Copy(_)) {
+            continue;
+        }
+        let found = session.with(async |client: &Client| unfillable(client, spec).await).await;
+        if let Some(Unfillable { what, advice }) = found.map_err(DriveError::from)? {
+            return Err(CliError::new(Exit::Refused, format!("{what}; nothing was touched"), advice));
+        }
+    }
+    Ok(())
+}
+
 /// A published table without a replica identity takes no UPDATE: better found now than at its backfill.
 async fn refuse_unidentified(program: &Program, session: &Connection) -> Result<(), CliError> {
     for (_, unit) in program.units() {
         let Op::Backfill(spec) = &unit.up else { continue };
+        // A copy inserts into the other table, which needs none.
+        if CopySpec::of(spec).is_some() {
+            continue;
+        }
         let tables = session.with(async |client: &Client| without_identity(client, &spec.table).await);
         let tables = tables.await.map_err(DriveError::from)?;
         if let Some(table) = tables.first() {
@@ -89,7 +110,7 @@ async fn refuse_unidentified(program: &Program, session: &Connection) -> Result<
 async fn tell_blind(context: &Context, program: &Program, session: &Connection) -> Result<(), CliError> {
     let first = program.units().find_map(|(_, unit)| match &unit.up {
         Op::Backfill(spec) => Some(spec),
-        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) => None,
+        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => None,
     });
     if let Some(spec) = first {
         let begin = async |client: &Client| Signals::new(client, &spec.table, &program.pacing.throttle).await;

@@ -48,7 +48,13 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
     let speaks = found(&session, &record, &run, plan.keep).await?;
     if args.dry_run {
         show(context, &record.program, &plan, &speaks, args.sql)?;
-        return consent::agreed(speaks, args, &by).map(|_| Exit::Done);
+        let agreed = consent::agreed(speaks, args, &by);
+        // One document for whoever reads it by a program: the guards stand in it.
+        return match (agreed, context.console.format) {
+            (Ok(_), _) => Ok(Exit::Done),
+            (Err(refused), Format::Text) => Err(refused),
+            (Err(refused), Format::Json | Format::Ndjson) => Ok(refused.exit),
+        };
     }
     if plan.undos.is_empty() && run.mode().keep().is_none() {
         let text = format!("nothing to undo: nothing after `{}` is applied", args.to);

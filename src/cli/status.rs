@@ -16,6 +16,7 @@ use super::{
     failure::CliError,
     pace,
     session::Context,
+    story::DRIFT_NEXT,
 };
 use crate::{
     driver::{self, DriveError},
@@ -111,6 +112,7 @@ impl Standing {
             Effect::Halt(Outcome::RolledBack { .. }) if self.taken_back() => ("rolled back", "tenantmig apply PLAN"),
             Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
+            Effect::Halt(Outcome::Paused) if self.drift().is_some() => ("paused", DRIFT_NEXT),
             Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
             Effect::Do(_) | Effect::Gate(..) if rested && self.events.is_empty() => ("not begun", "tenantmig resume"),
             Effect::Do(_) | Effect::Gate(..) if rested => {
@@ -161,6 +163,16 @@ impl Standing {
         taken_back(self.events.iter().map(|recorded| &recorded.event))
     }
 
+    /// What others changed, where that is why it is paused.
+    fn drift(&self) -> Option<String> {
+        match self.events.last().map(|recorded| &recorded.event) {
+            Some(Event::Drifted { phase, since, found }) => Some(format!(
+                "others changed what the plan touches since `{since}` was over, found before `{phase}`:\n{found}"
+            )),
+            Some(_) | None => None,
+        }
+    }
+
     /// Why it is paused, and by whom.
     fn pause(&self) -> Option<String> {
         if self.effect() != Effect::Halt(Outcome::Paused) {
@@ -170,6 +182,7 @@ impl Standing {
         match (operators_pause(events()), events().next_back()) {
             (Some((why, by)), _) => Some(format!("{why} (asked by {})", pace::asked(&by.by, &by.host, &by.at))),
             (None, Some(Event::Paused { why, .. })) => Some(why.clone()),
+            (None, Some(Event::Drifted { .. })) => self.drift(),
             (None, Some(_) | None) => None,
         }
     }
@@ -355,6 +368,8 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::Undone { .. }
             | Event::GatePassed { .. }
             | Event::Paused { .. }
+            | Event::Drifted { .. }
+            | Event::DriftAccepted { .. }
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
             | Event::Repaired { .. }

@@ -7,6 +7,10 @@ const GROWTH_IN_PAGE: f64 = 0.25;
 /// A WAL record's own bytes, for a row and for an index entry.
 const RECORD: f64 = 60.0;
 const ENTRY_RECORD: f64 = 90.0;
+/// A row's header with its line pointer, a column of a key, and an entry of a B-tree in pages nine tenths full.
+const ROW: f64 = 28.0;
+const KEY: f64 = 16.0;
+const ENTRY: f64 = 36.0;
 
 /// A heap with its indexes.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +56,39 @@ pub fn backfill(heaps: &[Heap], how: Rewriting) -> Need {
     need
 }
 
+/// How rows are copied.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Copying {
+    /// Indexes of the table that they go into.
+    pub indexes: usize,
+    /// Columns of its key, which the record has too.
+    pub keys: usize,
+    /// What is still to be copied, 0 to 1.
+    pub share: f64,
+}
+
+/// What a copy of these heaps into a table in `place` adds: the rows, the entries of its indexes, and the record of the keys,
+/// which lies in `own`. As if the copy had all of the source's columns.
+pub fn copy(from: &[Heap], place: &str, own: &str, how: Copying) -> Need {
+    let mut need = Need::default();
+    let share = how.share.clamp(0.0, 1.0);
+    let rows = from.iter().map(|heap| heap.rows).sum::<f64>() * share;
+    let heap = from.iter().map(|heap| heap.bytes as f64).sum::<f64>() * share;
+    let entries = rows * ENTRY * how.indexes as f64;
+    let record = rows * (ROW + KEY * how.keys as f64);
+    need.add(place, |place| {
+        place.heap += bytes(heap);
+        place.index += bytes(entries);
+    });
+    need.add(own, |place| {
+        place.heap += bytes(record);
+        place.index += bytes(rows * ENTRY);
+    });
+    need.wal += bytes(heap + record + rows * 2.0 * RECORD + rows * ENTRY_RECORD * (how.indexes as f64 + 1.0));
+    need.assumed.push("the copies are as large as the rows, a key's column has 16 bytes".to_owned());
+    need
+}
+
 /// What writing these heaps anew adds until the old files go: the whole once more.
 pub fn rewrite(heaps: &[Heap]) -> Need {
     let mut need = Need::default();
@@ -90,6 +127,15 @@ mod tests {
         let moved = backfill(&[heap()], Rewriting { in_page: false, full_pages: true, ..how });
         assert_eq!(places(&moved), [("fast", 0, 10_000_000), ("pg_default", 116_000_000, 20_000_000)]);
         assert_eq!(moved.wal, 456_000_000);
+    }
+
+    #[test]
+    fn a_copy_needs_its_rows_their_entries_and_the_record() {
+        let need = copy(&[heap()], "fast", "pg_default", Copying { indexes: 2, keys: 1, share: 1.0 });
+        assert_eq!(places(&need), [("fast", 100_000_000, 72_000_000), ("pg_default", 44_000_000, 36_000_000)]);
+        assert_eq!(need.wal, 534_000_000);
+        let half = copy(&[heap()], "fast", "fast", Copying { indexes: 0, keys: 1, share: 0.5 });
+        assert_eq!(places(&half), [("fast", 72_000_000, 18_000_000)]);
     }
 
     #[test]

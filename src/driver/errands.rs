@@ -15,7 +15,7 @@ use crate::{
     engine::Notice,
     pg::{self, Bounds, Class, Errand, ErrandKind, Fault, InTheWay, in_transaction},
     sql::{QName, Stmt},
-    unit::{Due, Unit},
+    unit::{Before, Due, Unit},
 };
 
 /// How often the same statement may be due again after it succeeded: a partition that comes and goes meanwhile. Beyond this
@@ -24,18 +24,26 @@ const SAME_MAX: u32 = 3;
 
 impl Shell {
     /// Runs what is due until nothing is.
-    pub(super) async fn run_errands(&self, unit: &Unit, due: &Due, way: Errands) -> Result<(), DriveError> {
+    pub(super) async fn run_errands(
+        &self,
+        unit: &Unit,
+        due: &Due,
+        before: &Before,
+        way: Errands,
+    ) -> Result<(), DriveError> {
         let bounds = Bounds { lock: self.safety().index_wait.duration(), ..self.bounds() };
         let (mut ran, mut met, mut number, mut begun) = (HashMap::new(), HashSet::new(), 0, false);
         loop {
-            let all = self.due(due).await?;
+            let all = self.due(due, before).await?;
             let Some(errand) = all.first() else { return Ok(()) };
             number += 1;
-            if !begun && (way == Errands::Undo || errand.kind != ErrandKind::Clear) {
+            let first = !begun && (way == Errands::Undo || errand.kind != ErrandKind::Clear);
+            if first {
                 begun = true;
                 self.wait_before(&all, way).await?;
-            } else if errand.kind == ErrandKind::Build {
-                self.wait_before(std::slice::from_ref(errand), way).await?;
+            }
+            if errand.kind == ErrandKind::Build && !(first && way == Errands::Deed) {
+                self.wait_before(std::slice::from_ref(errand), Errands::Deed).await?;
             }
             if number == 1 && (all.len() > 1 || !ran.is_empty()) {
                 self.say(Notice::Note {
@@ -61,15 +69,16 @@ impl Shell {
                 number = 0;
                 continue;
             }
-            let error = self.cleared(in_statement(error, &errand.stmt), errand, due, bounds).await?;
+            let error =
+                self.cleared(in_statement(error, &errand.stmt), errand, Wreck::Due(due, before), bounds).await?;
             self.try_again(error, number, sampled.take(), "CONCURRENTLY").await?;
         }
     }
 
     /// What is due now, first things first.
-    async fn due(&self, due: &Due) -> Result<Vec<Errand>, DriveError> {
+    async fn due(&self, due: &Due, before: &Before) -> Result<Vec<Errand>, DriveError> {
         let asked = in_transaction(&self.work, self.bounds(), async |client: &Client| {
-            Ok::<_, DriveError>(pg::due(client, due).await?)
+            Ok::<_, DriveError>(pg::due(client, due, &before.restore).await?)
         });
         cancellable(&self.work, &self.stop, asked).await
     }
@@ -111,13 +120,13 @@ impl Shell {
         &self,
         error: DriveError,
         errand: &Errand,
-        due: &Due,
+        wreck: Wreck<'_>,
         bounds: Bounds,
     ) -> Result<DriveError, DriveError> {
         match error.class() {
             Some(Class::Ambiguous) => return Err(error),
             None => {
-                self.clear_in_haste(Wreck::Due(due)).await;
+                self.clear_in_haste(wreck).await;
                 return Err(error);
             }
             Some(Class::Transient | Class::Privilege | Class::Cancelled | Class::Resources | Class::Fatal) => {}
@@ -126,10 +135,10 @@ impl Shell {
             return Ok(error);
         }
         let clearing = async {
-            let wreck = in_transaction(&self.work, self.bounds(), async |client: &Client| {
-                Ok::<_, DriveError>(Wreck::Due(due).stmts(client).await?)
+            let left = in_transaction(&self.work, self.bounds(), async |client: &Client| {
+                Ok::<_, DriveError>(wreck.stmts(client).await?)
             });
-            self.clear(&cancellable(&self.work, &self.stop, wreck).await?, bounds).await
+            self.clear(&cancellable(&self.work, &self.stop, left).await?, bounds).await
         };
         both(error, clearing.await)
     }
@@ -151,7 +160,7 @@ pub(super) enum Errands {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wreck<'a> {
     Known(&'a [Stmt]),
-    Due(&'a Due),
+    Due(&'a Due, &'a Before),
 }
 
 impl Wreck<'_> {
@@ -159,8 +168,8 @@ impl Wreck<'_> {
     pub(super) async fn stmts(self, client: &Client) -> Result<Vec<Stmt>, Fault> {
         match self {
             Self::Known(stmts) => Ok(stmts.to_vec()),
-            Self::Due(due) => {
-                let all = pg::due(client, due).await?;
+            Self::Due(due, before) => {
+                let all = pg::due(client, due, &before.restore).await?;
                 Ok(all
                     .into_iter()
                     .take_while(|errand| errand.kind == ErrandKind::Clear)

@@ -7,13 +7,17 @@ use crate::{
     engine::Program,
     hazards::{Scope, Survey, Way},
     pg::{self, connect::Connection},
+    plan::Shared,
     sql::QName,
     unit::{BackfillValue, Op},
 };
 
-/// Looks for everything in the database that bites when this program is carried out, or when it is. Reads only.
-pub async fn hazards(session: &Connection, program: &Program) -> Result<Survey, DriveError> {
-    Ok(pg::survey(session, &scope(program)).await?)
+/// Looks for everything in the database that bites when this program is carried out, or when it is. Reads only. `shared` are
+/// the tables that belong to no tenant by the plan's own word.
+pub async fn hazards(session: &Connection, program: &Program, shared: &[Shared]) -> Result<Survey, DriveError> {
+    let mut scope = scope(program);
+    scope.known.extend(shared.iter().map(|shared| shared.name.clone()));
+    Ok(pg::survey(session, &scope).await?)
 }
 
 /// What the program touches: the tables that it changes get a tenant; those that it locks besides, as a foreign key does its

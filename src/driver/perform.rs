@@ -80,6 +80,11 @@ impl Shell {
             Op::Autocommit { stmt, repair, due: None } => self.autocommit_deed(unit, stmt, repair, found).await,
             Op::Backfill(spec) => Box::pin(self.backfill(unit, spec)).await,
             Op::Assert(query) => self.assert(unit, query).await,
+            Op::Keep(spec) => Box::pin(self.keep(unit, spec)).await,
+            Op::Restore(spec) => {
+                let done = Event::Succeeded { unit: unit.id.clone(), rows: None };
+                Box::pin(self.write_back(unit, spec, done)).await
+            }
         }
     }
 
@@ -138,7 +143,7 @@ impl Shell {
     /// Statements outside a transaction, as many as are due.
     async fn errands_deed(&mut self, unit: &Unit, due: &Due, found: &Before) -> Result<(), DriveError> {
         self.say_partial(found);
-        self.run_errands(unit, due, Errands::Deed).await?;
+        self.run_errands(unit, due, found, Errands::Deed).await?;
         self.conclude_alone(unit).await
     }
 

@@ -12,7 +12,7 @@ use crate::{
     plan::{Plan, PlanStep},
     sql::QName,
     steps::Object,
-    unit::Op,
+    unit::{BackfillValue, Op},
 };
 
 /// Every need of every step that neither an earlier step nor the database meets.
@@ -22,7 +22,8 @@ pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError
     for step in plan.phases.iter().flat_map(|phase| &phase.steps) {
         for (key, object) in step.step.needs() {
             if !is_made(&made, &object) {
-                let owned = key == "table" && changes_definition(step.kind);
+                let owned =
+                    key == "table" && changes_definition(step.kind) || (step.kind, key) == ("copy_rows", "from");
                 if let Some(lack) = pg::lacks(client, &object, owned).await? {
                     let diag = describe(step, key, &object, lack);
                     // A table that is missing is missed by each of its columns too: told once a place.
@@ -89,9 +90,18 @@ pub async fn hidden(client: &Client, program: &Program) -> Result<Vec<String>, D
     for (_, unit) in program.units() {
         if let Op::Backfill(spec) = &unit.up {
             tables.insert(spec.table.clone());
-            written.insert(spec.table.clone());
-            if let crate::unit::BackfillValue::Parent { table, .. } = &spec.value {
-                tables.insert(table.clone());
+            match &spec.value {
+                BackfillValue::Parent { table, .. } => {
+                    tables.insert(table.clone());
+                    written.insert(spec.table.clone());
+                }
+                BackfillValue::Copy(copy) => {
+                    tables.insert(copy.into.clone());
+                    written.insert(copy.into.clone());
+                }
+                BackfillValue::Constant(_) | BackfillValue::Expr(_) => {
+                    written.insert(spec.table.clone());
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio_postgres::Client;
 
 use super::{
+    drift::Drift,
     error::DriveError,
     gate::Awaited,
     heartbeat::{Lease, Tenure},
@@ -48,6 +49,7 @@ pub struct Shell {
     pub tell: Tell,
     pub stop: Stop,
     pub room: Room,
+    pub drift: Drift,
     /// By which the lease is taken again after a loss.
     pub(super) tenure: Tenure,
     /// Looks after what `work` waits for.
@@ -91,6 +93,7 @@ impl Shell {
             tell,
             stop,
             room: Room::default(),
+            drift: Drift::default(),
             tenure: lease.tenure(),
             sentinel,
             awaited: None,

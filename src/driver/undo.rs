@@ -41,10 +41,12 @@ impl Shell {
             Down::Op(_) if self.is_gone(unit, before, done).await? => self.record(undone).await,
             Down::Op(Op::Tx(stmts)) => self.undo_transaction(unit, stmts, before).await,
             Down::Op(Op::Autocommit { due: Some(due), .. }) => {
-                Box::pin(self.run_errands(unit, due, Errands::Undo)).await?;
+                Box::pin(self.run_errands(unit, due, before, Errands::Undo)).await?;
                 self.conclude_undo(unit).await
             }
             Down::Op(Op::Autocommit { stmt, due: None, .. }) => self.undo_autocommit(unit, stmt).await,
+            Down::Op(Op::Keep(spec)) => Box::pin(self.keep(unit, spec)).await,
+            Down::Op(Op::Restore(spec)) => Box::pin(self.write_back(unit, spec, undone)).await,
             Down::Op(Op::Backfill(_) | Op::Assert(_)) => {
                 Err(Fault::new(Class::Fatal, "the program's undo is no statement").into())
             }

@@ -5,7 +5,7 @@ use crate::{
     plan::{Millis, Safety},
     sql,
     sql::{List, Literal, Stmt, split},
-    unit::{BackfillSpec, BackfillValue, Down, Due, Op, Unit},
+    unit::{BackfillSpec, BackfillValue, CopySpec, Down, Due, Op, Unit},
 };
 
 /// Rows of one commit in a script: short enough for writers to wait for.
@@ -14,6 +14,8 @@ const SCRIPT_BATCH_ROWS: u32 = 5_000;
 /// The forward script of one phase: its units, then its gates as queries that stop the script.
 pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
     let mut text = head(&program.plan, &format!("applies phase {}.", phase.id), &program.safety);
+    // By this name the trigger of `keep` knows a backfill.
+    text.push_str(&closed(&Stmt::raw("SET application_name = 'tenantmig script'")));
     for unit in &phase.units {
         text.push_str(&format!("\n{}{}", comment(&unit.title), op(&unit.up, &unit.title, &program.safety)));
     }
@@ -91,12 +93,20 @@ fn op(op: &Op, title: &str, safety: &Safety) -> String {
             format!("{}{}", again.concat(), alone(std::slice::from_ref(stmt), due.as_ref(), safety))
         }
         Op::Backfill(spec) => backfill(spec),
+        Op::Keep(spec) => comment(&format!(
+            "not done by a script: the values of {}.{} are kept by the tool alone; copy them first, if they matter",
+            spec.table, spec.column
+        )),
+        Op::Restore(spec) => {
+            comment(&format!("nothing to run: a script finds no kept values of {}.{}", spec.table, spec.column))
+        }
         Op::Assert(query) => guard(title, &sql!("SELECT 1 WHERE (\n{}\n) IS NOT TRUE", query)),
     }
 }
 
 fn down(unit: &Unit, safety: &Safety) -> String {
     match &unit.down {
+        Down::Op(Op::Autocommit { stmt, due: Some(due), .. }) if due.restores => patient(&closed(stmt), safety),
         Down::Op(Op::Autocommit { stmt, due: Some(due), .. }) => dropped(stmt, due, safety),
         Down::Op(back) => op(back, &unit.title, safety),
         Down::CoveredBy(other) => comment(&format!("nothing to run: undone together with {other}")),
@@ -151,6 +161,9 @@ fn each(due: &Due, safety: &Safety) -> String {
 /// The short form of the undo, for scripts that are kept: dropping the index of a partitioned table drops what is attached to
 /// it. Of a build that was not finished it leaves the rest; `rollback --dry-run --sql` lists all.
 fn dropped(stmt: &Stmt, due: &Due, safety: &Safety) -> String {
+    if !stmt.as_str().contains("CONCURRENTLY ") {
+        return closed(stmt);
+    }
     let whole = Stmt::raw(stmt.as_str().replacen("CONCURRENTLY ", "", 1));
     either(due, &closed(&whole), &patient(&closed(stmt), safety))
 }
@@ -180,11 +193,15 @@ fn block(body: &Stmt) -> String {
 /// The simple form of the engine's batches: first the rows that nobody holds, a commit after each batch, then the ones that
 /// are left, waiting for their locks. It may be run again and goes on where it stopped.
 fn backfill(spec: &BackfillSpec) -> String {
+    if let Some(spec_of_copy) = CopySpec::of(spec) {
+        return copy(spec, spec_of_copy);
+    }
     let none = Stmt::raw("");
     // A constant stays out of the CTE: there it would become text, here it takes the column's type.
     let (value, new, join) = match &spec.value {
         BackfillValue::Constant(text) => (sql!("{}", text), sql!("{}", text), none.clone()),
         BackfillValue::Expr(expr) => (sql!("({})", expr), Stmt::raw("due.value"), none.clone()),
+        BackfillValue::Copy(_) => return String::new(),
         BackfillValue::Parent { table, column, on } => {
             let equal: Vec<Stmt> = on.iter().map(|(child, parent)| sql!("parent.{} = row.{}", parent, child)).collect();
             (
@@ -224,5 +241,27 @@ fn backfill(spec: &BackfillSpec) -> String {
         "DECLARE n bigint;\nBEGIN\n{}\n  -- rows that others held meanwhile\n{}\nEND",
         rounds(update(Stmt::raw(" SKIP LOCKED"))),
         rounds(update(Stmt::raw("")))
+    ))
+}
+
+/// Rows copied and recorded, a commit after each batch, as the engine does it.
+fn copy(spec: &BackfillSpec, copy: &CopySpec) -> String {
+    let only = spec.only.as_ref().map_or(Stmt::raw(""), |only| sql!(" AND ({})", only));
+    let batch = |locking: &str| {
+        let from = sql!(
+            "FROM {} AS row WHERE {}{} LIMIT {} FOR SHARE OF row{}",
+            spec.table,
+            copy.is_due(),
+            only,
+            SCRIPT_BATCH_ROWS,
+            Stmt::raw(locking)
+        );
+        sql!("    WITH {} SELECT count(*) INTO n FROM tenantmig_done;", copy.insert(&from))
+    };
+    let rounds = |batch: Stmt| sql!("  LOOP\n{}\n    EXIT WHEN n = 0;\n    COMMIT;\n  END LOOP;", batch);
+    block(&sql!(
+        "DECLARE n bigint;\nBEGIN\n{}\n  -- rows that others held meanwhile\n{}\nEND",
+        rounds(batch(" SKIP LOCKED")),
+        rounds(batch(""))
     ))
 }

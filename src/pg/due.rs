@@ -1,6 +1,6 @@
 //! What is still to be run of a deed of many statements, as its query says.
 
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, types::Type};
 
 use super::{Class, Fault};
 use crate::{
@@ -40,9 +40,10 @@ impl Errand {
     }
 }
 
-/// Asks what is due, first things first.
-pub async fn due(client: &Client, due: &Due) -> Result<Vec<Errand>, Fault> {
-    let rows = client.query_typed(due.query.as_str(), &[]).await;
+/// Asks what is due, first things first. `before` is what stood there before the deed, as statements.
+pub async fn due(client: &Client, due: &Due, before: &[Stmt]) -> Result<Vec<Errand>, Fault> {
+    let before: Vec<&str> = before.iter().map(Stmt::as_str).collect();
+    let rows = client.query_typed(due.query.as_str(), &[(&before, Type::TEXT_ARRAY)]).await;
     rows.map_err(|error| Fault::from(error).in_statement(due.query.as_str()))?.iter().map(read).collect()
 }
 
@@ -51,7 +52,10 @@ fn read(row: &Row) -> Result<Errand, Fault> {
     let kind = match word.as_str() {
         "clear" => ErrandKind::Clear,
         "build" => ErrandKind::Build,
+        "rows" => ErrandKind::Change(LockLevel::RowExclusive),
         "share" => ErrandKind::Change(LockLevel::Share),
+        "share_update_exclusive" => ErrandKind::Change(LockLevel::ShareUpdateExclusive),
+        "share_row_exclusive" => ErrandKind::Change(LockLevel::ShareRowExclusive),
         "exclusive" => ErrandKind::Change(LockLevel::AccessExclusive),
         other => return Err(Fault::new(Class::Fatal, format!("what is due answered `{other}`"))),
     };

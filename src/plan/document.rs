@@ -33,6 +33,8 @@ pub const KEYS: &[&str] = &[
     "disk",
     "capture",
     "backup",
+    "table",
+    "shared",
     "phase",
     "gate",
 ];

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use toml::Value;
+use toml::{
+    Spanned, Value,
+    de::{DeTable, DeValue},
+};
 
 /// SHA-256 over a plan's values in canonical order and the files it names, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +23,9 @@ impl Fingerprint {
         let mut hash = Sha256::new();
         // toml::Table is a BTreeMap, so its text is canonical.
         hash.update(values.to_string());
+        if values.contains_key("table") {
+            hash.update(format!("tables after {}", phases_before(source)));
+        }
         for (path, text) in files {
             hash.update([0]);
             hash.update(path);
@@ -33,6 +39,17 @@ impl Fingerprint {
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
     }
+}
+
+/// How many phases stand before the first table, which the values alone do not say: what tables become stands there. A phase
+/// with `after` stands where that says.
+fn phases_before(source: &str) -> usize {
+    let (doc, _) = DeTable::parse_recoverable(source);
+    let items = |key: &str| doc.get_ref().get(key).and_then(|value| value.get_ref().as_array());
+    let first = items("table").and_then(|tables| tables.iter().next()).map_or(0, |table| table.span().start);
+    let stands = |phase: &DeValue<'_>| phase.as_table().is_some_and(|phase| !phase.contains_key("after"));
+    let before = |phase: &&Spanned<DeValue<'_>>| phase.span().start < first && stands(phase.get_ref());
+    items("phase").map_or(0, |phases| phases.iter().filter(before).count())
 }
 
 /// A checkout on Windows ends lines otherwise than one elsewhere, and strings of several lines keep that.

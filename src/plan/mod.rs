@@ -4,6 +4,8 @@ mod bytes;
 mod constants;
 mod disk;
 mod document;
+mod expand;
+mod explicit;
 mod fingerprint;
 mod limits;
 mod mend;
@@ -18,6 +20,8 @@ mod wording;
 
 pub use bytes::Bytes;
 pub use disk::{Disk, FreeCommand, Reserve};
+pub use expand::Shared;
+pub use explicit::{Explicit, explicit};
 pub use fingerprint::Fingerprint;
 pub use parse::{ReadFile, parse};
 pub use site::Site;

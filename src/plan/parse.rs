@@ -12,17 +12,19 @@ use toml::{
 
 use super::{
     constants::constants,
-    document::{KEYS, first_line, header, is_known},
+    document::{Header, KEYS, first_line, header, is_known},
+    expand::{Expansion, PHASES, Settings, expand},
     order::{Draft, order},
-    section::{self, Table, places},
+    section::{self, Table, places, tables},
     site::{Around, Site},
-    types::{OnFailure, Plan, PlanGate, PlanStep},
+    types::{OnFailure, Plan, PlanGate, PlanStep, Tenancy},
     wording::{a, advice, closest, unknown_key},
 };
 use crate::{
     checks,
     diag::{Diag, Diags},
     steps,
+    unit::OnOrphan,
 };
 
 /// Reads a file that the plan names, relative to the plan; the error is the reason in words.
@@ -54,16 +56,20 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     let around = Around { read, tenancy, tenancy_written: doc.contains_key("tenancy") };
     let mut drafts: Vec<Draft> =
         tables(&doc, "phase", &mut diags).into_iter().map(|t| phase(t, default, around, &mut diags)).collect();
+    let expansion = expand(&doc, &settings(header.as_ref(), tenancy), &mut diags);
+    let generated = generated(&expansion, default, around, &mut diags);
+    let made = expansion.at..expansion.at + generated.len();
+    drafts.splice(expansion.at..expansion.at, generated);
     if drafts.is_empty() && !doc.contains_key("phase") {
         diags.push(
             Diag::error("TM0104", first_line(source), "the plan has no phase")
-                .help("write [[phase]] and below it [[phase.step]]"),
+                .help("write [[table]], or [[phase]] and below it [[phase.step]]"),
         );
     }
     for table in tables(&doc, "gate", &mut diags) {
         free_gate(table, &mut drafts, around, &mut diags);
     }
-    duplicates(&drafts, &mut diags);
+    duplicates(&drafts, &made, &mut diags);
     let phases = order(drafts, &mut diags);
     constants(&phases, &mut diags);
     let Some(header) = header.filter(|_| !diags.has_errors()) else { return (None, diags) };
@@ -77,9 +83,34 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
         disk: header.disk,
         capture: header.capture,
         backup: header.backup,
+        tables: expansion.tables,
+        shared: expansion.shared,
         phases,
     };
     (Some(plan), diags)
+}
+
+/// What the expansion of tables looks at; the defaults where something else is wrong with the plan.
+pub(super) fn settings<'a>(header: Option<&'a Header>, tenancy: Option<&'a Tenancy>) -> Settings<'a> {
+    Settings {
+        tenancy,
+        capture: header.map(|h| h.capture.clone()).unwrap_or_default(),
+        on_orphan: header.map_or(OnOrphan::default(), |h| h.backfill.on_orphan),
+    }
+}
+
+/// The phases of the tables, read like those that somebody wrote. Several steps come from one value of the plan, and what is
+/// wrong with it is told once.
+fn generated(expansion: &Expansion<'_>, default: OnFailure, around: Around<'_>, diags: &mut Diags) -> Vec<Draft> {
+    let mut own = Diags::default();
+    let drafts = expansion.phases.iter().map(|table| phase(table.clone(), default, around, &mut own)).collect();
+    for diag in own.0.into_iter().filter(|_| expansion.whole) {
+        let same = |told: &Diag| (told.code, &told.message, &told.span) == (diag.code, &diag.message, &diag.span);
+        if !diags.0.iter().any(same) {
+            diags.push(diag);
+        }
+    }
+    drafts
 }
 
 /// The first error of each line: the next ones on it follow from that.
@@ -95,32 +126,6 @@ fn not_toml(errors: &[toml::de::Error], source: &str, diags: &mut Diags) {
             diags.push(Diag::error("TM0101", span, format!("not TOML: {why}")));
         }
     }
-}
-
-/// The tables of an array of tables.
-fn tables<'i>(parent: &DeTable<'i>, path: &str, diags: &mut Diags) -> Vec<Table<'i>> {
-    let key = path.rsplit('.').next().unwrap_or(path);
-    let Some(value) = parent.get(key) else { return Vec::new() };
-    let Some(array) = value.get_ref().as_array() else {
-        let message = format!("`{key}` is a list of tables, not {}", a(value.get_ref()));
-        diags.push(Diag::error("TM0103", value.span(), message).help(format!("write [[{path}]] with two brackets")));
-        return Vec::new();
-    };
-    let mut out = Vec::new();
-    for item in array.iter() {
-        match item.get_ref() {
-            DeValue::Table(table) => out.push(Spanned::new(item.span(), table.clone())),
-            other @ (DeValue::String(_)
-            | DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_)) => {
-                diags.push(Diag::error("TM0103", item.span(), format!("a table belongs here, not {}", a(other))));
-            }
-        }
-    }
-    out
 }
 
 const PHASE_KEYS: &[&str] = &["id", "after", "on_failure", "description", "step", "gate", "before_undo", "after_undo"];
@@ -290,10 +295,24 @@ fn free_gate(mut table: Table<'_>, drafts: &mut [Draft], around: Around<'_>, dia
     );
 }
 
-fn duplicates(drafts: &[Draft], diags: &mut Diags) {
+/// Phases and steps that have one id. `made` are the numbers of the phases that no one wrote.
+fn duplicates(drafts: &[Draft], made: &Range<usize>, diags: &mut Diags) {
+    let tables: BTreeMap<&str, Range<usize>> = drafts[made.clone()]
+        .iter()
+        .filter_map(|d| d.id.as_ref())
+        .map(|id| (id.get_ref().as_str(), id.span()))
+        .collect();
     let mut phases: BTreeMap<&str, Range<usize>> = BTreeMap::new();
-    for id in drafts.iter().filter_map(|d| d.id.as_ref()) {
-        if let Some(first) = phases.insert(id.get_ref(), id.span()) {
+    let written = drafts.iter().enumerate().filter(|(i, _)| !made.contains(i));
+    for id in written.filter_map(|(_, draft)| draft.id.as_ref()) {
+        if let Some(table) = tables.get(id.get_ref().as_str()) {
+            let ids: Vec<&str> = PHASES.iter().map(|(id, _)| *id).collect();
+            diags.push(
+                Diag::error("TM0106", id.span(), format!("two phases have the id `{}`", id.get_ref()))
+                    .other(table.clone(), "the tables become the other one")
+                    .help(format!("give yours another id; those of the tables are {}", ids.join(", "))),
+            );
+        } else if let Some(first) = phases.insert(id.get_ref(), id.span()) {
             diags.push(
                 Diag::error("TM0106", id.span(), format!("two phases have the id `{}`", id.get_ref()))
                     .other(first, "the first one"),

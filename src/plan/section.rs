@@ -9,9 +9,9 @@ use toml::{
 
 use super::{
     mend::{Node, STAND_IN, fill, respell, take_out},
-    wording::{from_serde, known_keys, missing_key, unknown_key},
+    wording::{a, from_serde, known_keys, missing_key, unknown_key},
 };
-use crate::diag::Diags;
+use crate::diag::{Diag, Diags};
 
 /// A table of the plan with its place.
 pub type Table<'i> = Spanned<DeTable<'i>>;
@@ -88,4 +88,30 @@ pub fn read<'i, T>(
         error = again(&node).err()?;
     }
     None
+}
+
+/// The tables of an array of tables.
+pub fn tables<'i>(parent: &DeTable<'i>, path: &str, diags: &mut Diags) -> Vec<Table<'i>> {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    let Some(value) = parent.get(key) else { return Vec::new() };
+    let Some(array) = value.get_ref().as_array() else {
+        let message = format!("`{key}` is a list of tables, not {}", a(value.get_ref()));
+        diags.push(Diag::error("TM0103", value.span(), message).help(format!("write [[{path}]] with two brackets")));
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    for item in array.iter() {
+        match item.get_ref() {
+            DeValue::Table(table) => out.push(Spanned::new(item.span(), table.clone())),
+            other @ (DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)) => {
+                diags.push(Diag::error("TM0103", item.span(), format!("a table belongs here, not {}", a(other))));
+            }
+        }
+    }
+    out
 }

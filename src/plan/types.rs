@@ -8,13 +8,14 @@ use serde::{
 };
 
 use super::disk::Disk;
+use super::expand::Shared;
 use super::throttle::{Pacing, SynchronousCommit, Throttle};
 use crate::{
     checks::CheckKind,
     sql,
     sql::{Ident, Literal, QName, Stmt, TypeName},
     steps::{Object, StepKind},
-    unit::{OnOrphan, UnitId},
+    unit::{Fill, OnOrphan, UnitId},
 };
 
 /// A whole plan.
@@ -29,6 +30,10 @@ pub struct Plan {
     pub disk: Disk,
     pub capture: Capture,
     pub backup: Backup,
+    /// Those of `[[table]]`, parents first; their phases are among the others.
+    pub tables: Vec<QName>,
+    /// Those of `[[shared]]`.
+    pub shared: Vec<Shared>,
     pub phases: Vec<Phase>,
 }
 
@@ -324,6 +329,8 @@ pub struct Lowering<'a> {
     pub backfill: &'a BackfillDefaults,
     /// What earlier steps of the plan made, and the unit that made it.
     pub made: &'a BTreeMap<Object, UnitId>,
+    /// The columns that steps of the plan fill, also later ones, and with what: the first of each.
+    pub filled: &'a BTreeMap<Object, Fill>,
 }
 
 impl Lowering<'_> {

@@ -3,10 +3,15 @@
 //! Lock: SHARE ROW EXCLUSIVE on both tables for a moment: the key is added NOT VALID, so new rows are checked and old ones are
 //! not read. VALIDATE then reads the old rows under SHARE UPDATE EXCLUSIVE on the table and ROW SHARE on the referenced one,
 //! which lets readers and writers go on. The two are transactions of their own, or the first lock would outlast the reading.
+//! Before PostgreSQL 18 a partitioned table takes no NOT VALID key: there each partition gets it, VALIDATE reads one after the
+//! other, and then the table's own key takes them in without reading a row.
 //! Under FORCE ROW LEVEL SECURITY a plain owner's VALIDATE sees no rows and marks the key valid over orphans; it runs with
 //! `row_security = off`, where PostgreSQL raises an error instead.
 //! Undo: drops the key, unless it was there before; one that was there NOT VALID is NOT VALID again.
 
+mod leaves;
+
+use leaves::Leaves;
 use serde::Deserialize;
 
 use super::{Object, StepKind};
@@ -118,6 +123,14 @@ impl StepKind for AddForeignKey {
         let (table, name, parent) = (&self.table, self.name(), &self.references.table);
         let add = sql!("ALTER TABLE {} ADD CONSTRAINT {} {} NOT VALID", table, name, self.definition());
         let drop = sql!("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", table, name);
+        let validate = sql!("ALTER TABLE {} VALIDATE CONSTRAINT {}", table, name);
+        let leaves = Leaves { table, name: &name, definition: self.definition() };
+        let by_leaf = cx.server.version_num < NOT_VALID_ON_PARTITIONED;
+        let (add, validate, gone) = if by_leaf {
+            (leaves.add(), leaves.validate(), vec![drop.clone(), leaves.drop()])
+        } else {
+            (add, validate, vec![drop.clone()])
+        };
         let both = Lock::on(LockLevel::ShareRowExclusive, table, Hold::Moment);
         let columns: Vec<&str> = self.columns.iter().map(Ident::as_str).collect();
         vec![
@@ -128,8 +141,8 @@ impl StepKind for AddForeignKey {
                     columns.join(", ")
                 ),
                 up: Op::Tx(vec![add.clone()]),
-                down: Down::tx([drop.clone()]),
-                probe: self.probe(&name, &sql!("true")),
+                down: Down::tx(gone),
+                probe: self.probe(&name, &sql!("true"), &sql!("s.has")),
                 lock: if parent == table { both } else { both.and(parent) },
                 loses: None,
                 guards_rows: false,
@@ -138,11 +151,11 @@ impl StepKind for AddForeignKey {
             Unit {
                 id: cx.unit("validate"),
                 title: format!("validate foreign key {name} of {table}"),
-                up: Op::Tx(vec![sql!("ALTER TABLE {} VALIDATE CONSTRAINT {}", table, name)]),
+                up: Op::Tx(vec![validate]),
                 // PostgreSQL cannot take a validation back. Where `add` is ours too, its undo drops the key next; where the
                 // key was there before, NOT VALID, this leaves it as it was, its comment included (the probe's `restore`).
                 down: Down::tx([drop, add]),
-                probe: self.probe(&name, &sql!("c.convalidated")),
+                probe: self.probe(&name, &sql!("c.convalidated"), &sql!("false")),
                 lock: Lock::on(LockLevel::ShareUpdateExclusive, table, Hold::Scan),
                 loses: None,
                 guards_rows: false,
@@ -184,8 +197,9 @@ impl AddForeignKey {
     }
 
     /// The constraint of that name, compared part by part. `confdelsetcols` came with 15 and `conenforced` with 18, so both are
-    /// read through JSON. NOT VALID keys of partitioned tables came with 18.
-    fn probe(&self, name: &Ident, done: &Stmt) -> Probe {
+    /// read through JSON. `done`: whether it is as far as the unit brings it; `by_leaf`: whether the leaves are, where the table
+    /// has none of its own yet.
+    fn probe(&self, name: &Ident, done: &Stmt, by_leaf: &Stmt) -> Probe {
         let (deferrable, deferred) = match self.deferrable {
             None => ("false", "false"),
             Some(Deferrable::Immediate) => ("true", "false"),
@@ -203,29 +217,37 @@ impl AddForeignKey {
             has_columns(&sql!("c.conrelid"), &sql!("c.conkey"), &self.columns),
             has_columns(&sql!("c.confrelid"), &sql!("c.confkey"), &self.references.columns)
         );
-        let partitioned =
-            sql!("k.relkind = 'p' AND current_setting('server_version_num')::int < 180000 AND c.oid IS NULL");
+        let leaves = Leaves { table: &self.table, name, definition: self.definition() };
         Probe::catalog(sql!(
-            "SELECT CASE WHEN {} THEN 'conflict' WHEN c.oid IS NULL THEN 'absent'
-                         WHEN ({}) IS NOT TRUE THEN 'conflict' WHEN {} THEN 'present' ELSE 'absent' END,
-                    CASE WHEN {} THEN 'a partitioned table, which takes no NOT VALID foreign key before PostgreSQL 18'
-                         WHEN c.oid IS NOT NULL THEN format('constraint %I %s', c.conname, pg_get_constraintdef(c.oid)) END,
-                    CASE WHEN d.said IS NOT NULL
-                         THEN ARRAY[format('COMMENT ON CONSTRAINT %I ON %s.%I IS %L', c.conname, k.relnamespace::regnamespace, k.relname, d.said)] END
-               FROM (SELECT to_regclass({}) AS child, to_regclass({}) AS parent) t
+            "SELECT CASE WHEN c.oid IS NOT NULL THEN CASE WHEN ({0}) IS NOT TRUE THEN 'conflict' WHEN {1} THEN 'present' ELSE 'absent' END
+                         WHEN s.why IS NOT NULL THEN 'conflict'
+                         WHEN k.relkind = 'p' AND v.num < {2} AND {3} THEN 'present'
+                         WHEN k.relkind = 'p' AND v.num < {2} AND s.begun AND NOT s.has THEN 'conflict' ELSE 'absent' END,
+                    CASE WHEN c.oid IS NOT NULL THEN format('constraint %I %s', c.conname, pg_get_constraintdef(c.oid))
+                         ELSE coalesce(s.why, CASE WHEN s.begun THEN format('constraint %I on some or all partitions of %s', {4}, k.oid::regclass) END) END,
+                    nullif(CASE WHEN d.said IS NOT NULL
+                                THEN ARRAY[format('COMMENT ON CONSTRAINT %I ON %s.%I IS %L', c.conname, k.relnamespace::regnamespace, k.relname, d.said)]
+                                WHEN c.oid IS NULL THEN s.restore END, '{{}}')
+               FROM (SELECT to_regclass({5}) AS child, to_regclass({6}) AS parent) t
+              CROSS JOIN (SELECT current_setting('server_version_num')::int AS num) v
                LEFT JOIN pg_class k ON k.oid = t.child
-               LEFT JOIN pg_constraint c ON c.conrelid = t.child AND c.conname = {}
-               CROSS JOIN LATERAL (SELECT obj_description(c.oid, 'pg_constraint') AS said) d",
-            partitioned,
+               LEFT JOIN pg_constraint c ON c.conrelid = t.child AND c.conname = {4}
+               LEFT JOIN LATERAL ({7}) s ON true
+              CROSS JOIN LATERAL (SELECT obj_description(c.oid, 'pg_constraint') AS said) d",
             same,
             done,
-            partitioned,
+            NOT_VALID_ON_PARTITIONED,
+            by_leaf,
+            Literal::new(name.as_str()),
             Literal::new(self.table.to_string()),
             Literal::new(self.references.table.to_string()),
-            Literal::new(name.as_str())
+            leaves.state(&same)
         ))
     }
 }
+
+/// From this version on a partitioned table takes a foreign key NOT VALID.
+const NOT_VALID_ON_PARTITIONED: u32 = 180_000;
 
 /// Whether the column numbers `key` of `rel` are those of `columns`, in their order.
 fn has_columns(rel: &Stmt, key: &Stmt, columns: &[Ident]) -> Stmt {
@@ -258,7 +280,7 @@ references = { table = "app.order", columns = ["a", "b"] }
 on_update  = "set null"
 deferrable = "initially deferred"
 "#;
-        let (units, diags) = lower(step, 150_000);
+        let (units, diags) = lower(step, 180_000);
         assert_eq!(
             units.first().map(|unit| unit.up.clone()),
             Some(Op::Tx(vec![crate::sql!(

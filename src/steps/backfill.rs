@@ -3,20 +3,27 @@
 //! Lock: ROW EXCLUSIVE on the table, which blocks neither readers nor writers; the rows of a batch are locked until it commits,
 //! and rows that somebody else holds are passed over and come in a later sweep. The batch and its cursor commit together, so a
 //! killed run goes on where it was, and no row is written twice. Rows that have a value are left alone.
+//! A trigger of the application that sets a column on every UPDATE does so here too; `keep = ["updated_at"]` keeps that column as
+//! it was, by a trigger that comes last and is there while the backfill runs (SHARE ROW EXCLUSIVE and ACCESS EXCLUSIVE for a moment).
 //! Undo: the undo of the step that added the column takes the values along. A column that was there before the plan keeps
 //! them.
 
+mod keep;
+
 use std::collections::BTreeMap;
 
+use keep::Keep;
 use serde::Deserialize;
 
-use super::{Object, StepKind};
+use super::{Object, StepKind, quarantine};
 use crate::{
     checks::{CheckKind, Gate, nulls::Nulls, orphans},
     plan::{Lowering, Site},
-    sql::{Expr, Ident, Literal, QName},
+    sql,
+    sql::{Expr, Ident, List, Literal, QName, Stmt},
     unit::{
-        BATCH_ROWS_MAX, BackfillSpec, BackfillValue, Down, Growth, Hold, Lock, LockLevel, OnOrphan, Op, Probe, Unit,
+        BATCH_ROWS_MAX, BackfillSpec, BackfillValue, Down, Fill, Growth, Hold, Lock, LockLevel, OnOrphan, Op, Probe,
+        Unit,
     },
 };
 
@@ -36,6 +43,9 @@ pub struct Backfill {
     batch_rows: Option<u32>,
     on_orphan: Option<OnOrphan>,
     undo: Option<Undo>,
+    /// Columns that the application's triggers set on an UPDATE, and that this one leaves as they are.
+    #[serde(default)]
+    keep: Vec<Ident>,
 }
 
 /// The parent row that has the value.
@@ -86,6 +96,9 @@ impl StepKind for Backfill {
             site.error("from", "TM0273", "`match` names no column")
                 .help("write which column of the row equals which of the parent: match = { user_id = \"id\" }");
         }
+        if self.keep.contains(&self.column) {
+            site.error("keep", "TM0353", format!("{} is what is filled, so it cannot stay as it is", self.column));
+        }
         if let Some(rows) = self.batch_rows
             && !(1..=BATCH_ROWS_MAX).contains(&rows)
         {
@@ -102,15 +115,16 @@ impl StepKind for Backfill {
             Some(Undo::Keep) => "the plan says undo = \"keep\"",
             None => "the column was there before the plan; its filled values stay",
         };
-        vec![Unit {
+        let quarantines = self.on_orphan(cx) == OnOrphan::Quarantine;
+        let fill = Unit {
             id: cx.unit("backfill"),
             title: format!("fill {table}.{column} from {source}"),
             up: Op::Backfill(BackfillSpec {
                 table: table.clone(),
                 column: column.clone(),
-                value,
+                value: value.clone(),
                 only: self.r#where.clone(),
-                on_orphan: self.on_orphan(cx),
+                on_orphan: if quarantines { OnOrphan::Skip } else { self.on_orphan(cx) },
                 batch_rows: self.batch_rows.unwrap_or(cx.backfill.batch_rows),
             }),
             down: made.map_or_else(|| Down::nothing(kept), |unit| Down::CoveredBy(unit.clone())),
@@ -119,12 +133,22 @@ impl StepKind for Backfill {
             loses: None,
             guards_rows: false,
             grows: Growth::Little,
-        }]
+        };
+        let mut units = if self.keep.is_empty() {
+            vec![fill]
+        } else {
+            let (before, after) = Keep { table, column, columns: &self.keep }.around(cx);
+            vec![before, fill, after]
+        };
+        if quarantines {
+            units.extend(quarantine::units(cx, table, column, &self.orphaned(&value), quarantine::REASON));
+        }
+        units
     }
 
     fn gates(&self, cx: &Lowering<'_>) -> Vec<Gate> {
         let (table, column) = (self.table.clone(), self.column.clone());
-        let stops = self.on_orphan(cx) == OnOrphan::Stop;
+        let stops = self.on_orphan(cx) != OnOrphan::Skip;
         let mut gates = Vec::new();
         if stops && self.r#where.is_none() {
             gates.push(Nulls { table: table.clone(), columns: vec![column.clone()] }.lower());
@@ -145,6 +169,12 @@ impl StepKind for Backfill {
         gates
     }
 
+    fn fills(&self) -> Option<(Object, Fill)> {
+        let (value, _) = self.source()?;
+        let column = Object::Column(self.table.clone(), self.column.clone());
+        Some((column, Fill { value, only: self.r#where.clone() }))
+    }
+
     fn fills_alike(&self) -> Option<Object> {
         let everywhere = self.value.is_some() && self.r#where.is_none();
         everywhere.then(|| Object::Column(self.table.clone(), self.column.clone()))
@@ -155,6 +185,7 @@ impl StepKind for Backfill {
             ("table", Object::Table(self.table.clone())),
             ("column", Object::Column(self.table.clone(), self.column.clone())),
         ];
+        needs.extend(self.keep.iter().map(|c| ("keep", Object::Column(self.table.clone(), c.clone()))));
         if let Some(from) = &self.from {
             let theirs = from.column.as_ref().unwrap_or(&self.column);
             needs.push(("from", Object::Table(from.table.clone())));
@@ -171,6 +202,27 @@ impl StepKind for Backfill {
 impl Backfill {
     fn on_orphan(&self, cx: &Lowering<'_>) -> OnOrphan {
         self.on_orphan.unwrap_or(cx.backfill.on_orphan)
+    }
+
+    /// Which rows are orphans: due, and without a value to be had.
+    fn orphaned(&self, value: &BackfillValue) -> Stmt {
+        let none = match value {
+            BackfillValue::Constant(value) => sql!("{} IS NULL", value),
+            BackfillValue::Expr(expr) => sql!("({}) IS NULL", expr),
+            // Whole rows are another step's.
+            BackfillValue::Copy(_) => Stmt::raw("false"),
+            BackfillValue::Parent { table, column, on } => {
+                let on = on.iter().map(|(child, parent)| sql!("parent.{} = row.{}", parent, child)).collect::<Vec<_>>();
+                sql!(
+                    "NOT EXISTS (SELECT FROM {} AS parent WHERE {} AND parent.{} IS NOT NULL)",
+                    table,
+                    List(&on, " AND "),
+                    column
+                )
+            }
+        };
+        let only = self.r#where.as_ref().map_or(Stmt::raw(""), |only| sql!(" AND ({})", only));
+        sql!("row.{} IS NULL{} AND {}", self.column, only, none)
     }
 
     /// The value, and where it comes from in words.
@@ -225,6 +277,8 @@ mod tests {
             ("value = 'x'\nbatch_rows = 0", vec!["TM0274"]),
             ("value = 'x'\nbatch_rows = 1000000", vec!["TM0274"]),
             ("value = 'x'\nundo = 'restore'", vec!["TM0103"]),
+            ("value = 'x'\nkeep = ['updated_at']", vec![]),
+            ("value = 'x'\nkeep = ['tenant_id']", vec!["TM0353"]),
         ] {
             assert_eq!(read(keys).1, expect, "{keys}");
         }
@@ -243,6 +297,7 @@ mod tests {
             tenancy: plan.tenancy.as_ref(),
             backfill: &plan.backfill,
             made: &made,
+            filled: &BTreeMap::new(),
         };
         let step = &plan.phases[0].steps[0].step;
         let units = step.lower(&cx);

@@ -57,7 +57,7 @@ pub struct CreateIndex {
 
 /// One key of the index.
 #[derive(Debug, Clone, PartialEq)]
-struct Part {
+pub(super) struct Part {
     key: Key,
     options: PartOptions,
 }
@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for Part {
 }
 
 impl Part {
-    fn sql(&self) -> Stmt {
+    pub(super) fn sql(&self) -> Stmt {
         let key = match &self.key {
             Key::Column(column) => sql!("{}", column),
             Key::Expr(expr) => sql!("({})", expr),
@@ -144,15 +144,27 @@ impl Part {
         sql!("{}{}{}{}", key, collation, opclass, Stmt::raw(order))
     }
 
-    fn column(&self) -> Option<&Ident> {
+    pub(super) fn column(&self) -> Option<&Ident> {
         match &self.key {
             Key::Column(column) => Some(column),
             Key::Expr(_) => None,
         }
     }
 
+    pub(super) fn expr(&self) -> Option<&Expr> {
+        match &self.key {
+            Key::Column(_) => None,
+            Key::Expr(expr) => Some(expr),
+        }
+    }
+
+    /// Whether it says nothing beyond the column or the expression.
+    pub(super) fn is_plain(&self) -> bool {
+        self.options == PartOptions::default()
+    }
+
     /// What PostgreSQL calls it in the index's own name: the column, the function, or `expr`.
-    fn word(&self) -> &str {
+    pub(super) fn word(&self) -> &str {
         match &self.key {
             Key::Column(column) => column.as_str(),
             Key::Expr(expr) => match expr.as_str().split_once('(') {

@@ -65,3 +65,29 @@ CREATE TRIGGER "~tenantmig_capture_insert_tenant_id" BEFORE INSERT ON app.notes
 CREATE FUNCTION app.notes_tenant_id_tenantmig_follow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER "~tenantmig_follow_app_notes_tenant_id" AFTER UPDATE ON app.accounts
     FOR EACH ROW EXECUTE FUNCTION app.notes_tenant_id_tenantmig_follow();
+-- Unique over all tenants, and pointed at without the tenant.
+CREATE TABLE app.members (
+    id        bigint PRIMARY KEY,
+    tenant_id uuid NOT NULL,
+    email     text UNIQUE
+);
+COMMENT ON CONSTRAINT members_email_key ON app.members IS 'one account each';
+INSERT INTO app.members
+SELECT n, ('00000000-0000-0000-0000-00000000000' || (1 + n % 3))::uuid, 'member' || n || '@example.org' FROM generate_series(1, 60) n;
+
+CREATE TABLE app.badges (
+    id        bigint PRIMARY KEY,
+    tenant_id uuid NOT NULL,
+    member_id bigint REFERENCES app.members (id) ON DELETE CASCADE
+);
+INSERT INTO app.badges SELECT m.id, m.tenant_id, m.id FROM app.members m;
+-- Two tables that shall be one.
+CREATE TABLE app.old_messages (id bigint PRIMARY KEY, author bigint NOT NULL, body text NOT NULL);
+INSERT INTO app.old_messages SELECT n, 1 + n % 500, 'said ' || n FROM generate_series(1, 1000) n;
+CREATE TABLE app.messages (
+    id        bigint PRIMARY KEY,
+    sender_id bigint NOT NULL,
+    body      varchar(200) NOT NULL,
+    kind      text NOT NULL DEFAULT 'text'
+);
+INSERT INTO app.messages SELECT 10000 + n, 1 + n % 500, 'new ' || n FROM generate_series(1, 50) n;

@@ -30,7 +30,10 @@ fn every_deep_case(name: &str, law: impl AsyncFn(&World, &Case) -> Result<(), St
     every(name, deep().collect(), law);
 }
 
+/// `TENANTMIG_LAW=key_` looks at the cases only whose name has that, while one is worked on.
 fn every(name: &str, cases: Vec<Case>, law: impl AsyncFn(&World, &Case) -> Result<(), String> + Sync) {
+    let wanted = std::env::var("TENANTMIG_LAW").unwrap_or_default();
+    let cases: Vec<Case> = cases.into_iter().filter(|case| case.name.contains(&wanted)).collect();
     let count = cases.len();
     let (next, broken) = (Mutex::new(cases.into_iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

@@ -292,6 +292,14 @@ pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: b
             let halted = matches!(state.run.next(&world.program), Effect::Halt(_));
             granted == (halted && *mode != Mode::Forward)
         }
+        // Only between phases: nothing of the phase is begun, and everything before it stands.
+        Event::Drifted { phase, .. } | Event::DriftAccepted { phase, .. } => {
+            let first = world.program.phases.iter().position(|x| &x.id == phase).map(|p| world.program.first_unit(p));
+            let begun = |first: &usize| state.memory.touched.iter().any(|unit| unit >= first);
+            let between =
+                first.is_some_and(|first| state.run.next(&world.program) == Effect::Do(first) && !begun(&first));
+            granted == (between && *mode == Mode::Forward)
+        }
         Event::RollbackRequested { keep, .. } => {
             let asked = world.program.keep(keep).unwrap();
             let keep = state.memory.owed.map_or(asked, |owed| owed.min(asked));

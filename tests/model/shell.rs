@@ -44,6 +44,9 @@ pub enum Action {
     Pause,
     Resume,
     Rollback(Destination),
+    /// Before this phase others are found to have changed what the plan touches; and that is accepted.
+    Drift(usize),
+    AcceptDrift(usize),
     /// Somebody removes by hand what stood in the way.
     Clear,
 }
@@ -170,6 +173,14 @@ impl State {
                 law::check_preview(world, self, to);
                 let keep = world.program.keep_name(to.0).to_owned();
                 self.request(world, Event::RollbackRequested { keep, consents: vec![] });
+            }
+            Action::Drift(p) => {
+                let phase = world.program.phases[p].id.clone();
+                self.request(world, Event::Drifted { phase, since: String::new(), found: String::new() });
+            }
+            Action::AcceptDrift(p) => {
+                let phase = world.program.phases[p].id.clone();
+                self.request(world, Event::DriftAccepted { phase, since: String::new(), found: String::new() });
             }
             Action::Clear => self.memory.clear_the_way(&mut self.db),
         }

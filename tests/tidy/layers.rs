@@ -21,8 +21,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["checks", "plan", "sql", "unit"]),
     ("pace", &["engine", "plan"]),
     ("disk", &["plan"]),
+    ("infer", &["sql"]),
     // L3
-    ("pg", &["disk", "engine", "hazards", "pace", "plan", "sql", "steps", "unit"]),
+    ("pg", &["disk", "engine", "hazards", "infer", "pace", "plan", "sql", "steps", "unit"]),
     ("ledger", &["engine", "pg", "plan", "sql", "unit"]),
     // L4: the reporters know the engine's events and nothing of where they come from
     (
@@ -36,8 +37,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "demo", "diag", "disk", "driver", "engine", "exit", "hazards", "ledger", "pace", "pg", "plan", "report",
-            "sql", "steps", "checks", "unit",
+            "demo", "diag", "disk", "driver", "engine", "exit", "hazards", "infer", "ledger", "pace", "pg", "plan",
+            "report", "sql", "steps", "checks", "unit",
         ],
     ),
     ("main", &["cli", "exit"]),
@@ -56,7 +57,7 @@ const USERS: &[(&str, &[&str])] = &[
     ("anyhow", &["src/driver/", "src/cli/", "src/demo/"]),
 ];
 
-const PURE: &[&str] = &["diag", "sql", "unit", "checks", "steps", "plan", "hazards", "engine", "pace", "disk"];
+const PURE: &[&str] = &["diag", "sql", "unit", "checks", "steps", "plan", "hazards", "engine", "pace", "disk", "infer"];
 
 /// Time, chance, files and output come in as arguments and go out as values.
 const IMPURE: &[&str] = &[

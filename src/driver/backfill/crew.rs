@@ -135,6 +135,7 @@ impl Crew {
     pub(super) fn new(means: Means, start: Start) -> Self {
         let workers = means.orders.borrow().workers;
         let size = match means.manner {
+            Manner::Striped if !means.batches.takes_stripes() => (Sizing::new(), Stripes::none()),
             Manner::Striped => (Sizing::new(), Stripes::new(start.fill.rows_a_block, workers)),
             Manner::Skipping | Manner::RowByRow => (Sizing::sweeping(), Stripes::none()),
         };

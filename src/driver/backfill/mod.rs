@@ -20,7 +20,7 @@ use crate::{
     engine::{Event, Notice, ranges::Walk},
     ledger::{self, Cursor},
     pg::{Class, Fault, batch::Batches, rows_estimated},
-    unit::{BackfillSpec, OnOrphan, Unit},
+    unit::{BackfillSpec, CopySpec, OnOrphan, Unit},
 };
 
 /// Walks over the table after the main one. Rows that are still due then are written faster than they are filled.
@@ -46,7 +46,8 @@ impl Shell {
     /// Goes from wherever the ledger says the walk stands to the proof that nothing is left.
     pub async fn backfill(&mut self, unit: &Unit, spec: &BackfillSpec) -> Result<(), DriveError> {
         let version = self.work.server_version_num;
-        let batches = self.work.with(async |client: &Client| Batches::new(client, spec, version).await).await?;
+        // The server locks a partitioned table to say by what it is divided.
+        let batches = self.patiently(async |client: &Client| Ok(Batches::new(client, spec, version).await?)).await?;
         let estimated = self.estimate(unit, spec).await?;
         let (mut due, mut kept) = (0, None);
         for sweep in 0..=SWEEPS_MAX {
@@ -77,7 +78,10 @@ impl Shell {
     }
 
     /// Runs `work` in a fenced transaction, again and again while its locks are not had.
-    async fn patiently<T>(&self, work: impl AsyncFn(&Client) -> Result<T, DriveError>) -> Result<T, DriveError> {
+    pub(super) async fn patiently<T>(
+        &self,
+        work: impl AsyncFn(&Client) -> Result<T, DriveError>,
+    ) -> Result<T, DriveError> {
         let mut number = 0;
         loop {
             number += 1;
@@ -180,24 +184,36 @@ impl Shell {
         }
         match spec.on_orphan {
             OnOrphan::Stop if proof.orphans > 0 => {
-                let example = proof.example.map_or(String::new(), |row| format!("; e.g. {row}"));
-                let message =
-                    format!("{} rows of {} have no value for {}{example}", proof.orphans, spec.table, spec.column);
-                let mut fault = Fault::new(Class::Fatal, message);
-                fault.hint =
-                    Some("give these rows a parent, or set on_orphan = \"skip\" and decide at the gate".to_owned());
-                return Err(fault.into());
+                return Err(unproven(spec, proof.orphans, proof.example).into());
             }
-            OnOrphan::Skip if proof.orphans > 0 => {
+            OnOrphan::Skip | OnOrphan::Quarantine if proof.orphans > 0 => {
                 self.say(Notice::Note {
                     text: format!("{} rows of {} have no value and stay NULL", proof.orphans, spec.table),
                 });
             }
-            OnOrphan::Stop | OnOrphan::Skip => {}
+            OnOrphan::Stop | OnOrphan::Skip | OnOrphan::Quarantine => {}
         }
         self.record(Event::Succeeded { unit: unit.id.clone(), rows: Some(written.rows) }).await?;
         Ok(0)
     }
+}
+
+/// What the closing proof found that no further walk mends.
+fn unproven(spec: &BackfillSpec, rows: i64, example: Option<String>) -> Fault {
+    let example = example.map_or(String::new(), |row| format!("; e.g. {row}"));
+    let (message, hint) = match CopySpec::of(spec) {
+        Some(copy) => (
+            format!("{rows} rows of {} do not stand in {} as they are{example}", spec.table, copy.into),
+            "another row has their key there, or somebody changed or deleted the copy: compare the two, then: tenantmig resume",
+        ),
+        None => (
+            format!("{rows} rows of {} have no value for {}{example}", spec.table, spec.column),
+            "give these rows a parent, or set on_orphan = \"skip\" and decide at the gate",
+        ),
+    };
+    let mut fault = Fault::new(Class::Fatal, message);
+    fault.hint = Some(hint.to_owned());
+    fault
 }
 
 /// Why rows are left after all sweeps.
@@ -207,9 +223,13 @@ fn left_over(spec: &BackfillSpec, due: i64, kept: Option<Fault>) -> Fault {
         Some(fault) => Fault { message: format!("{message}: {}", fault.message), ..fault },
         None => {
             let mut fault = Fault::new(Class::Fatal, message);
-            fault.hint = Some(
-                "the application goes on writing NULL: give the column a default or a trigger first; or a trigger of the table turns the update away".to_owned(),
-            );
+            let hint = match CopySpec::of(spec) {
+                Some(_) => "a trigger or a rule of the target turns the rows away",
+                None => {
+                    "the application goes on writing NULL: give the column a default or a trigger first; or a trigger of the table turns the update away"
+                }
+            };
+            fault.hint = Some(hint.to_owned());
             fault
         }
     }

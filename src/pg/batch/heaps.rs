@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, types::Type};
 
-use super::{Batches, Fault};
+use super::{Batches, Deed, Fault};
 use crate::{
     engine::ranges::Heap,
     pg::Class,
@@ -60,6 +60,7 @@ impl Batches {
 
     /// Why updates of this table cannot be HOT now, as far as it can be seen. Snapshots of other databases keep nothing here.
     pub async fn growth(&self, client: &Client) -> Result<Growth, Fault> {
+        let Deed::Fill { column, .. } = &self.deed else { return Ok(Growth::default()) };
         let query = "SELECT format('index %s is on the column', i.indexrelid::regclass) FROM pg_index i
                JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attname = $2
               WHERE i.indrelid = to_regclass($1) AND (a.attnum = ANY (i.indkey) OR pg_get_indexdef(i.indexrelid) ~ ('\\m' || $2 || '\\M'))
@@ -69,7 +70,7 @@ impl Batches {
             UNION ALL (SELECT format('replication slot %s holds old rows', slot_name) FROM pg_replication_slots WHERE xmin IS NOT NULL ORDER BY age(xmin) DESC LIMIT 1)
             UNION ALL (SELECT format('prepared transaction %s is open', gid) FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 1)";
         let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-            [(&self.table.to_string(), Type::TEXT), (&self.column.as_str(), Type::TEXT)];
+            [(&self.table.to_string(), Type::TEXT), (&column.as_str(), Type::TEXT)];
         let rows = client.query_typed(query, &params).await?;
         Ok(Growth { causes: rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()? })
     }

@@ -4,6 +4,7 @@
 //! first touch after a commit prunes the dead versions of the batch before, so the next versions fit into the same page: HOT,
 //! without index entries, with half the WAL and little growth.
 
+mod copy;
 mod heaps;
 mod proof;
 mod rows;
@@ -15,7 +16,7 @@ use tokio_postgres::Client;
 use super::Fault;
 use crate::{
     sql::{Ident, QName, Stmt},
-    unit::BackfillSpec,
+    unit::{BackfillSpec, CopySpec},
 };
 
 pub use heaps::{Fill, Growth};
@@ -26,8 +27,7 @@ pub use work::{Part, Work};
 #[derive(Debug, Clone)]
 pub struct Batches {
     table: QName,
-    column: Ident,
-    value: value::Value,
+    deed: Deed,
     only: Stmt,
     /// Written through the root: the column decides the partition, so rows move between them.
     through_root: bool,
@@ -35,17 +35,30 @@ pub struct Batches {
     ranges_scanned: bool,
 }
 
+/// What is done with the rows.
+#[derive(Debug, Clone)]
+enum Deed {
+    Fill { column: Ident, value: value::Value },
+    Copy(Box<copy::Copy>),
+}
+
 impl Batches {
     /// Looks at the table and prepares its statements.
     pub async fn new(client: &Client, spec: &BackfillSpec, server_version_num: i32) -> Result<Self, Fault> {
         let only = spec.only.as_ref().map_or(Stmt::raw(""), |only| crate::sql!(" AND ({})", only));
-        Ok(Self {
-            table: spec.table.clone(),
-            column: spec.column.clone(),
-            value: value::Value::of(client, spec).await?,
-            only,
-            through_root: heaps::moves_rows(client, spec).await?,
-            ranges_scanned: server_version_num >= 140_000,
-        })
+        let (deed, through_root) = match CopySpec::of(spec) {
+            Some(copy) => (Deed::Copy(Box::new(copy::Copy::of(client, spec, copy).await?)), false),
+            None => {
+                let (column, value) = (spec.column.clone(), value::Value::of(client, spec).await?);
+                (Deed::Fill { column, value }, heaps::moves_rows(client, spec).await?)
+            }
+        };
+        let ranges_scanned = server_version_num >= 140_000;
+        Ok(Self { table: spec.table.clone(), deed, only, through_root, ranges_scanned })
+    }
+
+    /// Whether a range pays to be written in stripes: they are for new versions of rows, of which a copy makes none.
+    pub fn takes_stripes(&self) -> bool {
+        matches!(self.deed, Deed::Fill { .. })
     }
 }

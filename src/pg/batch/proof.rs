@@ -2,15 +2,15 @@
 
 use tokio_postgres::Client;
 
-use super::{Batches, Fault};
+use super::{Batches, Deed, Fault};
 use crate::sql;
 
 /// What the proof found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// Rows that are still NULL although a value for them is there.
+    /// Rows that are still NULL although a value for them is there; that are not copied yet.
     pub due: i64,
-    /// Rows for which no value is found.
+    /// Rows for which no value is found; whose copy is another.
     pub orphans: i64,
     /// One of them.
     pub example: Option<String>,
@@ -19,7 +19,11 @@ pub struct Proof {
 impl Batches {
     /// Counts what is left, over the whole table.
     pub async fn prove(&self, client: &Client) -> Result<Proof, Fault> {
-        let value = self.value.expression();
+        let (column, value) = match &self.deed {
+            Deed::Fill { column, value } => (column, value),
+            Deed::Copy(copy) => return copy.prove(client, &self.table, &self.only).await,
+        };
+        let (value, join) = (value.expression(), value.join());
         let query = sql!(
             "SELECT count(*) FILTER (WHERE ({}) IS NOT NULL), count(*) FILTER (WHERE ({}) IS NULL),
                     left(min(row::text) FILTER (WHERE ({}) IS NULL), 200)
@@ -28,8 +32,8 @@ impl Batches {
             value,
             value,
             self.table,
-            self.value.join(),
-            self.column,
+            join,
+            column,
             self.only
         );
         let row = client.query_typed_one(query.as_str(), &[]).await?;

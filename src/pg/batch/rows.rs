@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, types::Type};
 
-use super::{Batches, Fault, Part};
+use super::{Batches, Deed, Fault, Part};
 use crate::{
     engine::ranges::Range,
     sql,
@@ -14,9 +14,12 @@ impl Batches {
     /// is not asked, since it may be what takes long.
     pub async fn due(&self, client: &Client, range: &Range) -> Result<Vec<String>, Fault> {
         let query = sql!(
-            "SELECT row.ctid::text FROM {} AS row WHERE row.{} IS NULL{} AND {} ORDER BY row.ctid",
+            "SELECT row.ctid::text FROM {} AS row WHERE {}{} AND {} ORDER BY row.ctid",
             if self.through_root { sql!("{}", self.table) } else { sql!("ONLY {}", Stmt::raw(range.heap.clone())) },
-            self.column,
+            match &self.deed {
+                Deed::Fill { column, .. } => sql!("row.{} IS NULL", column),
+                Deed::Copy(copy) => copy.due(),
+            },
             self.only,
             self.rows(range, &Part::Stripe)
         );

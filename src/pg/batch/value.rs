@@ -33,6 +33,7 @@ impl Value {
                 Ok(Self::Constant(sql!("CAST({} AS {})", text, ty)))
             }
             BackfillValue::Expr(expr) => Ok(Self::Expr(sql!("({})", expr))),
+            BackfillValue::Copy(_) => Err(Fault::new(Class::Fatal, "a copy fills no column")),
             BackfillValue::Parent { table, column, on } => {
                 let columns: Vec<&str> = on.iter().map(|(_, parent)| parent.as_str()).collect();
                 if !unique(client, table, &columns).await? {
@@ -69,7 +70,7 @@ impl Value {
     }
 }
 
-async fn column_type(client: &Client, table: &QName, column: &Ident) -> Result<Stmt, Fault> {
+pub(super) async fn column_type(client: &Client, table: &QName, column: &Ident) -> Result<Stmt, Fault> {
     let query = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped";
     let row =
         client.query_typed_opt(query, &[(&table.to_string(), Type::TEXT), (&column.as_str(), Type::TEXT)]).await?;

@@ -1,10 +1,10 @@
 //! The part of a batch's statement that writes the table's rows.
 
-use super::{Batches, value::Value};
+use super::{Batches, Deed, value::Value};
 use crate::{
     engine::ranges::Range,
     sql,
-    sql::{Literal, Stmt},
+    sql::{Ident, Literal, Stmt},
 };
 
 /// Common table expressions, the last of which is `tenantmig_done` with a row for each row that was written. They ask
@@ -28,37 +28,45 @@ impl Batches {
     /// Fills what is due in a part of a range. `range.skipping` passes by what somebody has locked.
     pub fn work(&self, range: &Range, part: &Part) -> Work {
         let rows = self.rows(range, part);
-        match (&self.value, range.skipping) {
-            (Value::Constant(value), false) => self.direct(range, value, Stmt::raw(""), &rows),
+        let (column, value) = match &self.deed {
+            Deed::Fill { column, value } => (column, value),
+            Deed::Copy(copy) => {
+                // The first walk meets rows that nobody has copied yet, so it does not look.
+                let again = range.sweep > 0 || matches!(part, Part::Rows(_));
+                return Work(copy.work(&self.target(range), &self.only, &rows, again, range.skipping));
+            }
+        };
+        match (value, range.skipping) {
+            (Value::Constant(value), false) => self.direct(range, (column, value), Stmt::raw(""), &rows),
             (Value::Parent { value, table, on }, false) => {
                 let rows = sql!("{} AND {} AND {} IS NOT NULL", rows, on, value);
-                self.direct(range, value, sql!("FROM {} AS parent", table), &rows)
+                self.direct(range, (column, value), sql!("FROM {} AS parent", table), &rows)
             }
             // An expression is computed once a row: beside IS NOT NULL and SET it would be twice.
-            (Value::Expr(_), false) => self.picked(range, "FOR NO KEY UPDATE OF row", &rows),
+            (Value::Expr(_), false) => self.picked(range, (column, value), "FOR NO KEY UPDATE OF row", &rows),
             (Value::Constant(_) | Value::Parent { .. } | Value::Expr(_), true) => {
-                self.picked(range, "FOR NO KEY UPDATE OF row SKIP LOCKED", &rows)
+                self.picked(range, (column, value), "FOR NO KEY UPDATE OF row SKIP LOCKED", &rows)
             }
         }
     }
 
     /// One plain UPDATE.
-    fn direct(&self, range: &Range, value: &Stmt, from: Stmt, rows: &Stmt) -> Work {
+    fn direct(&self, range: &Range, (column, value): (&Ident, &Stmt), from: Stmt, rows: &Stmt) -> Work {
         Work(sql!(
             "tenantmig_done AS (UPDATE {} AS row SET {} = {} {} WHERE (SELECT ok FROM tenantmig_open) AND row.{} IS NULL{} AND {} RETURNING 1)",
             self.target(range),
-            self.column,
+            column,
             value,
             from,
-            self.column,
+            column,
             self.only,
             rows
         ))
     }
 
     /// Locks the rows first, and writes those it has.
-    fn picked(&self, range: &Range, locking: &str, rows: &Stmt) -> Work {
-        let value = self.value.expression();
+    fn picked(&self, range: &Range, (column, of): (&Ident, &Value), locking: &str, rows: &Stmt) -> Work {
+        let value = of.expression();
         Work(sql!(
             "tenantmig_todo AS MATERIALIZED (SELECT row.tableoid AS heap, row.ctid AS at, {} AS value FROM {} AS row {}
                   WHERE (SELECT ok FROM tenantmig_open) AND row.{} IS NULL{} AND {} AND ({}) IS NOT NULL {}),
@@ -66,15 +74,15 @@ impl Batches {
                   WHERE t.tableoid = tenantmig_todo.heap AND t.ctid = tenantmig_todo.at AND t.{} IS NULL RETURNING 1)",
             value,
             self.target(range),
-            self.value.join(),
-            self.column,
+            of.join(),
+            column,
             self.only,
             rows,
             value,
             Stmt::raw(locking),
             self.target(range),
-            self.column,
-            self.column
+            column,
+            column
         ))
     }
 

@@ -10,9 +10,9 @@ use tokio_postgres::{Client, types::Type};
 use self::facts::{Settings, columns, heaps, settings};
 use super::{Bounds, Fault, connect::Connection, in_transaction};
 use crate::{
-    disk::{self, Index, Need, Rewriting, Sort},
+    disk::{self, Copying, Index, Need, Rewriting, Sort},
     sql::Ident,
-    unit::{BackfillSpec, BackfillValue, Growth, Hold, IndexShape, Op, Unit},
+    unit::{BackfillSpec, BackfillValue, CopySpec, Growth, Hold, IndexShape, Op, Unit},
 };
 
 /// The catalogue is asked, and some thousand rows; where that is not quick an assumption does.
@@ -34,7 +34,9 @@ pub async fn need(session: &Connection, unit: &Unit, share: f64) -> Result<Optio
             }
             Ok(Some(all))
         }
-        (Growth::Little, Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_)) => Ok(Some(Need::default())),
+        (Growth::Little, Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_)) => {
+            Ok(Some(Need::default()))
+        }
     }
 }
 
@@ -112,10 +114,21 @@ async fn index(session: &Connection, shape: &IndexShape) -> Result<Need, Fault> 
 }
 
 async fn backfill(session: &Connection, spec: &BackfillSpec, share: f64) -> Result<Need, Fault> {
+    if let Some(copy) = CopySpec::of(spec) {
+        return in_transaction(session, BOUNDS, async |client: &Client| {
+            let (from, into) = (heaps(client, &spec.table).await?, heaps(client, &copy.into).await?);
+            let settings = settings(client).await?;
+            let how =
+                Copying { indexes: into.first().map_or(1, |heap| heap.indexes.len()), keys: copy.key.len(), share };
+            let place = into.first().map_or(settings.tablespace.as_str(), |heap| heap.tablespace.as_str());
+            Ok::<_, Fault>(disk::copy(&from, place, &settings.tablespace, how))
+        })
+        .await;
+    }
     let (heaps, width, in_page, full_pages) = in_transaction(session, BOUNDS, async |client: &Client| {
         let (table, column) = match &spec.value {
             BackfillValue::Parent { table, column, .. } => (table, column),
-            BackfillValue::Constant(_) | BackfillValue::Expr(_) => (&spec.table, &spec.column),
+            BackfillValue::Constant(_) | BackfillValue::Expr(_) | BackfillValue::Copy(_) => (&spec.table, &spec.column),
         };
         let known = columns(client, table, std::slice::from_ref(column)).await?;
         let heaps = heaps(client, &spec.table).await?;
@@ -126,7 +139,7 @@ async fn backfill(session: &Connection, spec: &BackfillSpec, share: f64) -> Resu
     let assumed = width.as_ref().and_then(|found| found.assumed.clone());
     let width = match &spec.value {
         BackfillValue::Constant(value) if assumed.is_some() => value.0.len() as f64,
-        BackfillValue::Constant(_) | BackfillValue::Parent { .. } | BackfillValue::Expr(_) => {
+        BackfillValue::Constant(_) | BackfillValue::Parent { .. } | BackfillValue::Expr(_) | BackfillValue::Copy(_) => {
             width.map_or(WIDTH_ASSUMED, |found| found.column.width)
         }
     };

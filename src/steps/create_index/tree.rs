@@ -135,7 +135,7 @@ impl Tree<'_> {
             Literal::new(self.definition.as_str()),
             self.on_parent()
         );
-        Due { table: self.table.clone(), query }
+        Due { table: self.table.clone(), query, restores: false }
     }
 
     /// What stands behind the name of a partitioned table: there PostgreSQL refuses the database's own tablespace by its name
@@ -173,7 +173,7 @@ impl Tree<'_> {
             self.with(),
             self.strays()
         );
-        Due { table: self.table.clone(), query }
+        Due { table: self.table.clone(), query, restores: false }
     }
 
     /// Indexes of ours on partitions that were detached meanwhile.

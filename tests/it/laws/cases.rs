@@ -31,7 +31,11 @@ const DEEP: &[&str] = &[
     "sql_outside_a_transaction",
     "sql_without_probe",
     "index_partitioned",
+    "quarantine_everything",
+    "rows_into_what_is_partly_there",
     "family_partly",
+    "key_partitioned",
+    "unique_with_marks",
     "capture_ended_as_it_stood",
     "function_replaced_under_a_policy",
 ];
@@ -104,6 +108,70 @@ column = "tenant_id"
 sql = "('00000000-0000-0000-0000-00000000000' || (1 + row.a % 3))::uuid"
 where = "row.a < 40"
 batch_rows = 100
+"#,
+    ),
+    variant(
+        "quarantine_everything",
+        "CREATE TABLE app.\"Odd $ 'One'\" (id bigint GENERATED ALWAYS AS IDENTITY, up bigint, account_id bigint, \"größe\" int, \
+            twice int GENERATED ALWAYS AS (\"größe\" * 2) STORED, gone int, tenant_id uuid, note text, PRIMARY KEY (id)) PARTITION BY RANGE (id); \
+         CREATE TABLE app.odd1 PARTITION OF app.\"Odd $ 'One'\" FOR VALUES FROM (0) TO (100); \
+         CREATE TABLE app.odd2 PARTITION OF app.\"Odd $ 'One'\" FOR VALUES FROM (100) TO (2000) PARTITION BY HASH (id); \
+         CREATE TABLE app.odd2a PARTITION OF app.odd2 FOR VALUES WITH (MODULUS 1, REMAINDER 0); \
+         ALTER TABLE app.\"Odd $ 'One'\" DROP COLUMN gone; \
+         INSERT INTO app.\"Odd $ 'One'\" (up, account_id, \"größe\", note) SELECT n, n % 40, n, 'it''s ' || n FROM generate_series(1, 300) n; \
+         ALTER TABLE app.\"Odd $ 'One'\" ADD CONSTRAINT itself FOREIGN KEY (up) REFERENCES app.\"Odd $ 'One'\" (id) ON DELETE CASCADE; \
+         ALTER TABLE app.odd1 ADD CONSTRAINT small CHECK (id < 50 OR account_id < 21) NOT VALID; COMMENT ON CONSTRAINT small ON app.odd1 IS 'theirs'",
+        r#"
+[[phase.step]]
+kind = "backfill"
+table = "app.\"Odd $ 'One'\""
+column = "tenant_id"
+from = { table = "app.accounts", match = { account_id = "id" } }
+on_orphan = "quarantine"
+"#,
+    ),
+    variant(
+        "quarantine_not_valid",
+        "ALTER TABLE app.orders ADD CONSTRAINT of FOREIGN KEY (account_id) REFERENCES app.accounts (id) NOT VALID; \
+         ALTER TABLE app.orders ADD CONSTRAINT few CHECK (account_id < 10) NOT VALID; \
+         COMMENT ON CONSTRAINT few ON app.orders IS 'it''s theirs'; \
+         ALTER DEFAULT PRIVILEGES IN SCHEMA app GRANT SELECT ON TABLES TO PUBLIC",
+        r#"
+[[phase.step]]
+kind = "quarantine"
+table = "app.orders"
+column = "tenant_id"
+        "rows_into_what_is_partly_there",
+        "CREATE TABLE app.parts (part int, nr text, js json, at timestamptz) PARTITION BY LIST (part); \
+         CREATE TABLE app.parts1 PARTITION OF app.parts FOR VALUES IN (1); CREATE TABLE app.parts2 PARTITION OF app.parts DEFAULT; \
+         INSERT INTO app.parts SELECT n % 3, 'nr ' || n, '{\"a\": 1}', now() FROM generate_series(1, 300) n; \
+         CREATE TABLE app.all_parts (source bigint, \"Nr\" varchar(20), js json, at timestamptz, UNIQUE (\"Nr\", source)); \
+         INSERT INTO app.all_parts SELECT part, nr, js, at FROM app.parts WHERE nr LIKE 'nr 1%'",
+        r#"
+[[phase.step]]
+kind    = "copy_rows"
+from    = "app.parts"
+into    = "app.all_parts"
+columns = { source = "row.part", '"Nr"' = "row.nr", js = "row.js", at = "row.at" }
+key     = ['"Nr"', "source"]
+where   = "row.part <> 2"
+"#,
+    ),
+    variant(
+        "rows_into_a_new_table",
+        "",
+        r#"
+[[phase.step]]
+kind = "create_table"
+table = "app.all_messages"
+columns = [{ name = "id", type = "bigint", identity = "always" }, { name = "body", type = "text" }]
+primary_key = ["id"]
+[[phase.step]]
+kind = "copy_rows"
+from = "app.old_messages"
+into = "app.all_messages"
+columns = { id = "row.id", body = "'said'" }
+key = ["id"]
 "#,
     ),
     variant(
@@ -189,6 +257,53 @@ on_delete = "cascade"
 kind = "set_not_null"
 table = 'app."Mixed Case"'
 column = '"tenant_ID"'
+"#,
+    ),
+    variant(
+        "unique_index_of_an_expression",
+        "CREATE UNIQUE INDEX \"One Mail\" ON app.members (lower(email) text_pattern_ops DESC) INCLUDE (id) WITH (fillfactor = 80) WHERE email IS NOT NULL; \
+         ALTER INDEX app.\"One Mail\" ALTER COLUMN 1 SET STATISTICS 400; \
+         COMMENT ON INDEX app.\"One Mail\" IS 'it''s theirs'",
+        r#"
+[[phase.step]]
+kind = "scope_unique"
+table = "app.members"
+columns = [{ expr = "lower(email)" }]
+where = "email IS NOT NULL"
+constraint = '"One Mail"'
+"#,
+    ),
+    variant(
+        "unique_with_marks",
+        "ALTER TABLE app.members ALTER email SET NOT NULL, ADD CONSTRAINT \"Its Key\" UNIQUE (email, id) INCLUDE (tenant_id); \
+         COMMENT ON INDEX app.\"Its Key\" IS 'an index'; COMMENT ON CONSTRAINT \"Its Key\" ON app.members IS 'a key'; \
+         ALTER TABLE app.members REPLICA IDENTITY USING INDEX \"Its Key\"; ALTER TABLE app.members CLUSTER ON \"Its Key\"",
+        r#"
+[[phase.step]]
+kind = "scope_unique"
+table = "app.members"
+columns = ["email", "id"]
+name = '"New Key"'
+"#,
+    ),
+    variant(
+        "unique_deferrable",
+        "ALTER TABLE app.accounts ADD CONSTRAINT named UNIQUE (name) DEFERRABLE INITIALLY DEFERRED",
+        r#"
+[[phase.step]]
+kind = "scope_unique"
+table = "app.accounts"
+columns = ["name"]
+"#,
+    ),
+    partly(
+        "unique_scoped_by_hand",
+        "CREATE UNIQUE INDEX members_tenant_id_email_key ON app.members (tenant_id, email)",
+        r#"
+[[phase.step]]
+kind = "scope_unique"
+table = "app.members"
+columns = ["email"]
 "#,
     ),
     partly(

@@ -55,4 +55,60 @@ table = \"app.parted\"
 replace = true
 ",
     ),
+    variant(
+        "key_partitioned",
+        "CREATE TABLE app.parted (id bigint, account_id bigint, region text) PARTITION BY LIST (region); \
+         CREATE TABLE app.north PARTITION OF app.parted FOR VALUES IN ('n') PARTITION BY HASH (id); \
+         CREATE TABLE app.\"N A\" PARTITION OF app.north FOR VALUES WITH (MODULUS 2, REMAINDER 0); \
+         CREATE TABLE app.nb PARTITION OF app.north FOR VALUES WITH (MODULUS 2, REMAINDER 1); \
+         CREATE TABLE app.rest PARTITION OF app.parted DEFAULT; \
+         INSERT INTO app.parted SELECT n, 1 + n % 20, CASE WHEN n % 3 = 0 THEN 'n' END FROM generate_series(1, 300) n",
+        "
+[[phase.step]]
+kind = \"add_foreign_key\"
+table = \"app.parted\"
+columns = [\"account_id\"]
+references = { table = \"app.accounts\", columns = [\"id\"] }
+on_delete = \"cascade\"
+",
+    ),
+    variant(
+        "backfill_keeps",
+        "ALTER TABLE app.users ADD COLUMN updated_at timestamptz NOT NULL DEFAULT '2026-01-01'; \
+         CREATE FUNCTION app.stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at := now(); RETURN NEW; END $$; \
+         CREATE TRIGGER zz_stamp BEFORE UPDATE ON app.users FOR EACH ROW EXECUTE FUNCTION app.stamp()",
+        "
+[[phase.step]]
+kind = \"add_column\"
+table = \"app.users\"
+column = \"tenant_id\"
+type = \"uuid\"
+[[phase.step]]
+kind = \"backfill\"
+table = \"app.users\"
+column = \"tenant_id\"
+from = { table = \"app.accounts\", match = { account_id = \"id\" } }
+keep = [\"updated_at\"]
+",
+    ),
+    partly(
+        "family_by_hand",
+        PARTLY,
+        "
+[[phase.step]]
+kind = \"create_policy\"
+table = \"app.parted\"
+name = \"tenant_isolation\"
+replace = true
+partitions = true
+[[phase.step]]
+kind = \"enable_rls\"
+table = \"app.parted\"
+partitions = true
+[[phase.step]]
+kind = \"force_rls\"
+table = \"app.parted\"
+partitions = true
+",
+    ),
 ];

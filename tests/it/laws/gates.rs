@@ -42,6 +42,14 @@ const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
     ),
     ("quiet", "UPDATE app.writes SET first_at = now()", "", "is noted since"),
     ("invalid_indexes", "wreck", "", "app.wreck is invalid"),
+    ("present", "DROP TABLE app.trades", "", "table app.trades is not there"),
+    ("absent", "CREATE POLICY gone ON app.trades USING (true)", "", "policy gone on app.trades is there"),
+    (
+        "duplicates",
+        "ALTER TABLE app.trades DROP CONSTRAINT trades_pkey; UPDATE app.trades SET id = 7 WHERE id = 8",
+        "",
+        "that several rows have",
+    ),
 ];
 
 fn runtime() -> Runtime {
@@ -95,6 +103,8 @@ fn every_kind_fails_on_what_it_is_for() {
             let notices = world.reach(&draft, Way::Up, BACK).await.unwrap();
             let found = findings(&notices);
             assert!(
+                found.iter().any(|f| f.what.contains(expect)
+                    && f.example.is_some() | ["row_count", "present", "absent"].contains(name)),
                 found
                     .iter()
                     .any(|f| f.what.contains(expect) && f.example.is_some() | ["row_count", "quiet"].contains(name)),

@@ -115,10 +115,12 @@ fn what_a_dba_did_before_is_adopted_and_stays() {
                 _ if is_free(unit) => return Ok(()),
                 Op::Tx(_) | Op::Autocommit { .. } if look(&session, unit).await?.presence == Presence::Present => {}
                 Op::Tx(stmts) => run(&session, stmts).await?,
-                Op::Autocommit { due: Some(due), .. } => run(&session, &due_now(&session, due).await?).await?,
+                Op::Autocommit { due: Some(due), .. } => run(&session, &due_now(&session, due, &[]).await?).await?,
                 Op::Autocommit { stmt, .. } => run(&session, std::slice::from_ref(stmt)).await?,
                 // Neither is recognised by the catalogue.
-                Op::Backfill(_) | Op::Assert(_) => return Ok(()),
+                Op::Backfill(_) | Op::Assert(_) | Op::Keep(_) => return Ok(()),
+                // There is nothing to write back.
+                Op::Restore(_) => {}
             }
         }
         let by_hand = world.print().await;
@@ -145,9 +147,11 @@ fn undo_twice_is_undo() {
             let again = async || {
                 let stmts = match down {
                     Op::Tx(stmts) => [stmts.clone(), was.restore.clone()].concat(),
-                    Op::Autocommit { due: Some(due), .. } => due_now(&session, due).await?,
+                    Op::Autocommit { due: Some(due), .. } => due_now(&session, due, &was.restore).await?,
                     Op::Autocommit { stmt, .. } => vec![stmt.clone()],
-                    Op::Backfill(_) | Op::Assert(_) => return Err(format!("the undo of {} is no statement", unit.id)),
+                    Op::Backfill(_) | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => {
+                        return Err(format!("the undo of {} is no statement", unit.id));
+                    }
                 };
                 run(&session, &stmts).await
             };
@@ -181,6 +185,7 @@ fn probes_say_absent_before_and_present_after() {
         for unit in units() {
             let found = look(&session, unit).await?;
             // A deed that takes something away is absent while that is there, and says how to bring it back.
+            // What it is about to replace is told all the same.
             if case.absent && (found.presence, &found.found) != (Presence::Absent, &None) {
                 return Err(format!("{} before: {found:?}", unit.id));
             }
@@ -204,8 +209,8 @@ async fn look(session: &Connection, unit: &Unit) -> Result<Before, String> {
 }
 
 /// What a deed of many statements still has to run.
-async fn due_now(session: &Connection, due: &Due) -> Result<Vec<Stmt>, String> {
-    let all = tenantmig::pg::due(&session.client, due).await.map_err(|fault| fault.to_string())?;
+async fn due_now(session: &Connection, due: &Due, before: &[Stmt]) -> Result<Vec<Stmt>, String> {
+    let all = tenantmig::pg::due(&session.client, due, before).await.map_err(|fault| fault.to_string())?;
     Ok(all.into_iter().map(|errand| errand.stmt).collect())
 }
 
