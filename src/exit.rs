@@ -12,7 +12,7 @@ pub enum Exit {
     Failed = 1,
     /// With `--detailed-exitcode`: work remains.
     WorkRemains = 2,
-    /// A check ran and found problems.
+    /// A check ran and found problems; or a rollback is done, and a gate of its `after_undo` found some.
     Findings = 3,
     /// Refused: a guard, a changed plan, no confirmation, a point of no return.
     Refused = 4,
@@ -42,7 +42,7 @@ impl Exit {
         (Self::Done, "done, or nothing to do"),
         (Self::Failed, "the operation failed, checkpoint kept"),
         (Self::WorkRemains, "with --detailed-exitcode: work remains"),
-        (Self::Findings, "a check ran and found problems"),
+        (Self::Findings, "a check ran and found problems; rolled back, and after_undo found some"),
         (Self::Refused, "refused (guard, changed plan, unconfirmed, irreversible)"),
         (Self::RolledBack, "failed and rolled back cleanly to the stated phase"),
         (Self::Stuck, "stuck: the rollback itself failed"),

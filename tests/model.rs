@@ -28,6 +28,10 @@
 //! | a failed gate counts as passed | ORDER, MEASURED |
 //! | a refused rollback forgets gates | REFUSED |
 //! | UndoFailed does not stop | STUCK |
+//! | a failure whose rollback is held begins it all the same; a held pause does not go on | FAILURE |
+//! | what is due after an undo is forgotten when a second request comes; only the last phase is measured | CHECKED_AGAIN |
+//! | it is measured before the phase is undone, or twice | CHECKED |
+//! | what found something is not measured again | CHECKED_AGAIN |
 //! | Undone leaves the unit done | BACKWARDS, PREVIEW |
 //! | unwinding one phase too little | FINISHED, BEFORE |
 //! | unwinding one phase too far | KEEP, FIXED |
@@ -76,6 +80,9 @@ impl Model for World {
         actions.push(Action::Step);
         if state.failures < FAILURES_MAX && state.can_fail(self) {
             actions.push(Action::Fail);
+        }
+        if state.failures < FAILURES_MAX && state.can_be_held(self) {
+            actions.push(Action::FailHeld);
         }
         if state.failures < FAILURES_MAX && state.can_fill_disk() {
             actions.push(Action::FillDisk);

@@ -150,7 +150,8 @@ fn phases_run_in_the_order_that_after_says() {
 
 #[test]
 fn every_example_is_a_plan() {
-    let head = "format = 1\nname = \"example\"\n[[phase]]\nid = \"p\"\n";
+    let head = "format = 1\nname = \"example\"\n[tenancy]\ncolumn = \"tenant_id\"\nsetting = \"app.tenant_id\"\n\
+                registry = { table = \"app.accounts\", key = \"tenant_id\", type = \"uuid\" }\n[[phase]]\nid = \"p\"\n";
     let all: String = steps::KINDS.iter().map(|kind| kind.example).collect();
     let gates: String = checks::KINDS.iter().map(|kind| kind.example).collect();
     for kind in steps::KINDS {

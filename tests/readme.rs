@@ -1,7 +1,7 @@
 //! The README says what the program does: its tables are made from the code. `UPDATE_README=1 cargo test --test readme` writes them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use tenantmig::{checks, exit::Exit, steps};
+use tenantmig::{checks, exit::Exit, hazards, steps};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 
@@ -106,4 +106,55 @@ fn every_link_leads_somewhere() {
             );
         }
     }
+}
+
+const HAZARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/hazards.md");
+
+#[test]
+fn every_hazard_is_explained() {
+    let mut text = String::from(
+        "# Hazards\n\nWhat in a live schema bites when it becomes multi-tenant. `tenantmig plan` looks for all of it, read-only, and names what it\n\
+         finds before anything is touched. Made from `src/hazards/`: `UPDATE_README=1 cargo test --test readme`.\n\n\
+         Severities: **critical** and **high**, a tenant reads or changes another one's rows (every day, or by a way that must be\n\
+         looked for); **break**, the application, a job or the migration fails; **slow**, isolation holds and costs more time than it\n\
+         need; **medium**, **low**, it depends.\n\n| Code | Severity | Hazard |\n|---|---|---|\n",
+    );
+    let mut codes: Vec<&str> = hazards::kinds().map(|kind| kind.code).collect();
+    for kind in hazards::kinds() {
+        text.push_str(&format!(
+            "| [{0}](#{1}) | {2} | {3} |\n",
+            kind.code,
+            kind.code.to_lowercase(),
+            kind.severity.word(),
+            kind.title
+        ));
+    }
+    for kind in hazards::kinds() {
+        let needs = match kind.needs {
+            hazards::Needs::Catalog => "",
+            hazards::Needs::Activity => "\nLooked for by a role with pg_read_all_stats.\n",
+            hazards::Needs::Statements => {
+                "\nLooked for by a role with pg_read_all_stats where pg_stat_statements is installed.\n"
+            }
+        };
+        text.push_str(&format!(
+            "\n## {}\n\n**{}** ({}). {}.\n\nWhat helps: {}.\n{needs}",
+            kind.code,
+            upper(kind.title),
+            kind.severity.word(),
+            upper(kind.why),
+            kind.fix
+        ));
+    }
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(HAZARDS, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(HAZARDS).unwrap(), text, "run: UPDATE_README=1 cargo test --test readme");
+    let sorted = codes.is_sorted();
+    codes.dedup();
+    assert!(sorted && codes.len() == hazards::kinds().count(), "codes are given once, in their order: {codes:?}");
+}
+
+fn upper(text: &str) -> String {
+    text[..1].to_uppercase() + &text[1..]
 }

@@ -8,6 +8,7 @@ use toml::{Spanned, de::DeTable};
 use crate::{
     plan::{Millis, Site},
     sql::{QName, Stmt},
+    unit::UnitId,
 };
 
 /// A check, ready to run. It passes when its query returns no row.
@@ -35,6 +36,9 @@ pub struct Gate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
     pub gate: Gate,
+    /// Measured only where this unit is undone; `None`: where anything of the phase is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<UnitId>,
     /// The word by which an operator goes on all the same; `None`: nobody can.
     pub consent: Option<Consent>,
 }
@@ -104,4 +108,5 @@ kinds! {
     orphans => Orphans,
     invalid_indexes => InvalidIndexes,
     row_count => RowCount,
+    unprotected => Unprotected,
 }

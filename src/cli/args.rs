@@ -308,6 +308,12 @@ pub struct Rollback {
     /// The database's name, where taking row-level security back asks for it
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,
+    /// Go on although values are lost that nothing keeps; the guards say which
+    #[arg(long)]
+    pub allow_data_loss: bool,
+    /// Go on although rows become visible to sessions that they are hidden from; the guards say which
+    #[arg(long)]
+    pub accept_exposure: bool,
     /// Take this server for the one of the ledger: a restored copy that is meant, or the same after pg_upgrade
     #[arg(long)]
     pub accept_server: bool,

@@ -11,13 +11,13 @@ use super::{
     args::Format,
     disk::Room,
     failure::CliError,
-    plan_file,
+    hazards, plan_file,
     plan_file::PlanFile,
     preview::{facts, known, look_ahead},
     session::Context,
 };
 use crate::{
-    driver::DriveError,
+    driver::{self, DriveError},
     engine::{Program, ProgramPhase, Run, lower, script},
     exit::Exit,
     pg::{connect::Connection, partitions, rows_estimated},
@@ -110,12 +110,24 @@ pub async fn show(
         rows.push((p, unit, rows_now));
     }
     let room = Room::look(session, program, run).await?;
+    // What is applied already was bitten or not.
+    let survey = match run {
+        Some(run) if run.units_done() == rows.len() => None,
+        Some(_) | None => Some(driver::hazards(session, program).await?),
+    };
     match context.console.format {
         Format::Text => {
             let text = text(program, run, &rows, &room, context.console.width());
-            context.console.show(&format!("{text}{}", partitioned(program, session).await?))?;
+            let hazards = survey.as_ref().map_or_else(String::new, hazards::text);
+            context.console.show(&format!("{text}{}{hazards}", partitioned(program, session).await?))?;
         }
-        Format::Json | Format::Ndjson => context.console.print(&json(file, program, run, &rows, &room).to_string())?,
+        Format::Json | Format::Ndjson => {
+            let mut value = json(file, program, run, &rows, &room);
+            if let Some(survey) = &survey {
+                value["hazards"] = hazards::json(survey);
+            }
+            context.console.print(&value.to_string())?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -7,14 +7,15 @@ use tokio_postgres::Client;
 use super::{
     args,
     args::Format,
+    consent,
     console::{Answer, Console},
     failure::CliError,
     session::Context,
     story::{Goal, carry},
 };
 use crate::{
-    driver::{self, DriveError, Journal, outside, reopen},
-    engine::{Destination, Event, Preview, Program, Run, preview, script},
+    driver::{self, DriveError, Journal, found, outside, reopen},
+    engine::{Destination, Event, Found, Given, Preview, Program, Run, preview, script},
     exit::Exit,
     ledger::{Kept, Purpose},
     plan::Bytes,
@@ -25,12 +26,12 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
-    let (kept, newest, database) = session
+    let (kept, newest, database, by) = session
         .with(async |client: &Client| {
             let kept = driver::find(client, &schema, args.run).await?;
             let newest = driver::find(client, &schema, None).await?.record;
-            let database = client.query_typed_one("SELECT current_database()::text", &[]).await?;
-            Ok::<_, CliError>((kept, newest, database.try_get::<_, String>(0)?))
+            let who = client.query_typed_one("SELECT current_database()::text, session_user::text", &[]).await?;
+            Ok::<_, CliError>((kept, newest, who.try_get::<_, String>(0)?, who.try_get::<_, String>(1)?))
         })
         .await?;
     let Kept { record, run, .. } = kept;
@@ -44,8 +45,10 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         ));
     }
     let plan = destination(&record.program, &run, &args.to)?;
+    let speaks = found(&session, &record, &run, plan.keep).await?;
     if args.dry_run {
-        return show(context, &record.program, &plan, args.sql);
+        show(context, &record.program, &plan, &speaks, args.sql)?;
+        return consent::agreed(speaks, args, &by).map(|_| Exit::Done);
     }
     if plan.undos.is_empty() && run.mode().keep().is_none() {
         let text = format!("nothing to undo: nothing after `{}` is applied", args.to);
@@ -56,6 +59,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         context.console.note(&format!("note: {note}"));
     }
     drop(session);
+    consent::agreed(speaks, args, &by)?;
     confirm(&context.console, &record.program, &plan, args, &database)?;
     back_up(context, &record.program, &plan, args, &database).await?;
     let (mut access, listener) = context.access()?;
@@ -69,8 +73,10 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         if now != plan {
             confirm(&context.console, &record.program, &now, args, &database)?;
         }
+        let speaks = shell.outlive(async |shell: &mut driver::Shell| shell.guards_found(now.keep).await).await?;
+        let consents = consent::agreed(speaks, args, &by)?;
         shell.pass_over_pauses("`tenantmig rollback` came later").await?;
-        request(&mut shell, now.keep).await?;
+        request(&mut shell, now.keep, consents).await?;
         Ok::<_, CliError>(())
     };
     if let Err(error) = begun.await {
@@ -116,16 +122,16 @@ async fn back_up(
 }
 
 /// Asks the machine for the rollback, unless it is on that way already.
-async fn request(shell: &mut driver::Shell, keep: usize) -> Result<(), DriveError> {
+async fn request(shell: &mut driver::Shell, keep: usize, consents: Vec<Given>) -> Result<(), DriveError> {
     shell
         .outlive(async |shell: &mut driver::Shell| {
             let Journal { run, record, .. } = &shell.journal;
             let stuck = matches!(run.mode(), crate::engine::Mode::Stuck { .. } | crate::engine::Mode::Paused { .. });
-            if run.mode().keep() == Some(keep) && !stuck {
+            if run.mode().keep() == Some(keep) && !stuck && !run.undo_is_in_doubt() {
                 return Ok(());
             }
             let name = record.program.keep_name(keep).to_owned();
-            shell.record(Event::RollbackRequested { keep: name }).await
+            shell.record(Event::RollbackRequested { keep: name, consents: consents.clone() }).await
         })
         .await
 }
@@ -141,10 +147,9 @@ fn destination(program: &Program, run: &Run, to: &str) -> Result<Preview, CliErr
     })
 }
 
-fn show(context: &Context, program: &Program, plan: &Preview, sql: bool) -> Result<Exit, CliError> {
+fn show(context: &Context, program: &Program, plan: &Preview, speaks: &[Found], sql: bool) -> Result<(), CliError> {
     if sql {
-        context.console.print(&script::backward(program, plan))?;
-        return Ok(Exit::Done);
+        return Ok(context.console.print(&script::backward(program, plan))?);
     }
     match context.console.format {
         Format::Text => {
@@ -158,14 +163,19 @@ fn show(context: &Context, program: &Program, plan: &Preview, sql: bool) -> Resu
                 let loses = undo.loses.as_ref().map_or(String::new(), |what| format!(" — LOSES {what}"));
                 text.push_str(&format!("  [{}] {}{note}{loses}\n", program.phases[undo.phase].id, undo.title));
             }
+            for found in speaks {
+                text.push_str(&format!("a guard speaks: {found} ({})\n", consent::needs(found)));
+            }
             context.console.show(&text)?;
         }
         Format::Json | Format::Ndjson => {
-            let value = serde_json::json!({ "v": 1, "keep": program.keep_name(plan.keep), "undos": plan.undos });
+            let value = serde_json::json!({
+                "v": 1, "keep": program.keep_name(plan.keep), "undos": plan.undos, "guards": speaks,
+            });
             context.console.print(&value.to_string())?;
         }
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// Taking row-level security back opens every tenant's rows to every session: that asks for the database's name.

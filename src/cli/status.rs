@@ -104,6 +104,10 @@ impl Standing {
         let rested = !self.alive();
         match self.effect() {
             Effect::Halt(Outcome::Completed) => ("completed", "tenantmig verify"),
+            Effect::Halt(Outcome::RolledBack { .. }) if self.run.undo_is_in_doubt() => (
+                "rolled back, with findings",
+                "mend what after_undo found, then: tenantmig rollback --to the same phase",
+            ),
             Effect::Halt(Outcome::RolledBack { .. }) if self.taken_back() => ("rolled back", "tenantmig apply PLAN"),
             Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
@@ -112,14 +116,16 @@ impl Standing {
             Effect::Do(_) | Effect::Gate(..) if rested => {
                 ("stopped half-way", "tenantmig resume, or tenantmig rollback --to PHASE")
             }
-            Effect::Undo(_) if rested => ("stopped while rolling back", "tenantmig resume"),
+            Effect::Undo(_) | Effect::Check(..) if rested => ("stopped while rolling back", "tenantmig resume"),
             Effect::Do(_) | Effect::Gate(..) if self.hold().is_some() => {
                 ("running", "backfills are held; to let them go on: tenantmig throttle --release")
             }
             Effect::Do(_) | Effect::Gate(..) => {
                 ("running", "wait; it works. To stop it, from any host: tenantmig pause")
             }
-            Effect::Undo(_) => ("rolling back", "wait; it works. To stop it, from any host: tenantmig pause"),
+            Effect::Undo(_) | Effect::Check(..) => {
+                ("rolling back", "wait; it works. To stop it, from any host: tenantmig pause")
+            }
         }
     }
 
@@ -173,7 +179,8 @@ impl Standing {
             Effect::Halt(Outcome::RolledBack { .. } | Outcome::Paused)
             | Effect::Do(_)
             | Effect::Gate(..)
-            | Effect::Undo(_) => Exit::WorkRemains,
+            | Effect::Undo(_)
+            | Effect::Check(..) => Exit::WorkRemains,
         }
     }
 
@@ -321,6 +328,10 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
                 let what: Vec<&str> = findings.iter().map(|f| f.what.as_str()).collect();
                 return Some(format!("{at}: gate of phase {phase}: {}", what.join("; ")));
             }
+            Event::UndoChecked { phase, findings, .. } if !findings.is_empty() => {
+                let what: Vec<&str> = findings.iter().map(|f| f.what.as_str()).collect();
+                return Some(format!("{at}: after the undo of phase {phase}: {}", what.join("; ")));
+            }
             // Whoever resumed, or asked for the rollback, has seen it.
             Event::Resumed | Event::RollbackRequested { .. } => return None,
             Event::Started { .. }
@@ -332,6 +343,7 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
             | Event::Repaired { .. }
+            | Event::UndoChecked { .. }
             | Event::Retuned { .. } => {}
         }
     }

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use super::{args::Format, failure::CliError, session::Context};
+use super::{args::Format, consent, failure::CliError, session::Context};
 use crate::{
     driver::{Lease, Rest, Shell, drive},
-    engine::{Event, Outcome, Program, Run, nothing_to_run, operators_pause, taken_back},
+    engine::{Event, Failure, Outcome, Program, Run, nothing_to_run, operators_pause, taken_back},
     exit::Exit,
     ledger::{self, LedgerError, Recorded},
     report::Listener,
@@ -140,6 +140,13 @@ fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Opti
             Vec::new(),
             Some("make room, then: tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned()),
         ),
+        Some(Event::Failed { failure: Failure { held: Some(held), .. }, .. })
+        | Some(Event::GateFailed { held: Some(held), .. }) => {
+            let found: Vec<String> = held.found.iter().map(ToString::to_string).collect();
+            let headline =
+                format!("paused and nothing undone: nobody agreed to what the rollback's guards found\n{}", found.join("\n"));
+            (Exit::Failed, "paused", headline, Vec::new(), Some(consent::way_on(held)))
+        }
         Some(_) | None => (
             Exit::Failed,
             "paused",
@@ -148,6 +155,13 @@ fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Opti
             Some("mend the cause, then: tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned()),
         ),
     }
+}
+
+/// Everything was undone that should be, and it is not as the plan says that it is then.
+fn doubtful(keep: &str) -> (Exit, &'static str, String, Vec<String>, Option<String>) {
+    let headline = format!("rolled back to `{keep}`, and what after_undo asks for does not hold");
+    let next = format!("mend it, then measure again: tenantmig rollback --to {keep}");
+    (Exit::Findings, "rolled_back", headline, Vec::new(), Some(next))
 }
 
 /// Rows that batches wrote.
@@ -165,6 +179,7 @@ impl End {
         let rows = written(events);
         let names = |keep: usize| program.phases.iter().take(keep).map(|phase| phase.id.clone()).collect::<Vec<_>>();
         let plan = &program.plan;
+        let in_doubt = Run::fold(program, all.iter().map(|r| &r.event)).is_ok_and(|run| run.undo_is_in_doubt());
         let all = program.phases.len();
         let (exit, outcome, headline, stays, next) = match (rest, goal) {
             (Rest::At(Outcome::Completed), _) if events.is_empty() => (
@@ -188,6 +203,7 @@ impl End {
                 names(phases),
                 Some("tenantmig resume".to_owned()),
             ),
+            (Rest::At(Outcome::RolledBack { keep }), _) if in_doubt => doubtful(program.keep_name(keep)),
             (Rest::At(Outcome::RolledBack { keep }), _) if failure.is_none() && wished => (
                 Exit::Done,
                 "rolled_back",
@@ -299,9 +315,13 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
                 advice: failure.advice.clone(),
             })
         }
-        Event::GateFailed { phase, gate, findings } => {
-            let title =
-                program.phases.iter().find(|p| &p.id == phase)?.gates.iter().find(|g| &g.id == gate)?.title.clone();
+        Event::GateFailed { phase, gate, findings, .. } | Event::UndoChecked { phase, gate, findings } => {
+            if findings.is_empty() && matches!(event, Event::UndoChecked { .. }) {
+                return None;
+            }
+            let of = program.phases.iter().find(|p| &p.id == phase)?;
+            let gates = if matches!(event, Event::UndoChecked { .. }) { &of.after_undo } else { &of.gates };
+            let title = gates.iter().find(|g| &g.id == gate)?.title.clone();
             let text: Vec<String> = findings
                 .iter()
                 .map(|f| {

@@ -77,6 +77,7 @@ async fn perform(shell: &mut Shell, effect: Effect) -> Result<(), DriveError> {
         Effect::Do(unit) => Box::pin(shell.up(unit)).await,
         Effect::Undo(unit) => Box::pin(shell.down(unit)).await,
         Effect::Gate(p, gate) => Box::pin(shell.gate(p, gate)).await,
+        Effect::Check(p, gate) => Box::pin(shell.check_undo(p, gate)).await,
         Effect::Halt(_) => Ok(()),
     }
 }
@@ -98,7 +99,7 @@ fn rest(shell: &Shell, effect: Effect, until: Option<usize>) -> Option<Rest> {
             .and(until)
             .map(|phases| Rest::Reached { phases }),
         Effect::Gate(p, _) => until.filter(|_| beyond(p)).map(|phases| Rest::Reached { phases }),
-        Effect::Undo(_) => None,
+        Effect::Undo(_) | Effect::Check(..) => None,
     }
 }
 
@@ -107,7 +108,7 @@ fn enter(shell: &Shell, effect: Effect, current: &mut Option<usize>) {
     let program = &shell.journal.record.program;
     let phase = match effect {
         Effect::Do(unit) | Effect::Undo(unit) => program.units().nth(unit).map(|(p, _)| p),
-        Effect::Gate(p, _) => Some(p),
+        Effect::Gate(p, _) | Effect::Check(p, _) => Some(p),
         Effect::Halt(_) => None,
     };
     if let Some(p) = phase.filter(|p| *current != Some(*p)) {

@@ -29,12 +29,11 @@ impl Shell {
         let (id, gate) = (phase.id.clone(), phase.gates[number].clone());
         self.say(Notice::Gate { phase: id.clone(), title: gate.title.clone() });
         let baseline = self.journal.record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64);
+        let failed = |findings| Event::GateFailed { phase: id.clone(), gate: gate.id.clone(), findings, held: None };
         let event = match self.measure_patiently(&gate, baseline).await {
-            Ok(Measured::Passed) => Event::GatePassed { phase: id, gate: gate.id },
-            Ok(Measured::Failed(findings)) => Event::GateFailed { phase: id, gate: gate.id, findings },
-            Ok(Measured::Unmeasurable(why)) => {
-                Event::GateFailed { phase: id, gate: gate.id, findings: vec![unmeasured(why)] }
-            }
+            Ok(Measured::Passed) => Event::GatePassed { phase: id.clone(), gate: gate.id.clone() },
+            Ok(Measured::Failed(findings)) => failed(findings),
+            Ok(Measured::Unmeasurable(why)) => failed(vec![unmeasured(why)]),
             // A gate that sorts needs room as well; that it had none says nothing about the rows.
             Err(DriveError::Server(fault))
                 if fault.is_disk_full() && self.safety().on_disk_full == OnDiskFull::Pause =>
@@ -43,15 +42,16 @@ impl Shell {
             }
             Err(DriveError::Server(fault)) if fault.class != Class::Ambiguous => {
                 self.stop.check()?;
-                Event::GateFailed { phase: id, gate: gate.id, findings: vec![unmeasured(fault.to_string())] }
+                failed(vec![unmeasured(fault.to_string())])
             }
             Err(error) => return Err(error),
         };
+        let event = self.unless_held(event).await?;
         self.record(event).await
     }
 
     /// Measures; a lock that is not had at once says nothing about the rows, and is tried for again as for a step.
-    async fn measure_patiently(&self, gate: &Gate, baseline: Option<i64>) -> Result<Measured, DriveError> {
+    pub(super) async fn measure_patiently(&self, gate: &Gate, baseline: Option<i64>) -> Result<Measured, DriveError> {
         let mut number = 0;
         loop {
             number += 1;
@@ -65,7 +65,7 @@ impl Shell {
     }
 }
 
-fn unmeasured(why: String) -> Finding {
+pub(super) fn unmeasured(why: String) -> Finding {
     Finding { what: format!("the gate could not be measured: {why}"), count: 0, example: None }
 }
 

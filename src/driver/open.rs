@@ -253,7 +253,8 @@ async fn choose(client: &Client, access: &Access, request: &Request<'_>) -> Resu
             Effect::Halt(Outcome::RolledBack { .. } | Outcome::Stuck { .. } | Outcome::Paused)
             | Effect::Do(_)
             | Effect::Undo(_)
-            | Effect::Gate(..) => {
+            | Effect::Gate(..)
+            | Effect::Check(..) => {
                 return Err(DriveError::Refused {
                     what: format!("the plan `{}` is not finished here ({})", record.plan, run.mode().word()),
                     advice: "look with: tenantmig status; then tenantmig resume, or tenantmig rollback --to start"
@@ -346,7 +347,11 @@ impl Shell {
             Effect::Halt(Outcome::Paused | Outcome::RolledBack { .. } | Outcome::Stuck { .. }) => {
                 shell.record(Event::Resumed).await
             }
-            Effect::Halt(Outcome::Completed) | Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) => Ok(()),
+            Effect::Halt(Outcome::Completed)
+            | Effect::Do(_)
+            | Effect::Undo(_)
+            | Effect::Gate(..)
+            | Effect::Check(..) => Ok(()),
         })
         .await
     }

@@ -57,7 +57,8 @@ impl Shell {
             Err(error) => {
                 self.not_the_units(&error)?;
                 let failure = failure(error)?;
-                self.record(Event::Failed { unit: unit.id, failure }).await
+                let event = self.unless_held(Event::Failed { unit: unit.id, failure }).await?;
+                self.record(event).await
             }
         }
     }
@@ -303,6 +304,7 @@ pub(super) fn failure(error: DriveError) -> Result<Failure, DriveError> {
                 statement: fault.statement,
                 advice,
                 disk_full,
+                held: None,
             })
         }
         DriveError::Ledger(LedgerError::Damaged { run, what }) => {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::{Given, Held};
 use crate::{
     plan::Tuning,
     unit::{Before, UnitId},
@@ -26,9 +27,23 @@ pub enum Event {
     /// A gate of the phase let the run through.
     GatePassed { phase: String, gate: String },
     /// A gate found something, or could not be measured.
-    GateFailed { phase: String, gate: String, findings: Vec<Finding> },
+    GateFailed {
+        phase: String,
+        gate: String,
+        findings: Vec<Finding>,
+        /// Why nothing is undone for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held: Option<Held>,
+    },
     /// An operator wants everything after the phase `keep` undone; `start` means everything.
-    RollbackRequested { keep: String },
+    RollbackRequested {
+        keep: String,
+        /// What the guards found and was consented to. Ledgers of earlier versions have none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        consents: Vec<Given>,
+    },
+    /// A gate was measured after its phase was undone; without findings it holds.
+    UndoChecked { phase: String, gate: String, findings: Vec<Finding> },
     /// The run stands still: an operator wants it, or a limit was passed.
     Paused {
         why: String,
@@ -70,6 +85,9 @@ pub struct Failure {
     /// The server's disk was full. Ledgers of earlier versions do not say so: there it was a failure like any other.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disk_full: bool,
+    /// Why nothing is undone for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
 }
 
 /// One finding of a gate.
@@ -83,7 +101,7 @@ pub struct Finding {
 impl Failure {
     /// A failure that the server did not report.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { sqlstate: None, message: message.into(), statement: None, advice: None, disk_full: false }
+        Self { sqlstate: None, message: message.into(), statement: None, advice: None, disk_full: false, held: None }
     }
 
     /// With advice.
@@ -94,6 +112,16 @@ impl Failure {
 }
 
 impl Event {
+    /// The failure, with what holds the rollback that it would begin.
+    pub fn held(mut self, why: Held) -> Self {
+        if let Self::Failed { failure, .. } = &mut self {
+            failure.held = Some(why);
+        } else if let Self::GateFailed { held, .. } = &mut self {
+            *held = Some(why);
+        }
+        self
+    }
+
     /// The event's name in the ledger.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -106,6 +134,7 @@ impl Event {
             Self::GatePassed { .. } => "gate_passed",
             Self::GateFailed { .. } => "gate_failed",
             Self::RollbackRequested { .. } => "rollback_requested",
+            Self::UndoChecked { .. } => "undo_checked",
             Self::Paused { .. } => "paused",
             Self::Throttled { .. } => "throttled",
             Self::Unthrottled { .. } => "unthrottled",
@@ -129,6 +158,7 @@ impl Event {
             Self::GatePassed { .. }
             | Self::GateFailed { .. }
             | Self::RollbackRequested { .. }
+            | Self::UndoChecked { .. }
             | Self::Paused { .. }
             | Self::Retuned { .. }
             | Self::Repaired { .. }

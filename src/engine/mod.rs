@@ -1,6 +1,7 @@
 //! The state machine: a program, the events that happened to it, and the one next effect. Pure: no clock, no I/O, no chance.
 
 mod event;
+mod guard;
 mod next;
 mod notice;
 mod pauses;
@@ -13,6 +14,7 @@ mod tunings;
 mod unit_state;
 
 pub use event::{Asker, Event, Failure, Finding};
+pub use guard::{Found, Given, Held, guards, option, options};
 pub use next::{Effect, Outcome};
 pub use notice::{Blocker, Notice};
 pub use pauses::operators_pause;

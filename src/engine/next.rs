@@ -17,6 +17,8 @@ pub enum Effect {
     Undo(usize),
     /// Measure this gate of this phase.
     Gate(usize, usize),
+    /// Measure this gate of this phase, which is undone.
+    Check(usize, usize),
     /// Nothing more to do for now.
     Halt(Outcome),
 }
@@ -63,8 +65,15 @@ impl Run {
     }
 
     fn next_undo(&self, program: &Program, keep: usize) -> Effect {
-        let all = program.first_unit(program.phases.len());
-        let touched = (program.first_unit(keep)..all).rev().find(|&u| !matches!(self.unit(u), UnitState::Pending));
-        touched.map_or(Effect::Halt(Outcome::RolledBack { keep }), Effect::Undo)
+        for p in (keep..program.phases.len()).rev() {
+            let units = program.first_unit(p)..program.first_unit(p + 1);
+            if let Some(unit) = units.rev().find(|&u| !matches!(self.unit(u), UnitState::Pending)) {
+                return Effect::Undo(unit);
+            }
+            if let Some(gate) = self.check_due(p) {
+                return Effect::Check(p, gate);
+            }
+        }
+        Effect::Halt(Outcome::RolledBack { keep })
     }
 }

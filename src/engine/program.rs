@@ -95,7 +95,7 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
             made.extend(new);
         }
         gates.extend(phase.gates.iter().map(|gate| gate.check.lower()));
-        let own = |gate: &PlanGate| Guard { gate: gate.check.lower(), consent: None };
+        let own = |gate: &PlanGate| Guard { gate: gate.check.lower(), of: None, consent: None };
         before_undo.extend(phase.before_undo.iter().map(own));
         once(&mut gates, |gate| &gate.id);
         once(&mut before_undo, |guard| &guard.gate.id);

@@ -97,6 +97,7 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
         | Event::Undone { .. }
         | Event::UndoFailed { .. }
         | Event::GatePassed { .. }
+        | Event::UndoChecked { .. }
         | Event::Paused { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }

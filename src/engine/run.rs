@@ -15,12 +15,13 @@
 //! | Forward | GateFailed of a gate that waits | the gate is next | Paused, then Forward |
 //! | *failure of p* | | `on_failure = rollback` | Unwinding, keep = p |
 //! | *failure of p* | | `on_failure = rollback_all` | Unwinding, keep = 0 |
-//! | *failure of p* | | `pause`, or a done unit to be undone is irreversible | Paused |
+//! | *failure of p* | | `pause`, or a done unit to be undone is irreversible, or the event says what held the undo | Paused |
 //! | Forward, Paused, Stuck | RollbackRequested keep | no done unit after keep is irreversible | Unwinding, keep (the smaller, when unwinding before) |
 //! | Unwinding | RollbackRequested keep | the same | Unwinding, the smaller keep |
 //! | Unwinding | UndoStarted u | u is next | u: Undoing |
 //! | Unwinding | Undone u | u Undoing | u: Pending |
 //! | Unwinding | UndoFailed u | u Undoing | u: UndoFailed; Stuck |
+//! | Unwinding | UndoChecked | the gate of `after_undo` is next | measured: holds, or does not |
 //! | Unwinding | Resumed | nothing is left to undo | Forward |
 //! | Forward, Unwinding | Paused | | Paused, remembering the mode |
 //! | Forward | Throttled u, Unthrottled u | u Started | nothing |
@@ -29,13 +30,17 @@
 //! | Paused | Resumed | | the remembered mode |
 //! | Stuck | Resumed | | Unwinding with the same keep: the undo is tried again |
 //!
-//! Entering Unwinding forgets the gates of every phase that does not stay, so that they are measured anew next time.
+//! Entering Unwinding forgets the gates of every phase that does not stay, so that they are measured anew next time. It makes
+//! due the `after_undo` gates of every phase of which something was touched, and those that found something the last time.
 //!
 //! In front of an irreversible unit, "done" includes "started" where the deed is not one transaction: a process that died
 //! between the deed and its outcome leaves the deed behind. Going forward finds out; undoing could only look away.
 //! Nothing was touched where a conflict was found, so what is found when the unit is started again counts.
 
-use super::{Effect, Event, Outcome, Program, unit_state::UnitState};
+mod checks;
+
+use self::checks::Check;
+use super::{Effect, Event, Held, Outcome, Program, unit_state::UnitState};
 use crate::{
     plan::{OnDiskFull, OnFailure, Tuning},
     unit::{Before, Down, UnitId},
@@ -56,6 +61,7 @@ pub struct Run {
     mode: Mode,
     units: Vec<UnitState>,
     gates: Vec<Vec<bool>>,
+    checks: Vec<Vec<Check>>,
     tuning: Tuning,
 }
 
@@ -77,7 +83,8 @@ impl Run {
     pub fn new(program: &Program) -> Self {
         let units = program.units().map(|_| UnitState::Pending).collect();
         let gates = program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
-        Self { mode: Mode::Forward, units, gates, tuning: Tuning::default() }
+        let checks = program.phases.iter().map(|phase| vec![Check::Rests; phase.after_undo.len()]).collect();
+        Self { mode: Mode::Forward, units, gates, checks, tuning: Tuning::default() }
     }
 
     /// The state after `events`.
@@ -131,7 +138,7 @@ impl Run {
                 if failure.disk_full && program.safety.on_disk_full == OnDiskFull::Pause {
                     self.mode = Mode::Paused { then: Box::new(Mode::Forward) };
                 } else {
-                    self.fail(program, phase);
+                    self.fail(program, phase, failure.held.as_ref());
                 }
                 Ok(())
             }
@@ -140,16 +147,17 @@ impl Run {
                 self.gates[p][g] = true;
                 Ok(())
             }
-            Event::GateFailed { phase, gate, .. } => {
+            Event::GateFailed { phase, gate, held, .. } => {
                 let (p, g) = self.gate_at(program, event, phase, gate)?;
                 if program.phases[p].gates[g].wait.is_some() {
                     self.mode = Mode::Paused { then: Box::new(Mode::Forward) };
                 } else {
-                    self.fail(program, p);
+                    self.fail(program, p, held.as_ref());
                 }
                 Ok(())
             }
-            Event::RollbackRequested { keep } => self.request_rollback(program, keep),
+            Event::RollbackRequested { keep, .. } => self.request_rollback(program, keep),
+            Event::UndoChecked { phase, gate, findings } => self.checked(program, event, phase, gate, findings),
             Event::UndoStarted { unit } => self.undo_started(program, event, unit),
             Event::Undone { unit } => self.undone(program, event, unit),
             Event::UndoFailed { unit, .. } => self.undo_failed(program, event, unit),
@@ -212,19 +220,21 @@ impl Run {
     }
 
     /// A step or gate of phase `p` failed: the matching rollback begins, or the run waits for somebody.
-    fn fail(&mut self, program: &Program, p: usize) {
+    fn fail(&mut self, program: &Program, p: usize, held: Option<&Held>) {
+        match self.would_keep(program, p).filter(|_| held.is_none()) {
+            Some(keep) => self.unwind(program, keep),
+            None => self.mode = Mode::Paused { then: Box::new(Mode::Forward) },
+        }
+    }
+
+    /// How many phases stay when a step or gate of phase `p` fails now; `None` where nothing is undone for it.
+    pub fn would_keep(&self, program: &Program, p: usize) -> Option<usize> {
         let keep = match program.phases[p].on_failure {
             OnFailure::Rollback => p,
             OnFailure::RollbackAll => 0,
-            OnFailure::Pause => {
-                self.mode = Mode::Paused { then: Box::new(Mode::Forward) };
-                return;
-            }
+            OnFailure::Pause => return None,
         };
-        match self.irreversible(program, keep) {
-            Some(_) => self.mode = Mode::Paused { then: Box::new(Mode::Forward) },
-            None => self.unwind(keep),
-        }
+        self.irreversible(program, keep).is_none().then_some(keep)
     }
 
     fn request_rollback(&mut self, program: &Program, keep: &str) -> Result<(), Illegal> {
@@ -233,17 +243,18 @@ impl Run {
         match self.irreversible(program, keep) {
             Some(illegal) => Err(illegal),
             None => {
-                self.unwind(keep);
+                self.unwind(program, keep);
                 Ok(())
             }
         }
     }
 
-    fn unwind(&mut self, keep: usize) {
+    fn unwind(&mut self, program: &Program, keep: usize) {
         self.mode = Mode::Unwinding { keep };
         for gates in self.gates.iter_mut().skip(keep) {
             gates.fill(false);
         }
+        self.make_checks_due(program, keep);
     }
 
     /// The last unit after the phases that stay that is done, or may be, and cannot be taken back.
@@ -312,6 +323,7 @@ impl Run {
             Mode::Paused { then } => then.as_ref().clone(),
             Mode::Stuck { keep, .. } => Mode::Unwinding { keep: *keep },
             Mode::Unwinding { .. } if matches!(self.next(program), Effect::Halt(Outcome::RolledBack { .. })) => {
+                self.forget_checks();
                 Mode::Forward
             }
             Mode::Unwinding { .. } | Mode::Forward => {

@@ -173,13 +173,9 @@ fn guard(title: &str, query: &Stmt) -> String {
     ))
 }
 
-/// An anonymous block, dollar-quoted by a tag that the body has not.
+/// An anonymous block on lines of its own.
 fn block(body: &Stmt) -> String {
-    let mut tag = "$tenantmig$".to_owned();
-    while body.as_str().contains(&tag) {
-        tag.insert(tag.len() - 1, 'x');
-    }
-    format!("DO {tag}\n{body}\n{tag};\n")
+    format!("{};\n", Stmt::block(body))
 }
 
 /// The simple form of the engine's batches: first the rows that nobody holds, a commit after each batch, then the ones that

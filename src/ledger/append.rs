@@ -135,6 +135,7 @@ async fn project(tx: &impl GenericClient, place: &Place, event: &Event) -> Resul
         Event::GatePassed { .. }
         | Event::GateFailed { .. }
         | Event::RollbackRequested { .. }
+        | Event::UndoChecked { .. }
         | Event::Paused { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }

@@ -52,6 +52,7 @@ fn read(row: &Row) -> Result<Errand, Fault> {
     let kind = match word.as_str() {
         "clear" => ErrandKind::Clear,
         "build" => ErrandKind::Build,
+        "none" => ErrandKind::Change(LockLevel::None),
         "share" => ErrandKind::Change(LockLevel::Share),
         "share_update_exclusive" => ErrandKind::Change(LockLevel::ShareUpdateExclusive),
         "share_row_exclusive" => ErrandKind::Change(LockLevel::ShareRowExclusive),

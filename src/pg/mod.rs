@@ -14,6 +14,7 @@ mod role;
 pub mod room;
 pub mod settings;
 pub mod signals;
+mod survey;
 mod transaction;
 pub mod workers;
 
@@ -25,4 +26,5 @@ pub use partitions::partitions;
 pub use preflight::{Lack, lacks, rls_hides, without_identity};
 pub use probe::probe;
 pub use role::{Role, owners, role};
+pub use survey::survey;
 pub use transaction::{Bounds, Turn, in_transaction};

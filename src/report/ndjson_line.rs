@@ -91,10 +91,14 @@ fn event_shape(event: &Event) -> Value {
         }
         Event::UndoStarted { unit } | Event::Undone { unit } => json!({ "unit": unit }),
         Event::GatePassed { phase, gate } => json!({ "phase": phase, "gate": gate }),
-        Event::GateFailed { phase, gate, findings } => {
+        Event::GateFailed { phase, gate, findings, held: None } | Event::UndoChecked { phase, gate, findings } => {
             json!({ "phase": phase, "gate": gate, "findings": findings })
         }
-        Event::RollbackRequested { keep } => json!({ "keep": keep }),
+        Event::GateFailed { phase, gate, findings, held } => {
+            json!({ "phase": phase, "gate": gate, "findings": findings, "held": held })
+        }
+        Event::RollbackRequested { keep, consents } if consents.is_empty() => json!({ "keep": keep }),
+        Event::RollbackRequested { keep, consents } => json!({ "keep": keep, "consents": consents }),
         Event::Throttled { unit, signal, why } => json!({ "unit": unit, "signal": signal, "why": why }),
         Event::Unthrottled { unit, waited_ms } => json!({ "unit": unit, "waited_ms": waited_ms }),
         Event::Retuned { by, host, asked_at, tuning } => {

@@ -130,6 +130,7 @@ pub(super) fn rollback() -> Vec<(DateTime<Utc>, Notice)> {
         statement: Some("CREATE UNIQUE INDEX CONCURRENTLY trades_ref ON app.trades (tenant_id, ref)".into()),
         advice: Some("remove the duplicates, then apply again".into()),
         disk_full: false,
+        held: None,
     };
     let finding =
         Finding { what: "rows of app.trades without a tenant".into(), count: 3, example: Some("id 17".into()) };
@@ -158,9 +159,10 @@ pub(super) fn rollback() -> Vec<(DateTime<Utc>, Notice)> {
                 phase: "indexes".into(),
                 gate: "nulls/trades".into(),
                 findings: vec![finding],
+                held: None,
             }),
         ),
-        (at(301_000), Notice::Event(Event::RollbackRequested { keep: "start".into() })),
+        (at(301_000), Notice::Event(Event::RollbackRequested { keep: "start".into(), consents: vec![] })),
         (at(301_000), Notice::Event(Event::UndoStarted { unit: id("schema/trades/column") })),
         (at(301_900), Notice::Event(Event::UndoFailed { unit: id("schema/trades/column"), failure })),
         (at(302_000), Notice::Closed { outcome: Outcome::Stuck { unit: 1 } }),

@@ -172,7 +172,14 @@ impl Story {
                 let title = self.task.as_ref().map_or(gate, |task| &task.title).clone();
                 self.cause.get_or_insert(Cause::Gate { title, findings: findings.clone() });
             }
-            Event::RollbackRequested { keep } => {
+            Event::UndoChecked { gate, findings, .. } => {
+                self.end_gate(at, gate);
+                if !findings.is_empty() {
+                    let title = self.task.as_ref().map_or(gate, |task| &task.title).clone();
+                    self.cause.get_or_insert(Cause::Gate { title, findings: findings.clone() });
+                }
+            }
+            Event::RollbackRequested { keep, .. } => {
                 self.turn(at);
                 (self.requested, self.cause) = (Some(keep.clone()), None);
             }

@@ -9,7 +9,7 @@ use super::{
     story::{Cause, Story, Task, Walk, What},
 };
 use crate::{
-    engine::{Blocker, Event, Failure, Finding, Notice, Outcome},
+    engine::{Blocker, Event, Failure, Finding, Held, Notice, Outcome},
     unit::{Presence, UnitId},
 };
 
@@ -127,13 +127,23 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
             .with([("where", place(story, unit))])
             .with(reason(failure)),
         Event::GatePassed { .. } => Words::lasting(Mark::Done, format!("gate passed: {title} ({took})")),
-        Event::GateFailed { phase, findings, .. } => {
+        Event::GateFailed { phase, findings, held: by, .. } => {
             Words::lasting(Mark::Failed, format!("gate failed: {title} ({took})"))
                 .with([("where", format!("phase {}", numbered(story, phase)))])
                 .with(findings.iter().map(|f| ("found", finding(f))))
+                .with(held(by.as_ref()))
         }
-        Event::RollbackRequested { keep } => {
+        Event::UndoChecked { findings, .. } if findings.is_empty() => {
+            Words::lasting(Mark::Done, format!("holds after the undo: {title} ({took})"))
+        }
+        Event::UndoChecked { phase, findings, .. } => {
+            Words::lasting(Mark::Failed, format!("does not hold after the undo: {title} ({took})"))
+                .with([("where", format!("phase {}", numbered(story, phase)))])
+                .with(findings.iter().map(|f| ("found", finding(f))))
+        }
+        Event::RollbackRequested { keep, consents } => {
             Words::lasting(Mark::Begin, format!("rollback requested: {}", all_after(keep)))
+                .with(consents.iter().map(|given| ("consents", given.to_string())))
         }
         Event::Paused { why, asked: None } => Words::lasting(Mark::Wait, format!("paused: {why}")),
         Event::Paused { why, asked: Some(asked) } => {
@@ -273,7 +283,14 @@ fn reason(failure: &Failure) -> Vec<Detail> {
     let mut details = vec![("why", why(failure))];
     details.extend(failure.statement.as_ref().map(|sql| ("statement", excerpt(sql, STATEMENT_CHARS_MAX))));
     details.extend(failure.advice.as_ref().map(|advice| ("advice", one_line(advice))));
+    details.extend(held(failure.held.as_ref()));
     details
+}
+
+/// What stood in the way of the rollback that the failure would have begun.
+fn held(held: Option<&Held>) -> Vec<Detail> {
+    let found = held.iter().flat_map(|held| &held.found);
+    found.map(|found| ("not undone", one_line(&found.to_string()))).collect()
 }
 
 fn why(failure: &Failure) -> String {

@@ -6,6 +6,7 @@ mod ident;
 mod keyword;
 mod lex;
 mod literal;
+pub mod policy;
 mod stmt;
 
 pub use command::{Command, command, words};

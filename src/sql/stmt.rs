@@ -17,6 +17,15 @@ impl Stmt {
         Self(text.into())
     }
 
+    /// An anonymous block with this body, dollar-quoted by a tag that the body has not.
+    pub fn block(body: &Self) -> Self {
+        let mut tag = "$tenantmig$".to_owned();
+        while body.0.contains(&tag) {
+            tag.insert(tag.len() - 1, 'x');
+        }
+        Self(format!("DO {tag}\n{body}\n{tag}"))
+    }
+
     /// The text to send.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -13,7 +13,7 @@ use super::{Object, StepKind};
 use crate::{
     plan::{Lowering, Site},
     sql,
-    sql::{Expr, Ident, List, Literal, QName, Stmt, mask},
+    sql::{Expr, Ident, List, Literal, QName, Stmt, mask, policy},
     unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
@@ -222,12 +222,9 @@ impl CreatePolicy {
     fn probe(&self) -> Probe {
         let twin = sql!("pg_temp.{}", self.table.name);
         let same = sql!(
-            "EXISTS (SELECT FROM pg_policy w
-                      WHERE w.polrelid = to_regclass({}) AND w.polcmd = p.polcmd AND w.polpermissive = p.polpermissive
-                        AND w.polroles @> p.polroles AND w.polroles <@ p.polroles
-                        AND pg_get_expr(w.polqual, w.polrelid) IS NOT DISTINCT FROM pg_get_expr(p.polqual, p.polrelid)
-                        AND pg_get_expr(w.polwithcheck, w.polrelid) IS NOT DISTINCT FROM pg_get_expr(p.polwithcheck, p.polrelid))",
-            Literal::new(twin.to_string())
+            "EXISTS (SELECT FROM pg_policy w WHERE w.polrelid = to_regclass({}) AND {})",
+            Literal::new(twin.as_str()),
+            policy::same()
         );
         let other = if self.replace { "partial" } else { "conflict" };
         Probe::Catalog {
@@ -245,6 +242,7 @@ impl CreatePolicy {
     /// The probe's query: `other` is the presence of a policy of that name that is not `same`. An expression is deparsed with
     /// the names that the search path makes visible, so what restores it sets that path first.
     fn state(&self, other: &str, same: &Stmt) -> Stmt {
+        let table = sql!("format('%I.%I', n.nspname, c.relname)");
         sql!(
             "SELECT CASE WHEN s.definition IS NULL THEN 'absent' WHEN s.same THEN 'present' ELSE {} END AS presence,
                     s.definition AS found,
@@ -254,22 +252,14 @@ impl CreatePolicy {
                     SELECT p.polrelid, {} AS same,
                            'SELECT pg_catalog.set_config(''search_path'', '
                              || quote_literal(current_setting('search_path')) || ', true)' AS path,
-                           format('CREATE POLICY %I ON %I.%I AS %s FOR %s TO %s', p.polname, n.nspname, c.relname,
-                                  CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
-                                  CASE p.polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE'
-                                                WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,
-                                  (SELECT string_agg(CASE r.oid WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r.oid)) END,
-                                                     ', ' ORDER BY r.place)
-                                     FROM unnest(p.polroles) WITH ORDINALITY AS r (oid, place)))
-                             || coalesce(' USING (' || pg_get_expr(p.polqual, p.polrelid) || ')', '')
-                             || coalesce(' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', '') AS definition,
-                           format('COMMENT ON POLICY %I ON %I.%I IS ', p.polname, n.nspname, c.relname)
-                             || quote_literal(obj_description(p.oid, 'pg_policy')) AS note
+                           {} AS definition, {} AS note
                       FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
                      WHERE p.polname = {}) s ON s.polrelid = t.rel",
             Literal::new(other),
             Literal::new(self.table.to_string()),
             same,
+            policy::definition(&table),
+            policy::note(&table),
             Literal::new(self.name.as_str())
         )
     }

@@ -62,3 +62,5 @@ CREATE TABLE app.badges (
     member_id bigint REFERENCES app.members (id) ON DELETE CASCADE
 );
 INSERT INTO app.badges SELECT m.id, m.tenant_id, m.id FROM app.members m;
+
+GRANT SELECT, TRUNCATE, REFERENCES ON app.members TO PUBLIC;

@@ -131,8 +131,9 @@ impl StepKind for ScopeUnique {
         vec![InvalidIndexes { tables: vec![self.table.clone()] }.lower()]
     }
 
-    fn guards(&self, _cx: &Lowering<'_>) -> Vec<Guard> {
-        self.state().map(|state| Guard { gate: self.shared(&state), consent: None }).into_iter().collect()
+    fn guards(&self, cx: &Lowering<'_>) -> Vec<Guard> {
+        let guard = |state| Guard { gate: self.shared(&state), of: Some(cx.unit("swap")), consent: None };
+        self.state().map(guard).into_iter().collect()
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

@@ -31,6 +31,7 @@ fn any_failure() -> impl Strategy<Value = Failure> {
             message,
             statement,
             advice,
+            held: None,
         },
     )
 }
@@ -42,6 +43,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     let gate = || prop::sample::select(vec!["g", "h", "i", "x"]).prop_map(str::to_owned);
     let finding = (any::<String>(), any::<i64>(), any::<Option<String>>());
     let finding = finding.prop_map(|(what, count, example)| Finding { what, count, example });
+    let found = finding.clone();
     prop_oneof![
         (unit(), any_before()).prop_map(|(unit, before)| Event::Started { unit, before }),
         (unit(), any::<Option<u64>>()).prop_map(|(unit, rows)| Event::Succeeded { unit, rows }),
@@ -53,9 +55,12 @@ fn any_event() -> impl Strategy<Value = Event> {
         (phase(), gate(), prop::collection::vec(finding, 0..3)).prop_map(|(phase, gate, findings)| Event::GateFailed {
             phase,
             gate,
-            findings
+            findings,
+            held: None
         }),
-        phase().prop_map(|keep| Event::RollbackRequested { keep }),
+        phase().prop_map(|keep| Event::RollbackRequested { keep, consents: vec![] }),
+        (phase(), gate(), prop::collection::vec(found, 0..2))
+            .prop_map(|(phase, gate, findings)| { Event::UndoChecked { phase, gate, findings } }),
         any::<String>().prop_map(|why| Event::Paused { why, asked: None }),
         any::<[String; 4]>().prop_map(|[why, by, host, at]| Event::Paused { why, asked: Some(Asker { by, host, at }) }),
         Just(Event::Resumed),

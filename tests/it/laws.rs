@@ -5,7 +5,9 @@
 mod cases;
 mod crash;
 mod failure;
+mod families;
 mod gates;
+mod keys;
 mod repeat;
 mod world;
 

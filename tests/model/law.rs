@@ -43,6 +43,8 @@ laws! {
     FOREIGN = "what was there before and what stands in the way is never touched";
     COMPLETED = "completed means that everything stands";
     MEASURED = "completed means that each gate passed since its phase was last done or undone";
+    CHECKED = "what must hold after an undo is measured when its phase is undone, once";
+    CHECKED_AGAIN = "nothing that is due after an undo is left out";
     PREVIEW = "the preview names what is undone, in order";
 }
 
@@ -92,14 +94,19 @@ pub struct Memory {
     touched: Vec<usize>,
     /// The gates that passed since their phase, or one before it, last changed.
     fresh: Vec<Vec<bool>>,
+    /// The phases of which something was undone and that were not measured since.
+    unmeasured: Vec<bool>,
+    /// The gates of `after_undo` that found something, and nobody asked since.
+    found: Vec<usize>,
     /// How many phases the rollback under way was asked to keep.
     owed: Option<usize>,
 }
 
 impl Memory {
     pub fn new(world: &World) -> Self {
-        let fresh = world.program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
-        Self { was: world.was.clone(), touched: Vec::new(), fresh, owed: None }
+        let fresh: Vec<Vec<bool>> = world.program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
+        let unmeasured = vec![false; fresh.len()];
+        Self { was: world.was.clone(), touched: Vec::new(), fresh, unmeasured, found: vec![], owed: None }
     }
 
     /// Somebody removes what stood in the way.
@@ -149,6 +156,11 @@ pub fn check_event(world: &World, state: &mut State, event: &Event) {
             let keep = state.run.mode().keep().unwrap_or_default();
             check_preview(world, state, Destination(keep));
         }
+        (Event::UndoChecked { phase, .. }, _) => {
+            let p = program.keep(phase).unwrap() - 1;
+            let undone = state.memory.touched.iter().all(|unit| *unit < program.first_unit(p));
+            demand(state, CHECKED, undone && state.memory.unmeasured[p]);
+        }
         (Event::GatePassed { phase, gate } | Event::GateFailed { phase, gate, .. }, _) => {
             let p = program.phases.iter().position(|x| &x.id == phase).unwrap();
             let g = program.phases[p].gates.iter().position(|x| &x.id == gate).unwrap();
@@ -180,6 +192,7 @@ pub fn remember(world: &World, state: &mut State, event: &Event, mode: &Mode) {
         }
         (Event::Undone { .. }, Some((_, phase))) => {
             state.memory.touched.pop();
+            state.memory.unmeasured[phase] = true;
             state.memory.changed(phase);
         }
         (Event::UndoFailed { .. }, Some((number, _))) => {
@@ -192,30 +205,46 @@ pub fn remember(world: &World, state: &mut State, event: &Event, mode: &Mode) {
             let waits = matches!(state.run.mode(), Mode::Paused { then } if **then == Mode::Forward);
             demand(state, FAILURE, waits);
         }
-        (Event::Failed { .. }, Some((_, phase))) => failed(world, state, phase),
-        (Event::GateFailed { phase, .. }, _) => {
+        (Event::UndoChecked { phase, findings, .. }, _) => {
+            let p = world.program.keep(phase).unwrap() - 1;
+            state.memory.unmeasured[p] = false;
+            if !findings.is_empty() {
+                state.memory.found.push(p);
+            }
+        }
+        (Event::Failed { failure, .. }, Some((_, phase))) => failed(world, state, phase, failure.held.is_some()),
+        (Event::GateFailed { phase, held, .. }, _) => {
             let phase = world.program.keep(phase).unwrap() - 1;
-            failed(world, state, phase);
+            failed(world, state, phase, held.is_some());
         }
         (Event::GatePassed { phase, gate }, _) => {
             let p = world.program.keep(phase).unwrap() - 1;
             let g = world.program.phases[p].gates.iter().position(|x| &x.id == gate).unwrap();
             state.memory.fresh[p][g] = true;
         }
-        (Event::RollbackRequested { keep }, _) => {
+        (Event::RollbackRequested { keep, .. }, _) => {
             let asked = world.program.keep(keep).unwrap();
-            state.memory.owed = Some(state.memory.owed.map_or(asked, |owed| owed.min(asked)));
+            let owed = state.memory.owed.map_or(asked, |owed| owed.min(asked));
+            state.memory.owed = Some(owed);
+            for p in std::mem::take(&mut state.memory.found) {
+                if p >= owed { state.memory.unmeasured[p] = true } else { state.memory.found.push(p) }
+            }
         }
         (Event::Resumed, _) if matches!(mode, Mode::Unwinding { .. }) => {
             let first = state.memory.owed.map_or(0, |keep| world.program.first_unit(keep));
             demand(state, FINISHED, state.memory.touched.iter().all(|unit| *unit < first));
             state.memory.owed = None;
+            state.memory.found.clear();
         }
         (_, _) => {}
     }
 }
 
-fn failed(world: &World, state: &mut State, phase: usize) {
+fn failed(world: &World, state: &mut State, phase: usize, held: bool) {
+    let waits = matches!(state.run.mode(), Mode::Paused { then } if **then == Mode::Forward);
+    if held {
+        return demand(state, FAILURE, waits);
+    }
     let keep = match world.program.phases[phase].on_failure {
         OnFailure::Rollback => Some(phase),
         OnFailure::RollbackAll => Some(0),
@@ -258,7 +287,7 @@ pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: b
             let halted = matches!(state.run.next(&world.program), Effect::Halt(_));
             granted == (halted && *mode != Mode::Forward)
         }
-        Event::RollbackRequested { keep } => {
+        Event::RollbackRequested { keep, .. } => {
             let asked = world.program.keep(keep).unwrap();
             let keep = state.memory.owed.map_or(asked, |owed| owed.min(asked));
             if granted && bars(world, state, keep) {
@@ -274,6 +303,7 @@ pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: b
         | Event::UndoFailed { .. }
         | Event::GatePassed { .. }
         | Event::GateFailed { .. }
+        | Event::UndoChecked { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Repaired { .. }
@@ -322,8 +352,15 @@ pub fn check(world: &World, last: &State, state: &mut State) {
             let first = program.first_unit(keep);
             let as_before = (first..state.db.0.len()).all(|unit| as_before(world, state, unit));
             demand(state, BEFORE, as_before);
+            let measured = |p: usize| program.phases[p].after_undo.is_empty() || !state.memory.unmeasured[p];
+            let all = (keep..program.phases.len()).all(measured);
+            demand(state, CHECKED_AGAIN, all);
         }
-        Effect::Halt(Outcome::Stuck { .. } | Outcome::Paused) | Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) => {}
+        Effect::Halt(Outcome::Stuck { .. } | Outcome::Paused)
+        | Effect::Do(_)
+        | Effect::Undo(_)
+        | Effect::Gate(..)
+        | Effect::Check(..) => {}
     }
 }
 

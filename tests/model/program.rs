@@ -51,7 +51,8 @@ pub fn cases() -> Vec<Case> {
                 (Rollback, 2, vec![(Autocommit, Nothing), (Autocommit, Made)]),
                 (RollbackAll, 0, vec![(Tx, Theirs), (Assert, Nothing)]),
             ],
-        ),
+        )
+        .checked_after_undo(&[0, 1]),
         case(
             "a point of no return",
             vec![
@@ -84,11 +85,20 @@ pub fn cases() -> Vec<Case> {
                 (Pause, 1, vec![(AutocommitBlind, Nothing)]),
             ],
         )
-        .disk_full_is_a_failure(),
+        .disk_full_is_a_failure()
+        .checked_after_undo(&[2]),
     ]
 }
 
 impl Case {
+    /// These phases have a gate in `after_undo`.
+    fn checked_after_undo(mut self, phases: &[usize]) -> Self {
+        for p in phases {
+            self.program.phases[*p].after_undo.push(gate(0));
+        }
+        self
+    }
+
     /// `on_disk_full = "rollback"`; elsewhere a full disk pauses.
     fn disk_full_is_a_failure(mut self) -> Self {
         self.program.safety.on_disk_full = OnDiskFull::Rollback;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tenantmig::{
-    engine::{Destination, Effect, Event, Failure, Outcome, Program, Run, preview},
+    engine::{Destination, Effect, Event, Failure, Finding, Held, Outcome, Program, Run, preview},
     unit::{Op, Presence},
 };
 
@@ -35,6 +35,8 @@ pub enum Action {
     Step,
     /// What the driver is about to do fails for good.
     Fail,
+    /// The same, and a guard holds the rollback that would follow.
+    FailHeld,
     /// The unit that the driver is about to do fails because the disk is full.
     FillDisk,
     /// The driver's process dies.
@@ -136,10 +138,17 @@ impl State {
     /// Whether the driver is about to do something that can fail.
     pub fn can_fail(&self, world: &World) -> bool {
         match self.hand {
-            Hand::Idle => matches!(self.run.next(&world.program), Effect::Gate(..)),
+            Hand::Idle => matches!(self.run.next(&world.program), Effect::Gate(..) | Effect::Check(..)),
             Hand::Doing(unit) => self.db.0[unit] != Thing::Made,
             Hand::Undoing(_) => true,
         }
+    }
+
+    /// Whether it is a failure that a rollback may answer.
+    pub fn can_be_held(&self, world: &World) -> bool {
+        let undoes =
+            matches!(self.hand, Hand::Undoing(_)) || matches!(self.run.next(&world.program), Effect::Check(..));
+        self.can_fail(world) && !undoes
     }
 
     /// Takes one step; false when nothing comes of it.
@@ -147,7 +156,8 @@ impl State {
         let was = self.clone();
         match action {
             Action::Step => self.step(world),
-            Action::Fail => self.fail(world),
+            Action::Fail => self.fail(world, false),
+            Action::FailHeld => self.fail(world, true),
             Action::FillDisk => self.fill_disk(world),
             Action::Crash => {
                 self.crashes += 1;
@@ -159,7 +169,7 @@ impl State {
             Action::Rollback(to) => {
                 law::check_preview(world, self, to);
                 let keep = world.program.keep_name(to.0).to_owned();
-                self.request(world, Event::RollbackRequested { keep });
+                self.request(world, Event::RollbackRequested { keep, consents: vec![] });
             }
             Action::Clear => self.memory.clear_the_way(&mut self.db),
         }
@@ -189,6 +199,7 @@ impl State {
                 let (phase, gate) = gate_names(world, p, g);
                 self.append(world, Event::GatePassed { phase, gate });
             }
+            Effect::Check(p, g) => self.checked(world, p, g, vec![]),
             Effect::Halt(_) => {}
         }
     }
@@ -197,7 +208,7 @@ impl State {
         let (_, unit) = world.program.units().nth(number).unwrap();
         // What was recorded decides, not what stands there a moment later: an undo will go by it too.
         let adopted = match self.run.unit(number).before().map(|before| before.presence) {
-            Some(Presence::Conflict) | None => return self.give_up(world, number),
+            Some(Presence::Conflict) | None => return self.give_up(world, number, false),
             Some(Presence::Present) => true,
             Some(Presence::Absent | Presence::Partial) => false,
         };
@@ -240,16 +251,26 @@ impl State {
         self.hand = Hand::Idle;
     }
 
-    fn fail(&mut self, world: &World) {
+    fn checked(&mut self, world: &World, p: usize, g: usize, findings: Vec<Finding>) {
+        let phase = &world.program.phases[p];
+        let (phase, gate) = (phase.id.clone(), phase.after_undo[g].id.clone());
+        self.append(world, Event::UndoChecked { phase, gate, findings });
+    }
+
+    fn fail(&mut self, world: &World, held: bool) {
         self.failures += 1;
         match self.hand {
             Hand::Idle => {
                 if let Effect::Gate(p, g) = self.run.next(&world.program) {
                     let (phase, gate) = gate_names(world, p, g);
-                    self.append(world, Event::GateFailed { phase, gate, findings: vec![] });
+                    let failed = Event::GateFailed { phase, gate, findings: vec![], held: None };
+                    self.append(world, if held { failed.held(hold()) } else { failed });
+                } else if let Effect::Check(p, g) = self.run.next(&world.program) {
+                    let finding = Finding { what: "found".to_owned(), count: 1, example: None };
+                    self.checked(world, p, g, vec![finding]);
                 }
             }
-            Hand::Doing(unit) => self.give_up(world, unit),
+            Hand::Doing(unit) => self.give_up(world, unit, held),
             Hand::Undoing(unit) => {
                 self.append(world, Event::UndoFailed { unit: id(unit), failure: Failure::new("it failed") });
                 self.hand = Hand::Idle;
@@ -271,8 +292,9 @@ impl State {
         self.hand = Hand::Idle;
     }
 
-    fn give_up(&mut self, world: &World, unit: usize) {
-        self.append(world, Event::Failed { unit: id(unit), failure: Failure::new("it failed") });
+    fn give_up(&mut self, world: &World, unit: usize, held: bool) {
+        let failed = Event::Failed { unit: id(unit), failure: Failure::new("it failed") };
+        self.append(world, if held { failed.held(hold()) } else { failed });
         self.hand = Hand::Idle;
     }
 
@@ -326,7 +348,7 @@ impl State {
                 }
                 Effect::Halt(Outcome::Paused) if state.db.0.contains(&Thing::Blocking) => Action::Clear,
                 Effect::Halt(_) => Action::Resume,
-                Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) => Action::Step,
+                Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) => Action::Step,
             };
             state.act(world, action);
         }
@@ -345,6 +367,11 @@ impl State {
             self.broken
         )
     }
+}
+
+/// What the driver adds to a failure where a guard finds something.
+fn hold() -> Held {
+    Held { keep: "start".to_owned(), found: vec![] }
 }
 
 fn gate_names(world: &World, p: usize, g: usize) -> (String, String) {

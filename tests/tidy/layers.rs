@@ -13,18 +13,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sql", &[]),
     ("unit", &["sql"]),
     // L1
-    ("checks", &["plan", "sql"]),
+    ("checks", &["plan", "sql", "unit"]),
     ("steps", &["checks", "diag", "plan", "sql", "unit"]),
     ("plan", &["checks", "diag", "sql", "steps", "unit"]),
+    ("hazards", &["plan", "sql"]),
     // L2
     ("engine", &["checks", "plan", "sql", "unit"]),
     ("pace", &["engine", "plan"]),
     ("disk", &["plan"]),
     // L3
-    ("pg", &["disk", "engine", "pace", "plan", "sql", "steps", "unit"]),
+    ("pg", &["disk", "engine", "hazards", "pace", "plan", "sql", "steps", "unit"]),
     ("ledger", &["engine", "pg", "plan", "sql", "unit"]),
     // L4: the reporters know the engine's events and nothing of where they come from
-    ("driver", &["checks", "diag", "disk", "engine", "ledger", "pace", "pg", "plan", "sql", "steps", "unit"]),
+    (
+        "driver",
+        &["checks", "diag", "disk", "engine", "hazards", "ledger", "pace", "pg", "plan", "sql", "steps", "unit"],
+    ),
     ("report", &["engine", "unit"]),
     // L5
     ("exit", &[]),
@@ -32,8 +36,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "demo", "diag", "disk", "driver", "engine", "exit", "ledger", "pace", "pg", "plan", "report", "sql",
-            "steps", "checks", "unit",
+            "demo", "diag", "disk", "driver", "engine", "exit", "hazards", "ledger", "pace", "pg", "plan", "report",
+            "sql", "steps", "checks", "unit",
         ],
     ),
     ("main", &["cli", "exit"]),
@@ -52,7 +56,7 @@ const USERS: &[(&str, &[&str])] = &[
     ("anyhow", &["src/driver/", "src/cli/", "src/demo/"]),
 ];
 
-const PURE: &[&str] = &["diag", "sql", "unit", "checks", "steps", "plan", "engine", "pace", "disk"];
+const PURE: &[&str] = &["diag", "sql", "unit", "checks", "steps", "plan", "hazards", "engine", "pace", "disk"];
 
 /// Time, chance, files and output come in as arguments and go out as values.
 const IMPURE: &[&str] = &[

@@ -63,7 +63,8 @@ pub async fn refuse_unrest(session: &Connection, real: &Ident, file: &PlanFile) 
             Effect::Halt(Outcome::RolledBack { .. } | Outcome::Stuck { .. } | Outcome::Paused)
             | Effect::Do(_)
             | Effect::Undo(_)
-            | Effect::Gate(..) => {
+            | Effect::Gate(..)
+            | Effect::Check(..) => {
                 let message =
                     format!("the plan `{plan}` is not finished here ({}); nothing was changed", run.mode().word());
                 return Err(CliError::new(

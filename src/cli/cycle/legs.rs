@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use super::compare::{Comparison, End, tables};
 use crate::{
     cli::{
+        consent,
         failure::CliError,
         story::{self, Goal},
     },
@@ -141,15 +142,15 @@ impl Walk {
         let first = shell.journal.last() + 1;
         let mut rest = match goal {
             Goal::Forward { .. } => up(shell).await.map_err(failed)?,
-            Goal::Back => down(shell).await.map_err(failed)?,
+            Goal::Back => down(shell).await?,
         };
         let done = match goal {
             Goal::Forward { .. } => rest == Rest::At(Outcome::Completed),
-            Goal::Back => rest == Rest::At(Outcome::RolledBack { keep: 0 }),
+            Goal::Back => rest == Rest::At(Outcome::RolledBack { keep: 0 }) && !shell.journal.run.undo_is_in_doubt(),
         };
         if !done && matches!(rest, Rest::At(Outcome::RolledBack { keep: 1.. } | Outcome::Paused)) {
             // Nothing of a cycle is to stay, whatever the plan says about its failures.
-            rest = down(shell).await.map_err(failed)?;
+            rest = down(shell).await?;
         }
         let place = &shell.journal.place;
         let read = async |client: &Client| ledger::read(client, &place.schema, place.run).await;
@@ -211,9 +212,10 @@ async fn up(shell: &mut Shell) -> Result<Rest, DriveError> {
     drive(shell, None).await
 }
 
-async fn down(shell: &mut Shell) -> Result<Rest, DriveError> {
-    shell.record(Event::RollbackRequested { keep: "start".to_owned() }).await?;
-    drive(shell, None).await
+async fn down(shell: &mut Shell) -> Result<Rest, CliError> {
+    let consents = consent::of_a_cycle(shell.guards_found(0).await.map_err(failed)?)?;
+    shell.record(Event::RollbackRequested { keep: "start".to_owned(), consents }).await.map_err(failed)?;
+    drive(shell, None).await.map_err(failed)
 }
 
 fn measure(name: &'static str, goal: Goal, done: bool, events: &[Recorded], took: Duration) -> Leg {
@@ -229,6 +231,7 @@ fn measure(name: &'static str, goal: Goal, done: bool, events: &[Recorded], took
             | Event::GatePassed { .. }
             | Event::GateFailed { .. }
             | Event::RollbackRequested { .. }
+            | Event::UndoChecked { .. }
             | Event::Paused { .. }
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
@@ -253,6 +256,7 @@ fn adopted(program: &Program, event: &Event) -> Option<String> {
         | Event::GatePassed { .. }
         | Event::GateFailed { .. }
         | Event::RollbackRequested { .. }
+        | Event::UndoChecked { .. }
         | Event::Paused { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }

@@ -26,6 +26,14 @@ const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
     ("orphans", "UPDATE app.orders SET account_id = 99 WHERE id = 7", "", "without a row in app.accounts"),
     ("row_count", "DELETE FROM app.trades", "", "at least 1 were expected"),
     ("row_count", "", "DELETE FROM app.trades WHERE id <= 20", "had 1000 when the run started"),
+    (
+        "unprotected",
+        "CREATE TABLE app.parted (id int) PARTITION BY LIST (id); CREATE TABLE app.part PARTITION OF app.parted DEFAULT; \
+         ALTER TABLE app.parted ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON app.parted USING (id > 0)",
+        "",
+        "app.part, below app.parted, is not protected when a query names it: policy own is missing, row-level security is off; BEGIN; \
+         CREATE POLICY own ON app.part AS PERMISSIVE FOR ALL TO PUBLIC USING ((id > 0)); ALTER TABLE app.part ENABLE ROW LEVEL SECURITY; COMMIT",
+    ),
     ("invalid_indexes", "wreck", "", "app.wreck is invalid"),
 ];
 

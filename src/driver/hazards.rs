@@ -1,0 +1,47 @@
+//! The hazards of a plan: its scope, from the program, for the survey of the database.
+
+use std::collections::BTreeSet;
+
+use super::error::DriveError;
+use crate::{
+    engine::Program,
+    hazards::{Scope, Survey, Way},
+    pg::{self, connect::Connection},
+    sql::QName,
+    unit::{BackfillValue, Op},
+};
+
+/// Looks for everything in the database that bites when this program is carried out, or when it is. Reads only.
+pub async fn hazards(session: &Connection, program: &Program) -> Result<Survey, DriveError> {
+    Ok(pg::survey(session, &scope(program)).await?)
+}
+
+/// What the program touches: the tables that it changes get a tenant; those that it locks besides, as a foreign key does its
+/// parent's, are known to it.
+#[must_use]
+pub fn scope(program: &Program) -> Scope {
+    let mut scope = program.tenancy.as_ref().map_or_else(Scope::default, Scope::of_tenancy);
+    let (mut tables, mut written, mut ways) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut known: BTreeSet<QName> = scope.known.drain(..).collect();
+    let registry = known.clone();
+    for (_, unit) in program.units() {
+        let mut locked = unit.lock.on.iter().cloned();
+        tables.extend(locked.next());
+        known.extend(locked);
+        let Op::Backfill(spec) = &unit.up else { continue };
+        written.insert(spec.table.clone());
+        if let BackfillValue::Parent { table, on, .. } = &spec.value {
+            tables.insert(table.clone());
+            let columns = on.iter().map(|(child, _)| child.clone()).collect();
+            ways.insert(Way { table: spec.table.clone(), columns });
+        }
+    }
+    tables.extend(written.iter().cloned());
+    tables.retain(|table| !registry.contains(table));
+    scope.old_after = Some(program.safety.max_xact_age);
+    scope.tables = tables.into_iter().collect();
+    scope.written = written.into_iter().collect();
+    scope.known = known.into_iter().collect();
+    scope.ways = ways.into_iter().collect();
+    scope
+}

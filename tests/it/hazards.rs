@@ -1,0 +1,184 @@
+//! What in a live schema bites is named before anything is touched: all of it on a leaky schema, nothing untrue on a clean one.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tenantmig::{
+    demo::cluster::{Cluster, ClusterOptions},
+    hazards,
+    steps::EXAMPLE_SCHEMA,
+};
+use tokio_postgres::Client;
+
+use crate::connections::execute;
+use crate::harness::{Tool, block_on, cluster, connect, database, repo_path};
+
+const SCHEMA: &str = include_str!("../fixtures/schemas/leaky.sql");
+
+/// What only a server of another version shows: the fixed minors are data, and tested where they stand.
+const OF_THE_VERSION: &str = "TM0440";
+
+/// Waits for the moves of quarantined rows.
+const OF_A_QUARANTINE: &str = "TM0402";
+
+/// A server that keeps statistics of statements.
+fn server() -> Cluster {
+    let bindir = Some(cluster().bindir().to_owned());
+    let extra_conf = vec![("shared_preload_libraries".to_owned(), "pg_stat_statements".to_owned())];
+    Cluster::start(ClusterOptions { bindir, extra_conf, ..ClusterOptions::default() }).unwrap()
+}
+
+/// The plan of the leaky schema, looked at.
+fn plan(url: &str, format: &str) -> crate::harness::Output {
+    let file = repo_path("tests/fixtures/schemas/leaky.toml");
+    let args = ["plan", file.to_str().unwrap(), "--format", format];
+    Tool::without_database().url(url).args(args).run().expect_code(0)
+}
+
+fn codes(output: &crate::harness::Output) -> BTreeSet<String> {
+    let found = output.json()["hazards"]["found"].clone();
+    found.as_array().unwrap().iter().map(|hazard| hazard["code"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What the application, the backup and others do, besides standing in the catalogue.
+async fn live([app, backup, admin]: [String; 3], port: u16) -> Vec<Client> {
+    let app = connect(&app).await;
+    let upsert = "INSERT INTO shop.accounts (tenant_id, email)
+                  VALUES ('00000000-0000-0000-0000-000000000001', 'a1@example.org') ON CONFLICT (email) DO NOTHING";
+    app.batch_execute(upsert).await.unwrap();
+    let sink = app.copy_in::<_, &'static [u8]>("COPY shop.orders FROM STDIN").await.unwrap();
+    futures_util::pin_mut!(sink);
+    sink.close().await.unwrap();
+    app.batch_execute("CREATE TEMP TABLE orders (id int)").await.unwrap();
+    let backup = connect(&backup).await;
+    let rows = backup.copy_out("COPY shop.accounts TO STDOUT").await.unwrap();
+    futures_util::pin_mut!(rows);
+    while rows.next().await.is_some() {}
+    let admin = connect(&admin).await;
+    for statement in [
+        "SELECT pg_create_logical_replication_slot('leaky_slot', 'pgoutput')",
+        "BEGIN",
+        "INSERT INTO shop.carts VALUES (1)",
+        "PREPARE TRANSACTION 'forgotten'",
+    ] {
+        admin.batch_execute(statement).await.unwrap();
+    }
+    let itself = format!(
+        "CREATE SUBSCRIPTION leaky_sub CONNECTION 'host=127.0.0.1 port={port} user=postgres dbname=postgres' PUBLICATION leaky_feed
+         WITH (create_slot = false, enabled = false, slot_name = NONE, copy_data = false)"
+    );
+    admin.batch_execute(&itself).await.unwrap();
+    admin.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    vec![app, backup, admin]
+}
+
+#[test]
+fn every_hazard_of_a_leaky_schema_is_named_before_anything_is_touched() {
+    let server = server();
+    let url = server.url("postgres");
+    execute(&url, SCHEMA);
+    // Without the extension the statements are not known, which is said once.
+    let blind = plan(&url, "text");
+    assert_eq!(blind.stdout.matches("pg_stat_statements is not installed").count(), 1, "{blind}");
+    execute(&url, "CREATE EXTENSION pg_stat_statements");
+    let sessions = block_on(live(
+        [server.url_as("leaky_app", "postgres"), server.url_as("leaky_backup", "postgres"), url.clone()],
+        server.port(),
+    ));
+    // The transaction is to be older than the plan's max_xact_age.
+    std::thread::sleep(Duration::from_millis(100));
+    let before = catalogue(&url);
+    let json = plan(&url, "json");
+    let found = codes(&json);
+    let all: BTreeSet<String> = hazards::kinds()
+        .map(|kind| kind.code.to_owned())
+        .filter(|code| code != OF_THE_VERSION && code != OF_A_QUARANTINE)
+        .collect();
+    let missing: Vec<_> = all.difference(&found).collect();
+    assert!(missing.is_empty(), "not named: {missing:?}\n{json}");
+    assert_eq!(json.json()["hazards"]["not_looked_for"], serde_json::json!([]), "{json}");
+    // Each has its object, its reason and what helps; the text names them all.
+    let text = plan(&url, "text");
+    for code in &all {
+        assert!(text.stdout.contains(&format!("{code} ")), "{code} is not in the text:\n{text}");
+    }
+    for named in [
+        // security_invoker came with 15.
+        if db_version(&url) >= 150_000 {
+            "shop.v_big_orders: is security_invoker, but reads shop.v_orders"
+        } else {
+            "shop.v_big_orders: runs"
+        },
+        "shop.users.touch: fires before UPDATE",
+        "which overwrites updated_at",
+        "shop.readings_old: is a foreign partition of shop.readings",
+        "leaky_app runs ON CONFLICT (email)",
+        "leaky_app runs COPY FROM",
+        "ALTER ROLE leaky_backup BYPASSRLS",
+        "shop.orders: is hidden from a session by a temporary table",
+        "prepared transaction 'forgotten'",
+    ] {
+        assert!(text.stdout.contains(named), "{named}:\n{text}");
+    }
+    assert_eq!(catalogue(&url), before, "a survey changes nothing");
+    drop(sessions);
+}
+
+fn db_version(url: &str) -> i32 {
+    crate::connections::ask(url, "SELECT current_setting('server_version_num')::int4").unwrap()
+}
+
+/// The number of transactions that wrote something, as the next id tells, and the ledger's absence.
+fn catalogue(url: &str) -> (i64, bool) {
+    let of = |query: &str| crate::connections::ask::<i64>(url, query).unwrap();
+    (
+        of("SELECT txid_snapshot_xmax(txid_current_snapshot())"),
+        of("SELECT count(*) FROM pg_namespace WHERE nspname = 'tenantmig'") == 0,
+    )
+}
+
+const CLEAN: &str = r#"
+format = 1
+name = "clean"
+[tenancy]
+registry = { table = "app.accounts", key = "tenant_id", type = "uuid" }
+column = "tenant_id"
+setting = "app.tenant_id"
+[[phase]]
+id = "one"
+  [[phase.step]]
+  kind = "create_index"
+  table = "app.users"
+  columns = ["account_id"]
+  [[phase.step]]
+  kind = "backfill"
+  table = "app.orders"
+  column = "tenant_id"
+  from = { table = "app.accounts", match = { account_id = "id" } }
+"#;
+
+#[test]
+fn a_clean_schema_has_only_what_is_true_of_it() {
+    let db = database("hazards_clean");
+    db.sql(EXAMPLE_SCHEMA);
+    let tool = Tool::new(&db);
+    let file = tool.file("clean.toml", CLEAN);
+    let output = tool.args(["plan", file.to_str().unwrap(), "--format", "json"]).run().expect_code(0);
+    let found = output.json()["hazards"]["found"].clone();
+    let found: BTreeSet<(String, String)> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|hazard| (hazard["code"].as_str().unwrap().to_owned(), hazard["object"].as_str().unwrap().to_owned()))
+        .filter(|(code, _)| code != OF_THE_VERSION)
+        .collect();
+    let expect = [
+        // No index leads from a child to its parent, and two tables are in no step of this plan.
+        ("TM0413", "app.orders (account_id)"),
+        ("TM0413", "app.users (account_id)"),
+        ("TM0431", "app.\"Mixed Case\""),
+        ("TM0431", "app.trades"),
+    ];
+    let expect = expect.iter().map(|(code, object)| ((*code).to_owned(), (*object).to_owned())).collect();
+    assert_eq!(found, expect, "{output}");
+}
