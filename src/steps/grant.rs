@@ -5,6 +5,7 @@
 //! Undo: revokes what was not granted before, and nothing else: who had a privilege, from whom and with which grant option, is as
 //! it was.
 
+mod items;
 mod target;
 
 use serde::Deserialize;
