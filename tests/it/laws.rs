@@ -3,6 +3,7 @@
 //! A kind that is added to the table inherits all of them. They run under an owner who is no superuser and has no BYPASSRLS.
 
 mod cases;
+mod copies;
 mod crash;
 mod failure;
 mod families;
