@@ -111,5 +111,6 @@ kinds! {
     duplicates => Duplicates,
     present => Present,
     absent => Absent,
+    quiet => Quiet,
     unprotected => Unprotected,
 }

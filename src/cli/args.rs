@@ -232,6 +232,9 @@ pub struct Apply {
     /// Begin steps without looking whether the disk has room for them
     #[arg(long)]
     pub skip_disk_check: bool,
+    /// Take what others changed of the touched objects since the last phase for the new measure
+    #[arg(long)]
+    pub accept_drift: bool,
     #[command(flatten)]
     pub patience: Patience,
 }
@@ -257,6 +260,9 @@ pub struct Resume {
     /// Begin steps without looking whether the disk has room for them
     #[arg(long)]
     pub skip_disk_check: bool,
+    /// Take what others changed of the touched objects since the last phase for the new measure
+    #[arg(long)]
+    pub accept_drift: bool,
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,

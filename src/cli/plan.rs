@@ -23,6 +23,7 @@ use crate::{
     pg::{connect::Connection, partitions, rows_estimated},
     plan::{ServerFacts, explicit},
     report::quantity,
+    steps::enforce_rls::family::ALL_BELOW,
     unit::{Down, Hold, LockLevel, Op, Unit},
 };
 
@@ -133,7 +134,7 @@ pub async fn show(
     // What is applied already was bitten or not.
     let survey = match run {
         Some(run) if run.units_done() == rows.len() => None,
-        Some(_) | None => Some(driver::hazards(session, program).await?),
+        Some(_) | None => Some(driver::hazards(session, program, &file.plan.shared).await?),
     };
     match context.console.format {
         Format::Text => {
@@ -156,6 +157,9 @@ pub async fn show(
 async fn partitioned(program: &Program, session: &Connection) -> Result<String, CliError> {
     let mut text = String::new();
     for (_, unit) in program.units() {
+        if unit.guards_rows {
+            text.push_str(&below(unit, session).await?);
+        }
         let Op::Autocommit { due: Some(due), .. } = &unit.up else { continue };
         let count = session.with(async |client: &Client| partitions(client, &due.table).await).await;
         let Some(count) = count.map_err(DriveError::from)? else { continue };
@@ -169,10 +173,26 @@ async fn partitioned(program: &Program, session: &Connection) -> Result<String, 
     Ok(text)
 }
 
+/// A query that names a partition is bound by the partition's own row-level security.
+async fn below(unit: &Unit, session: &Connection) -> Result<String, CliError> {
+    let Some(table) = unit.lock.on.first() else { return Ok(String::new()) };
+    let count = session.with(async |client: &Client| partitions(client, table).await).await;
+    let Some(count) = count.map_err(DriveError::from)? else { return Ok(String::new()) };
+    let of = quantity::counted(count, "partition", "partitions");
+    Ok(if unit.title.contains(ALL_BELOW) {
+        format!("{}: {of}. ACCESS EXCLUSIVE on the table and each of them, parent first, for a moment.\n", unit.title)
+    } else {
+        format!(
+            "{}: {of}, which it does not reach: a query that names one is not bound; partitions = true.\n",
+            unit.title
+        )
+    })
+}
+
 fn tables(unit: &Unit) -> Vec<crate::sql::QName> {
     match &unit.up {
         Op::Backfill(spec) => vec![spec.table.clone()],
-        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) => unit.lock.on.clone(),
+        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => unit.lock.on.clone(),
     }
 }
 
@@ -183,7 +203,7 @@ fn seconds(unit: &Unit, rows: u64) -> Option<f64> {
         (Op::Backfill(_), _) | (_, Hold::Rewrite) => Some(rows / BACKFILL_ROWS_PER_SECOND),
         (Op::Autocommit { .. }, _) => Some(rows / INDEX_ROWS_PER_SECOND),
         (Op::Tx(_) | Op::Assert(_), Hold::Scan) => Some(rows / SCAN_ROWS_PER_SECOND),
-        (Op::Tx(_) | Op::Assert(_), Hold::Moment | Hold::Batch) => None,
+        (Op::Tx(_) | Op::Assert(_), Hold::Moment | Hold::Batch) | (Op::Keep(_) | Op::Restore(_), _) => None,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     pace::Seen,
     pg::{Bounds, Unfillable, connect::Connection, in_transaction, signals::Signals, unfillable, without_identity},
     plan::ServerFacts,
-    unit::{CopySpec, Op},
+    unit::{BackfillValue, CopySpec, Op},
 };
 
 /// As in a backfill, which looks twice a second.
@@ -72,6 +72,10 @@ pub async fn look_ahead(
 async fn refuse_unfillable(program: &Program, session: &Connection) -> Result<(), CliError> {
     for (_, unit) in program.units() {
         let Op::Backfill(spec) = &unit.up else { continue };
+        // Of rows that are copied nothing is written where they come from.
+        if matches!(spec.value, BackfillValue::Copy(_)) {
+            continue;
+        }
         let found = session.with(async |client: &Client| unfillable(client, spec).await).await;
         if let Some(Unfillable { what, advice }) = found.map_err(DriveError::from)? {
             return Err(CliError::new(Exit::Refused, format!("{what}; nothing was touched"), advice));
@@ -106,7 +110,7 @@ async fn refuse_unidentified(program: &Program, session: &Connection) -> Result<
 async fn tell_blind(context: &Context, program: &Program, session: &Connection) -> Result<(), CliError> {
     let first = program.units().find_map(|(_, unit)| match &unit.up {
         Op::Backfill(spec) => Some(spec),
-        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) => None,
+        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => None,
     });
     if let Some(spec) = first {
         let begin = async |client: &Client| Signals::new(client, &spec.table, &program.pacing.throttle).await;

@@ -14,6 +14,9 @@ const SCRIPT_BATCH_ROWS: u32 = 5_000;
 /// The forward script of one phase: its units, then its gates as queries that stop the script.
 pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
     let mut text = head(&program.plan, &format!("applies phase {}.", phase.id), &program.safety);
+    // By this name the trigger of `keep` knows a backfill.
+    let name = Stmt::raw("SET application_name = 'tenantmig script'");
+    text.push_str(&closed(&name));
     for unit in &phase.units {
         text.push_str(&format!("\n{}{}", comment(&unit.title), op(&unit.up, &unit.title, &program.safety)));
     }
@@ -91,6 +94,13 @@ fn op(op: &Op, title: &str, safety: &Safety) -> String {
             format!("{}{}", again.concat(), alone(std::slice::from_ref(stmt), due.as_ref(), safety))
         }
         Op::Backfill(spec) => backfill(spec),
+        Op::Keep(spec) => comment(&format!(
+            "not done by a script: the values of {}.{} are kept by the tool alone; copy them first, if they matter",
+            spec.table, spec.column
+        )),
+        Op::Restore(spec) => {
+            comment(&format!("nothing to run: a script finds no kept values of {}.{}", spec.table, spec.column))
+        }
         Op::Assert(query) => guard(title, &sql!("SELECT 1 WHERE (\n{}\n) IS NOT TRUE", query)),
     }
 }

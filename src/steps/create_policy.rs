@@ -4,12 +4,20 @@
 //! Lock: ACCESS EXCLUSIVE for a moment; the catalogue changes, no row is read. A policy has no effect before row-level
 //! security is enabled. With `replace = true` a policy of that name with another text is dropped and created in one
 //! transaction, so that no session ever finds neither; without it, such a policy stops the run.
+//! A query that names a partition is bound by the partition's own policies: with `partitions = true` the partitions and children
+//! of every level get it too, in one transaction, parent first.
 //! Undo: drops the policy, unless it was there before as the plan writes it; a policy that was replaced comes back as it was,
 //! with its roles and its comment.
 
+mod context;
+
+use context::check_context;
 use serde::Deserialize;
 
-use super::{Object, StepKind};
+use super::{
+    Object, StepKind,
+    enforce_rls::family::{ALL_BELOW, Family, Policy},
+};
 use crate::{
     plan::{Lowering, Site},
     sql,
@@ -35,6 +43,9 @@ pub struct CreatePolicy {
     /// A policy of that name with another text gives way, and comes back with the undo.
     #[serde(default)]
     replace: bool,
+    /// Whether everything below the table gets it too.
+    #[serde(default)]
+    partitions: bool,
     /// The tenant column, where the plan leaves the expressions to [tenancy].
     #[serde(skip)]
     column: Option<Ident>,
@@ -69,8 +80,6 @@ name  = "tenant_isolation"
 using = "tenant_id = (SELECT NULLIF(current_setting('app.tenant_id', true), '')::uuid)"
 "#;
 
-const CANONICAL: &str = "(SELECT NULLIF(current_setting('app.tenant_id', true), '')::uuid)";
-
 impl StepKind for CreatePolicy {
     fn default_id(&self) -> String {
         format!("{}-{}", self.table.name.as_str(), self.name.as_str())
@@ -93,6 +102,10 @@ impl StepKind for CreatePolicy {
 
     fn lower(&self, cx: &Lowering<'_>) -> Vec<Unit> {
         let (table, name) = (&self.table, &self.name);
+        if self.partitions {
+            let title = format!("create policy {name} on {table} {ALL_BELOW}");
+            return vec![self.family().unit(cx.unit("policy"), title)];
+        }
         let drop = sql!("DROP POLICY IF EXISTS {} ON {}", name, table);
         let mut up = vec![self.create(&sql!("{}", table))];
         if self.replace {
@@ -197,8 +210,24 @@ impl CreatePolicy {
         }
     }
 
+    fn family(&self) -> Family<'_> {
+        Family {
+            table: &self.table,
+            policies: vec![Policy { name: self.name.clone(), rest: self.rest() }],
+            enable: false,
+            force: false,
+            replace: self.replace,
+            roles: Vec::new(),
+        }
+    }
+
     /// CREATE POLICY on `table`: the table itself or its twin.
     fn create(&self, table: &Stmt) -> Stmt {
+        sql!("CREATE POLICY {} ON {} {}", self.name, table, self.rest())
+    }
+
+    /// Everything behind the table's name.
+    fn rest(&self) -> Stmt {
         let kind = Stmt::raw(match self.r#as {
             As::Permissive => "PERMISSIVE",
             As::Restrictive => "RESTRICTIVE",
@@ -214,7 +243,7 @@ impl CreatePolicy {
         let roles = if public { Stmt::raw("PUBLIC") } else { sql!("{}", List(&self.to, ", ")) };
         let using = self.using.as_ref().map_or(Stmt::raw(""), |e| sql!(" USING ({})", e));
         let with_check = self.with_check.as_ref().map_or(Stmt::raw(""), |e| sql!(" WITH CHECK ({})", e));
-        sql!("CREATE POLICY {} ON {} AS {} FOR {} TO {}{}{}", self.name, table, kind, command, roles, using, with_check)
+        sql!("AS {} FOR {} TO {}{}{}", kind, command, roles, using, with_check)
     }
 
     /// The plan's text and the server's deparse differ in form, so a policy of that name is compared with a twin. The twin has
@@ -273,7 +302,7 @@ fn is_public(role: &Ident) -> bool {
 }
 
 /// `text` with the context in place of every `{tenant}` outside quotes: `'{tenant}'` is an array literal.
-fn with_tenant(text: &str, context: &Stmt) -> String {
+pub(super) fn with_tenant(text: &str, context: &Stmt) -> String {
     let (mut out, mut from) = (String::new(), 0);
     for (at, _) in mask(text).match_indices(TENANT) {
         out.push_str(&text[from..at]);
@@ -282,41 +311,6 @@ fn with_tenant(text: &str, context: &Stmt) -> String {
     }
     out.push_str(&text[from..]);
     out
-}
-
-/// A setting is NULL before its first use and '' ever after in that session, and `''::uuid` raises 22P02.
-fn check_context(key: &str, expr: &Expr, site: &mut Site<'_>) {
-    let masked = mask(expr.as_str()).to_ascii_lowercase();
-    for (at, call) in masked.match_indices("current_setting") {
-        let before = masked[..at].trim_end();
-        let before = before.strip_suffix("pg_catalog.").unwrap_or(before).trim_end();
-        let wrapped = before.strip_suffix('(').is_some_and(|b| b.trim_end().ends_with("nullif"));
-        if !wrapped {
-            site.warning(key, "TM0264", "`current_setting` without NULLIF: once a transaction has set it, the setting is '' and never NULL again")
-                .help(format!("write {{tenant}}, or {CANONICAL}"));
-        }
-        if arguments(&masked[at + call.len()..]) == 1 {
-            site.warning(key, "TM0265", "`current_setting` without `true` raises 42704 in a session that never set it")
-                .help(format!("write {{tenant}}, or {CANONICAL}"));
-        }
-    }
-}
-
-/// How many arguments the call whose `(` opens `rest` has.
-fn arguments(rest: &str) -> usize {
-    let (mut depth, mut count) = (0usize, 1);
-    for c in rest.chars() {
-        match c {
-            '(' | '[' => depth += 1,
-            ')' | ']' => depth = depth.saturating_sub(1),
-            ',' if depth == 1 => count += 1,
-            _ => {}
-        }
-        if depth == 0 && !c.is_whitespace() {
-            break;
-        }
-    }
-    count
 }
 
 /// The twin has the table's name and not its schema, so `schema.table.column` would not be found there.
@@ -373,14 +367,5 @@ mod tests {
         check("[tenancy]\ncolumn = 5\n", "using = 'owner_id = {tenant}'", &["TM0103", "TM0104", "TM0104"]);
         let context = Stmt::raw("CTX");
         assert_eq!(with_tenant("a = {tenant} OR b = '{tenant}'", &context), "a = CTX OR b = '{tenant}'");
-    }
-
-    #[test]
-    fn a_setting_is_read_the_canonical_way() {
-        let call = |text: &str| format!("using = \"\"\"a = {text}\"\"\"");
-        check("", &call("current_setting('x.y')::uuid"), &["TM0264", "TM0265"]);
-        check("", &call("current_setting('x.y', true)::uuid"), &["TM0264"]);
-        check("", &call("nullif ( pg_catalog.current_setting('x.y'), '')::uuid"), &["TM0265"]);
-        check("", &call("(SELECT NULLIF(current_setting('x,y', true), '')::uuid)"), &[]);
     }
 }

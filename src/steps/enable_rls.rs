@@ -3,11 +3,16 @@
 //! Lock: ACCESS EXCLUSIVE for a moment; a flag in the catalogue changes, no row is read. It holds at once, for running
 //! transactions and prepared statements too, so create the policies first: without one, everybody but the owner sees no row.
 //! The owner, and who bypasses row-level security, still see every row; `force_rls` binds the owner.
+//! A query that names a partition is bound by the partition's own flags: with `partitions = true` the partitions and children of
+//! every level get it too, in one transaction, parent first. A partition that is made later has none; the gate `unprotected` names it.
 //! Undo: turns it off again, unless it was on before. From then on every role with a grant sees every tenant's rows.
 
 use serde::Deserialize;
 
-use super::{Object, StepKind};
+use super::{
+    Object, StepKind,
+    enforce_rls::family::{ALL_BELOW, Family},
+};
 use crate::{
     plan::{Lowering, Site},
     sql,
@@ -20,6 +25,9 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct EnableRls {
     table: QName,
+    /// Whether everything below the table gets it too.
+    #[serde(default)]
+    partitions: bool,
 }
 
 pub const EXAMPLE: &str = r#"
@@ -37,6 +45,11 @@ impl StepKind for EnableRls {
 
     fn lower(&self, cx: &Lowering<'_>) -> Vec<Unit> {
         let table = &self.table;
+        if self.partitions {
+            return vec![
+                self.family().unit(cx.unit("enable"), format!("enable row-level security on {table} {ALL_BELOW}")),
+            ];
+        }
         vec![Unit {
             id: cx.unit("enable"),
             title: format!("enable row-level security on {table}"),
@@ -52,6 +65,19 @@ impl StepKind for EnableRls {
 
     fn needs(&self) -> Vec<(&'static str, Object)> {
         vec![("table", Object::Table(self.table.clone()))]
+    }
+}
+
+impl EnableRls {
+    fn family(&self) -> Family<'_> {
+        Family {
+            table: &self.table,
+            policies: Vec::new(),
+            enable: true,
+            force: false,
+            replace: false,
+            roles: Vec::new(),
+        }
     }
 }
 

@@ -20,12 +20,12 @@ use crate::{
     plan::{Lowering, Site, Tenancy},
     sql,
     sql::{Ident, QName, Stmt},
-    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Unit},
+    unit::Unit,
 };
 
-pub(in crate::steps) mod family;
+pub mod family;
 
-use family::{Family, Policy};
+use family::{ALL_BELOW, Family, Policy};
 
 /// A step of the kind `enforce_rls`.
 #[derive(Debug, Deserialize)]
@@ -120,21 +120,12 @@ impl StepKind for EnforceRls {
         let Some(family) = self.family(cx) else { return Vec::new() };
         let table = &self.table;
         let names: Vec<&str> = family.policies.iter().map(|policy| policy.name.as_str()).collect();
-        vec![Unit {
-            id: cx.unit("enforce"),
-            title: format!(
-                "protect {table} and all below it by row-level security: {}{}",
-                names.join(" and "),
-                if family.force { ", forced on the owner" } else { ", not on the owner" }
-            ),
-            up: Op::Tx(vec![family.up()]),
-            down: Down::tx([family.down()]),
-            probe: family.probe(),
-            lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
-            loses: None,
-            guards_rows: true,
-            grows: Growth::Little,
-        }]
+        let title = format!(
+            "protect {table} {ALL_BELOW} by row-level security: {}{}",
+            names.join(" and "),
+            if family.force { ", forced on the owner" } else { ", not on the owner" }
+        );
+        vec![family.unit(cx.unit("enforce"), title)]
     }
 
     fn gates(&self, cx: &Lowering<'_>) -> Vec<Gate> {

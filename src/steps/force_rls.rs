@@ -3,11 +3,16 @@
 //! Lock: ACCESS EXCLUSIVE for a moment; a flag in the catalogue changes, no row is read. It has effect only where row-level
 //! security is on. From then on a session of the owner without a tenant sees no row, silently: jobs that run as the owner
 //! need a role of their own with BYPASSRLS, and a backfill or a foreign key that is validated belongs before this step.
+//! A query that names a partition is bound by the partition's own flags: with `partitions = true` the partitions and children of
+//! every level get it too, in one transaction, parent first. A partition that is made later has none; the gate `unprotected` names it.
 //! Undo: NO FORCE, unless it was forced before. From then on the owner sees every tenant's rows.
 
 use serde::Deserialize;
 
-use super::{Object, StepKind};
+use super::{
+    Object, StepKind,
+    enforce_rls::family::{ALL_BELOW, Family},
+};
 use crate::{
     plan::{Lowering, Site},
     sql,
@@ -20,6 +25,9 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct ForceRls {
     table: QName,
+    /// Whether everything below the table gets it too.
+    #[serde(default)]
+    partitions: bool,
 }
 
 pub const EXAMPLE: &str = r#"
@@ -37,6 +45,12 @@ impl StepKind for ForceRls {
 
     fn lower(&self, cx: &Lowering<'_>) -> Vec<Unit> {
         let table = &self.table;
+        if self.partitions {
+            return vec![
+                self.family()
+                    .unit(cx.unit("force"), format!("force row-level security on the owner of {table} {ALL_BELOW}")),
+            ];
+        }
         vec![Unit {
             id: cx.unit("force"),
             title: format!("force row-level security on the owner of {table}"),
@@ -52,6 +66,19 @@ impl StepKind for ForceRls {
 
     fn needs(&self) -> Vec<(&'static str, Object)> {
         vec![("table", Object::Table(self.table.clone()))]
+    }
+}
+
+impl ForceRls {
+    fn family(&self) -> Family<'_> {
+        Family {
+            table: &self.table,
+            policies: Vec::new(),
+            enable: false,
+            force: true,
+            replace: false,
+            roles: Vec::new(),
+        }
     }
 }
 

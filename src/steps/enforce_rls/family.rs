@@ -7,8 +7,11 @@
 use crate::{
     sql,
     sql::{Ident, List, Literal, QName, Stmt, policy},
-    unit::{Probe, Twin},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit, UnitId},
 };
+
+/// How the title of a unit that reaches a whole family says it.
+pub const ALL_BELOW: &str = "and all below it";
 
 /// What every table of a family is given.
 #[derive(Debug)]
@@ -81,8 +84,23 @@ impl Policy {
 }
 
 impl Family<'_> {
+    /// The whole of it. Its undo shows rows where it takes a flag away.
+    pub fn unit(&self, id: UnitId, title: String) -> Unit {
+        Unit {
+            id,
+            title,
+            up: Op::Tx(vec![self.up()]),
+            down: Down::tx([self.down()]),
+            probe: self.probe(),
+            lock: Lock::on(LockLevel::AccessExclusive, self.table, Hold::Moment),
+            loses: None,
+            guards_rows: self.enable || self.force,
+            grows: Growth::Little,
+        }
+    }
+
     /// Policies first and ENABLE last, in one transaction: no session sees a table that shows all or nothing.
-    pub fn up(&self) -> Stmt {
+    fn up(&self) -> Stmt {
         let make = |policy: &Policy| if self.replace { policy.replace() } else { policy.ensure() };
         let mut deeds: Vec<Stmt> = self.policies.iter().map(make).collect();
         deeds.extend(self.alter("ENABLE ROW LEVEL SECURITY", "FORCE ROW LEVEL SECURITY"));
@@ -90,7 +108,7 @@ impl Family<'_> {
     }
 
     /// DISABLE and DROP POLICY in one transaction: alone, either would hide or show every row for a moment.
-    pub fn down(&self) -> Stmt {
+    fn down(&self) -> Stmt {
         let mut deeds: Vec<Stmt> =
             self.alter("DISABLE ROW LEVEL SECURITY", "NO FORCE ROW LEVEL SECURITY").into_iter().collect();
         deeds.extend(self.policies.iter().map(Policy::drop));
@@ -136,7 +154,7 @@ END",
     }
 
     /// Present when every table has what the deed gives, the policies as the server itself writes them.
-    pub fn probe(&self) -> Probe {
+    fn probe(&self) -> Probe {
         let twin = sql!("pg_temp.{}", self.table.name);
         let mut setup = vec![sql!("CREATE TEMPORARY TABLE {} (LIKE {}) ON COMMIT DROP", self.table.name, self.table)];
         setup.extend(self.policies.iter().map(|p| sql!("CREATE POLICY {} ON {} {}", p.name, twin, p.rest)));

@@ -91,4 +91,24 @@ from = { table = \"app.accounts\", match = { account_id = \"id\" } }
 keep = [\"updated_at\"]
 ",
     ),
+    partly(
+        "family_by_hand",
+        PARTLY,
+        "
+[[phase.step]]
+kind = \"create_policy\"
+table = \"app.parted\"
+name = \"tenant_isolation\"
+replace = true
+partitions = true
+[[phase.step]]
+kind = \"enable_rls\"
+table = \"app.parted\"
+partitions = true
+[[phase.step]]
+kind = \"force_rls\"
+table = \"app.parted\"
+partitions = true
+",
+    ),
 ];
