@@ -9,7 +9,9 @@ CREATE TABLE preimages (
     -- The columns by which a row is found again.
     key_columns text[] NOT NULL,
     relation    text NOT NULL UNIQUE,
-    rows_kept   bigint NOT NULL CHECK (rows_kept >= 0),
+    -- Every row was looked at. Until the column is gone a trigger follows what is written meanwhile.
+    complete    boolean NOT NULL DEFAULT false,
+    rows_kept   bigint NOT NULL DEFAULT 0 CHECK (rows_kept >= 0),
     kept_at     timestamptz NOT NULL DEFAULT now(),
     -- When a later apply brought them back.
     restored_at timestamptz
@@ -20,7 +22,12 @@ CREATE TABLE preimages (
 CREATE TABLE phase_prints (
     run_id   uuid NOT NULL REFERENCES runs,
     phase    text NOT NULL,
+    -- How the facts are worded: two of different formats, or of servers of different majors, cannot be compared.
+    format   integer NOT NULL,
+    server   integer NOT NULL,
     lines    jsonb NOT NULL,
     taken_at timestamptz NOT NULL DEFAULT now(),
+    -- Since then the run is on its way, and the print measures nothing. At most one of a run has none.
+    spent_at timestamptz,
     PRIMARY KEY (run_id, phase)
 );

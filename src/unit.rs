@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use copy::{CopySpec, alias};
 
-use crate::sql::{Expr, Ident, Literal, QName, Stmt};
+use crate::sql::{Expr, Ident, Literal, QName, Stmt, TypeName};
 
 /// `phase/step/unit`, unique in a program.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -88,6 +88,32 @@ pub enum Op {
     Backfill(BackfillSpec),
     /// A query of one boolean: false or NULL fails the unit. Changes nothing.
     Assert(Stmt),
+    /// Keeps the values of a column that is about to go, but for those that come again by themselves.
+    Keep(Box<KeepSpec>),
+    /// Writes the values back that were kept.
+    Restore(Box<KeepSpec>),
+}
+
+/// Which values are kept in the ledger and restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepSpec {
+    pub table: QName,
+    pub column: Ident,
+    /// Its type.
+    pub ty: TypeName,
+    /// What each row has when the column is there again.
+    pub fresh: Option<Expr>,
+    /// What a later backfill gives, and to which rows.
+    pub again: Option<Fill>,
+    /// The unit that makes the column. Where it was there before, nothing is kept: it stays.
+    pub of: UnitId,
+}
+
+/// What a backfill gives, and to which rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    pub value: BackfillValue,
+    pub only: Option<Expr>,
 }
 
 /// What is still to be run, asked of the catalogue before each statement, so that it does not matter who ended where.

@@ -35,6 +35,7 @@
 //! | Undone leaves the unit done | BACKWARDS, PREVIEW |
 //! | unwinding one phase too little | FINISHED, BEFORE |
 //! | unwinding one phase too far | KEEP, FIXED |
+//! | a drift is told in the middle of a phase, or on the way back; one that is accepted pauses | VERDICT |
 //! | preview: drops what stood in the way, or what was there before | FOREIGN |
 //! | preview: forgets what was replaced | BEFORE |
 //! | preview: forgets the rollback under way | PREVIEW |
@@ -91,6 +92,7 @@ impl Model for World {
             actions.push(Action::Crash);
         }
         actions.extend([Action::Pause, Action::Resume, Action::Clear]);
+        actions.extend((0..self.program.phases.len()).flat_map(|p| [Action::Drift(p), Action::AcceptDrift(p)]));
         actions.extend((0..=self.program.phases.len()).map(|keep| Action::Rollback(Destination(keep))));
     }
 

@@ -183,7 +183,8 @@ fn form_changes_neither_the_fingerprint_nor_the_program() {
         // As a checkout on Windows has it.
         let unix = source.replace("\r\n", "\n");
         assert_eq!(of(&unix), of(&unix.replace('\n', "\r\n")), "{name}");
-        let described = source.replacen("[[phase]]", "[[phase]]\ndescription = \"x\"", 1);
+        let block = if source.contains("[[phase]]") { "[[phase]]" } else { "[[table]]" };
+        let described = source.replacen(block, &format!("{block}\ndescription = \"x\""), 1);
         assert_ne!(of(&described), of(&source), "{name}: what is added counts");
     }
 }

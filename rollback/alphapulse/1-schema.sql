@@ -57,26 +57,68 @@ DROP FUNCTION IF EXISTS public.capture_user_tenant();
 -- undo: create function tenant_for_email
 DROP FUNCTION IF EXISTS public.tenant_for_email(text);
 
+-- undo: write back the values of public.agent_signals.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.agent_signals.tenant_id are kept by the tool alone; copy them first, if they matter
+
 -- undo: add column tenant_id uuid to public.agent_signals
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.agent_signals;
 ALTER TABLE public.agent_signals DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
+
+-- undo: write back the values of public.risk_metrics.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.risk_metrics.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.risk_metrics
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.risk_metrics;
 ALTER TABLE public.risk_metrics DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
+
+-- undo: write back the values of public.portfolio_snapshots.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.portfolio_snapshots.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.portfolio_snapshots
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.portfolio_snapshots;
 ALTER TABLE public.portfolio_snapshots DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
+
+-- undo: write back the values of public.orders.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.orders.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.orders
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.orders;
 ALTER TABLE public.orders DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
+
+-- undo: write back the values of public.positions.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.positions.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.positions
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.positions;
 ALTER TABLE public.positions DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
+
+-- undo: write back the values of public.trades.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.trades.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.trades
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.trades;
 ALTER TABLE public.trades DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
+
+-- undo: write back the values of public.users.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.users.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.users
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.users;
 ALTER TABLE public.users DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
 
 -- undo: grant SELECT on public.tenants to alphapulse_app
 REVOKE SELECT ON public.tenants FROM alphapulse_app;

@@ -113,5 +113,6 @@ kinds! {
     duplicates => Duplicates,
     present => Present,
     absent => Absent,
+    quiet => Quiet,
     unprotected => Unprotected,
 }

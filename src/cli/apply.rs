@@ -45,6 +45,7 @@ pub async fn run(context: &Context, args: &args::Apply) -> Result<Exit, CliError
     let (mut shell, lease) = begin(&access, &request).await?;
     drop(access);
     shell.room.unchecked = args.skip_disk_check;
+    shell.drift.accept = args.accept_drift;
     shell.room.command = program.disk.free.clone();
     carry(context, shell, lease, listener, Goal::Forward { until }).await
 }

@@ -232,6 +232,9 @@ pub struct Apply {
     /// Begin steps without looking whether the disk has room for them
     #[arg(long)]
     pub skip_disk_check: bool,
+    /// Take what others changed of the touched objects since the last phase for the new measure
+    #[arg(long)]
+    pub accept_drift: bool,
     #[command(flatten)]
     pub patience: Patience,
 }
@@ -257,6 +260,9 @@ pub struct Resume {
     /// Begin steps without looking whether the disk has room for them
     #[arg(long)]
     pub skip_disk_check: bool,
+    /// Take what others changed of the touched objects since the last phase for the new measure
+    #[arg(long)]
+    pub accept_drift: bool,
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
@@ -375,6 +381,9 @@ pub struct Demo {
     /// Leave the cluster running and print its URL
     #[arg(long)]
     pub keep: bool,
+    /// Whose story is told: alphapulse, portfolio, memory_chunks or chat
+    #[arg(long, value_name = "NAME")]
+    pub plan: Option<String>,
     /// The step of the plan that is made to fail
     #[arg(long, value_name = "STEP")]
     pub fail_at: Option<String>,

@@ -8,9 +8,11 @@ use crate::{
 
 /// Plays the demo. The commands in it are processes of their own, which print as they always do.
 pub async fn run(_context: &Context, args: &args::Demo) -> Result<Exit, CliError> {
-    let options = match DemoOptions::new(args.keep, args.fail_at.as_deref()) {
+    let options = match DemoOptions::new(args.keep, args.plan.as_deref(), args.fail_at.as_deref()) {
         Ok(options) => options,
-        Err(error) => return Err(CliError::new(Exit::Usage, format!("{error:#}"), "tenantmig demo --fail-at STEP")),
+        Err(error) => {
+            return Err(CliError::new(Exit::Usage, format!("{error:#}"), "tenantmig demo --plan NAME --fail-at STEP"));
+        }
     };
     match play(options).await {
         Ok(code) => Ok(Exit::of(code)),

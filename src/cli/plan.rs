@@ -134,7 +134,7 @@ pub async fn show(
     // What is applied already was bitten or not.
     let survey = match run {
         Some(run) if run.units_done() == rows.len() => None,
-        Some(_) | None => Some(driver::hazards(session, program).await?),
+        Some(_) | None => Some(driver::hazards(session, program, &file.plan.shared).await?),
     };
     match context.console.format {
         Format::Text => {
@@ -192,7 +192,7 @@ async fn below(unit: &Unit, session: &Connection) -> Result<String, CliError> {
 fn tables(unit: &Unit) -> Vec<crate::sql::QName> {
     match &unit.up {
         Op::Backfill(spec) => vec![spec.table.clone()],
-        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) => unit.lock.on.clone(),
+        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => unit.lock.on.clone(),
     }
 }
 
@@ -203,7 +203,7 @@ fn seconds(unit: &Unit, rows: u64) -> Option<f64> {
         (Op::Backfill(_), _) | (_, Hold::Rewrite) => Some(rows / BACKFILL_ROWS_PER_SECOND),
         (Op::Autocommit { .. }, _) => Some(rows / INDEX_ROWS_PER_SECOND),
         (Op::Tx(_) | Op::Assert(_), Hold::Scan) => Some(rows / SCAN_ROWS_PER_SECOND),
-        (Op::Tx(_) | Op::Assert(_), Hold::Moment | Hold::Batch) => None,
+        (Op::Tx(_) | Op::Assert(_), Hold::Moment | Hold::Batch) | (Op::Keep(_) | Op::Restore(_), _) => None,
     }
 }
 

@@ -24,6 +24,7 @@ pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliErro
     let (mut shell, lease) = reopen(&access, args.run, Purpose::Resume).await?;
     drop(access);
     shell.room.unchecked = args.skip_disk_check;
+    shell.drift.accept = args.accept_drift;
     let goal = match heed(&shell, lease.waited).await {
         Ok(()) => goal(&shell).await,
         Err(error) => Err(error),

@@ -16,6 +16,7 @@ use super::{
     failure::CliError,
     pace,
     session::Context,
+    story::DRIFT_NEXT,
 };
 use crate::{
     driver::{self, DriveError},
@@ -111,6 +112,7 @@ impl Standing {
             Effect::Halt(Outcome::RolledBack { .. }) if self.taken_back() => ("rolled back", "tenantmig apply PLAN"),
             Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
+            Effect::Halt(Outcome::Paused) if self.drift().is_some() => ("paused", DRIFT_NEXT),
             Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
             Effect::Do(_) | Effect::Gate(..) if rested && self.events.is_empty() => ("not begun", "tenantmig resume"),
             Effect::Do(_) | Effect::Gate(..) if rested => {
@@ -144,9 +146,31 @@ impl Standing {
         })
     }
 
+    /// The gate that the run waits at for what others do.
+    fn waits(&self) -> Option<String> {
+        let Effect::Gate(p, g) = self.effect() else { return None };
+        let gate = self.record.program.phases[p].gates.get(g).filter(|_| self.alive())?;
+        let wait = gate.wait?.duration();
+        Some(format!(
+            "at a gate until it passes, {} at most, then the run pauses: {}",
+            quantity::duration(wait),
+            gate.title
+        ))
+    }
+
     /// Whether somebody asked for the rollback; otherwise it answered a failure.
     fn taken_back(&self) -> bool {
         taken_back(self.events.iter().map(|recorded| &recorded.event))
+    }
+
+    /// What others changed, where that is why it is paused.
+    fn drift(&self) -> Option<String> {
+        match self.events.last().map(|recorded| &recorded.event) {
+            Some(Event::Drifted { phase, since, found }) => Some(format!(
+                "others changed what the plan touches since `{since}` was over, found before `{phase}`:\n{found}"
+            )),
+            Some(_) | None => None,
+        }
     }
 
     /// Why it is paused, and by whom.
@@ -158,6 +182,7 @@ impl Standing {
         match (operators_pause(events()), events().next_back()) {
             (Some((why, by)), _) => Some(format!("{why} (asked by {})", pace::asked(&by.by, &by.host, &by.at))),
             (None, Some(Event::Paused { why, .. })) => Some(why.clone()),
+            (None, Some(Event::Drifted { .. })) => self.drift(),
             (None, Some(_) | None) => None,
         }
     }
@@ -215,6 +240,9 @@ impl Standing {
         }
         if let Some(silence) = self.silence() {
             out.push_str(&format!("silent  {silence}\n"));
+        }
+        if let Some(waits) = self.waits() {
+            out.push_str(&format!("waits   {waits}\n"));
         }
         for line in self.doing.iter().flat_map(Doing::lines) {
             out.push_str(&format!("now     {line}\n"));
@@ -301,7 +329,7 @@ impl Standing {
             "created_at": self.record.created_at, "created_by": self.record.created_by, "host": self.record.host,
             "state": state.to_lowercase(), "units_done": self.run.units_done(), "units": self.progress,
             "phases": self.record.program.phases.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
-            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "doing": doing, "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
+            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "waits": self.waits(), "doing": doing, "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
 }
@@ -340,6 +368,8 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::Undone { .. }
             | Event::GatePassed { .. }
             | Event::Paused { .. }
+            | Event::Drifted { .. }
+            | Event::DriftAccepted { .. }
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
             | Event::Repaired { .. }

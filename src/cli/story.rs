@@ -133,6 +133,15 @@ fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Opti
             Vec::new(),
             Some("when the cause is gone: tenantmig resume; other limits for backfills: tenantmig throttle --help; or undo: tenantmig rollback --to PHASE".to_owned()),
         ),
+        Some(Event::Drifted { phase, since, found }) => (
+            Exit::Refused,
+            "drifted",
+            format!(
+                "paused before phase `{phase}`: others changed what the plan touches since `{since}` was over; nothing was touched\n{found}"
+            ),
+            Vec::new(),
+            Some(DRIFT_NEXT.to_owned()),
+        ),
         Some(Event::Failed { failure, .. }) if failure.disk_full => (
             Exit::Temporary,
             "paused",
@@ -163,6 +172,9 @@ fn doubtful(keep: &str) -> (Exit, &'static str, String, Vec<String>, Option<Stri
     let next = format!("mend it, then measure again: tenantmig rollback --to {keep}");
     (Exit::Findings, "rolled_back", headline, Vec::new(), Some(next))
 }
+
+/// What to type when others changed what the plan touches.
+pub(super) const DRIFT_NEXT: &str = "put it back, then: tenantmig resume; or take it as it is: tenantmig resume --accept-drift; or undo: tenantmig rollback --to PHASE";
 
 /// Rows that batches wrote.
 fn written(events: &[Recorded]) -> u64 {
@@ -349,6 +361,8 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
         | Event::GatePassed { .. }
         | Event::RollbackRequested { .. }
         | Event::Paused { .. }
+        | Event::Drifted { .. }
+        | Event::DriftAccepted { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }

@@ -17,6 +17,7 @@ pub mod server_install;
 pub mod server_user;
 mod stage;
 mod story;
+pub mod systems;
 mod tell;
 pub mod traffic;
 

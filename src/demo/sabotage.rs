@@ -2,7 +2,6 @@
 
 use anyhow::bail;
 
-use super::alphapulse::PLAN;
 use crate::plan::{PlanStep, parse};
 
 /// The plan with a step that raises an error in front of another one.
@@ -18,8 +17,8 @@ pub struct Sabotage {
 
 impl Sabotage {
     /// `step` is a step's id (`users-rls`), or `phase/step` where two phases have steps of that id.
-    pub fn at(step: &str) -> anyhow::Result<Self> {
-        let (plan, _) = parse(PLAN, &|path| Err(format!("the demo's plan names no file, and here is {path}")));
+    pub fn at(text: &str, step: &str) -> anyhow::Result<Self> {
+        let (plan, _) = parse(text, &|path| Err(format!("the demo's plan names no file, and here is {path}")));
         let Some(plan) = plan else { bail!("the demo's own plan cannot be read") };
         let known = plan.phases.iter().flat_map(|phase| phase.steps.iter().map(move |step| (phase.id.as_str(), step)));
         let is_meant = |(phase, known): &(&str, &PlanStep)| known.id == step || format!("{phase}/{}", known.id) == step;
@@ -30,7 +29,7 @@ impl Sabotage {
         let fails = "{ id = \"fails-on-purpose\", kind = \"sql\", description = \"fail on purpose\", \
                      up = \"DO $$ BEGIN RAISE EXCEPTION 'this step fails because of --fail-at'; END $$\", \
                      down = \"-- it did nothing\" },\n    ";
-        let (head, tail) = PLAN.split_at(found.span.start);
+        let (head, tail) = text.split_at(found.span.start);
         Ok(Self { step: step.to_owned(), phase: phase.to_owned(), plan: format!("{head}{fails}{tail}") })
     }
 }
@@ -39,10 +38,11 @@ impl Sabotage {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::demo::alphapulse::PLAN;
 
     #[track_caller]
     fn check(id: &str, phase: &str, next: &str) {
-        let sabotage = Sabotage::at(id).unwrap();
+        let sabotage = Sabotage::at(PLAN, id).unwrap();
         assert_eq!(sabotage.phase, phase);
         let (plan, diags) = parse(&sabotage.plan, &|_| Err(String::new()));
         let plan = plan.unwrap_or_else(|| panic!("{diags:?}"));
@@ -57,7 +57,7 @@ mod tests {
         check("trades-capture", "schema", "trades-capture");
         check("users_tenant_email_key", "constraints", "users_tenant_email_key");
         check("rls/users-rls", "rls", "users-rls");
-        let error = Sabotage::at("nothing").unwrap_err().to_string();
+        let error = Sabotage::at(PLAN, "nothing").unwrap_err().to_string();
         assert!(error.contains("it has: tenants, users-tenant_id"), "{error}");
     }
 }

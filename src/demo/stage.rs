@@ -50,19 +50,7 @@ pub struct Stage {
 impl Stage {
     /// Starts a server, installing it first where it is missing, and makes the application's database.
     pub async fn set(screen: Screen, scale: Scale) -> anyhow::Result<Self> {
-        if ServerBinaries::find().is_err() && can_install_with_apt() {
-            screen.say(
-                "PostgreSQL's server is missing here: installing Debian's package `postgresql`, which takes a minute …",
-            )?;
-        }
-        let binaries = tokio::task::spawn_blocking(find_or_install).await??;
-        let options = ClusterOptions { bindir: Some(binaries.bindir().to_owned()), ..ClusterOptions::default() };
-        let cluster = tokio::task::spawn_blocking(|| Cluster::start(options)).await??;
-        screen.say(&format!(
-            "A throwaway server ({}) on port {}; it goes with this demo.",
-            binaries.version(),
-            cluster.port()
-        ))?;
+        let cluster = server(&screen).await?;
         let postgres = connect(&cluster.url("postgres")).await?;
         postgres.batch_execute("CREATE DATABASE alphapulse").await?;
         let eye = connect(&cluster.url(DATABASE)).await?;
@@ -86,7 +74,7 @@ impl Stage {
             let name = Ident::new(table)?;
             rows.push(seed::checksum(&self.eye, &name, self.scale.rows(table)).await?);
         }
-        Ok(Before { catalog, dump: self.dump().await?, rows })
+        Ok(Before { catalog, dump: dump(&self.cluster, DATABASE).await?, rows })
     }
 
     /// Writes a further plan into the folder that the commands run in.
@@ -102,22 +90,41 @@ impl Stage {
         let row = self.eye.query_typed_one(query, &[]).await.with_context(|| query.to_owned())?;
         Ok(row.try_get(0)?)
     }
-
-    async fn dump(&self) -> anyhow::Result<Option<String>> {
-        let mut command = tokio::process::Command::new(self.cluster.binaries().program("pg_dump"));
-        command.args(["--schema-only", "--exclude-schema=tenantmig", "-d", &self.cluster.url(DATABASE)]);
-        let Ok(out) = command.env("LC_ALL", "C").output().await else { return Ok(None) };
-        if !out.status.success() {
-            anyhow::bail!("pg_dump: {}", String::from_utf8_lossy(&out.stderr).trim());
-        }
-        // Since 2025 a dump is wrapped in \restrict with a random key.
-        let text = String::from_utf8_lossy(&out.stdout);
-        let lines = text.lines().filter(|l| !l.starts_with("\\restrict ") && !l.starts_with("\\unrestrict "));
-        Ok(Some(lines.map(|line| format!("{line}\n")).collect()))
-    }
 }
 
-fn write(folder: &Path, path: &str, text: &str) -> anyhow::Result<()> {
+/// Starts a server, installing it first where it is missing.
+pub(super) async fn server(screen: &Screen) -> anyhow::Result<Cluster> {
+    if ServerBinaries::find().is_err() && can_install_with_apt() {
+        screen.say(
+            "PostgreSQL's server is missing here: installing Debian's package `postgresql`, which takes a minute …",
+        )?;
+    }
+    let binaries = tokio::task::spawn_blocking(find_or_install).await??;
+    let options = ClusterOptions { bindir: Some(binaries.bindir().to_owned()), ..ClusterOptions::default() };
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(options)).await??;
+    screen.say(&format!(
+        "A throwaway server ({}) on port {}; it goes with this demo.",
+        binaries.version(),
+        cluster.port()
+    ))?;
+    Ok(cluster)
+}
+
+/// `pg_dump --schema-only`, where pg_dump is installed.
+pub(super) async fn dump(cluster: &Cluster, database: &str) -> anyhow::Result<Option<String>> {
+    let mut command = tokio::process::Command::new(cluster.binaries().program("pg_dump"));
+    command.args(["--schema-only", "--exclude-schema=tenantmig", "-d", &cluster.url(database)]);
+    let Ok(out) = command.env("LC_ALL", "C").output().await else { return Ok(None) };
+    if !out.status.success() {
+        anyhow::bail!("pg_dump: {}", String::from_utf8_lossy(&out.stderr).trim());
+    }
+    // Since 2025 a dump is wrapped in \restrict with a random key.
+    let text = String::from_utf8_lossy(&out.stdout);
+    let lines = text.lines().filter(|l| !l.starts_with("\\restrict ") && !l.starts_with("\\unrestrict "));
+    Ok(Some(lines.map(|line| format!("{line}\n")).collect()))
+}
+
+pub(super) fn write(folder: &Path, path: &str, text: &str) -> anyhow::Result<()> {
     let path = folder.join(path);
     std::fs::create_dir_all(path.parent().unwrap_or(folder))?;
     Ok(std::fs::File::create(path)?.write_all(text.as_bytes())?)

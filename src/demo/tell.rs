@@ -1,14 +1,16 @@
 //! The demo from its beginning to its verdict.
 
+use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    alphapulse::{APP, OWNER, TABLES},
+    alphapulse::{APP, OWNER, PLAN, TABLES},
     sabotage::Sabotage,
     screen::Screen,
     seed::Scale,
     stage::{Before, DATABASE, PLAN_PATH, Stage},
     story,
+    systems::{SYSTEMS, Scene, System},
     traffic::{Report, Traffic},
 };
 use crate::exit::Exit;
@@ -20,17 +22,33 @@ pub struct DemoOptions {
     keep: bool,
     /// The step of the plan that is made to fail.
     fail_at: Option<Sabotage>,
+    /// The system whose story is told; AlphaPulse's where there is none.
+    system: Option<&'static System>,
 }
 
 impl DemoOptions {
-    /// The error says which steps there are, when there is none of the id `fail_at`.
-    pub fn new(keep: bool, fail_at: Option<&str>) -> anyhow::Result<Self> {
-        Ok(Self { keep, fail_at: fail_at.map(Sabotage::at).transpose()? })
+    /// The error says which plans or steps there are, when there is none of this name.
+    pub fn new(keep: bool, plan: Option<&str>, fail_at: Option<&str>) -> anyhow::Result<Self> {
+        let system = match plan {
+            None | Some("alphapulse") => None,
+            Some(name) => Some(System::named(name).with_context(|| {
+                let names: Vec<&str> = SYSTEMS.iter().map(|system| system.name).collect();
+                format!("the demo has no plan `{name}`; it has: alphapulse, {}", names.join(", "))
+            })?),
+        };
+        let text = system.map_or(PLAN, |system| system.plan);
+        Ok(Self { keep, fail_at: fail_at.map(|step| Sabotage::at(text, step)).transpose()?, system })
     }
 }
 
 /// Plays the whole story on a throwaway server. The exit code is 0 when every proof held.
 pub async fn run(options: DemoOptions) -> anyhow::Result<u8> {
+    if let Some(system) = options.system {
+        return tokio::select! {
+            told = tell_of(system, &options) => told,
+            signal = asked_to_end() => Ok(signal? as u8),
+        };
+    }
     // Dropping the story ends its server and its commands, and removes its folders.
     let (stage, exit) = tokio::select! {
         told = tell(options.fail_at.as_ref()) => told?,
@@ -41,6 +59,21 @@ pub async fn run(options: DemoOptions) -> anyhow::Result<u8> {
             stage.screen.say(&format!("\nThe demo stopped: {error:#}"))?;
         }
         keep(&stage).await?;
+    }
+    Ok(exit? as u8)
+}
+
+/// The story of one of the other systems.
+async fn tell_of(system: &'static System, options: &DemoOptions) -> anyhow::Result<u8> {
+    let mut scene = Scene::set(system).await?;
+    let played = scene.play(options.fail_at.as_ref()).await;
+    let exit = played.and_then(|()| verdict(&scene.screen));
+    if options.keep {
+        scene.screen.say(&format!(
+            "\nThe server stays until Ctrl-C. As the owner, the application and the superuser:\n  {}",
+            scene.told()
+        ))?;
+        asked_to_end().await?;
     }
     Ok(exit? as u8)
 }
@@ -74,7 +107,7 @@ async fn conclude(stage: &mut Stage, before: &Before, report: &Report, planted: 
     stage.screen.act("As if nothing had happened")?;
     story::as_before(stage, before).await?;
     acknowledged(stage, report, planted).await?;
-    verdict(stage)
+    verdict(&stage.screen)
 }
 
 async fn play(stage: &mut Stage, fail_at: Option<&Sabotage>, duplicates: bool) -> anyhow::Result<()> {
@@ -127,16 +160,16 @@ async fn acknowledged(stage: &mut Stage, report: &Report, planted: u64) -> anyho
     Ok(())
 }
 
-fn verdict(stage: &Stage) -> anyhow::Result<Exit> {
-    let seconds = stage.screen.elapsed().as_secs();
-    let failed = stage.screen.failed();
+fn verdict(screen: &Screen) -> anyhow::Result<Exit> {
+    let seconds = screen.elapsed().as_secs();
+    let failed = screen.failed();
     if failed.is_empty() {
-        stage.screen.say(&format!("\n{} proofs, and all hold. {seconds} s.", stage.screen.held()))?;
+        screen.say(&format!("\n{} proofs, and all hold. {seconds} s.", screen.held()))?;
         return Ok(Exit::Done);
     }
-    stage.screen.say(&format!("\n{} proofs hold and {} do not:", stage.screen.held(), failed.len()))?;
+    screen.say(&format!("\n{} proofs hold and {} do not:", screen.held(), failed.len()))?;
     for claim in failed {
-        stage.screen.say(&format!("  ✗ {claim}"))?;
+        screen.say(&format!("  ✗ {claim}"))?;
     }
     Ok(Exit::Failed)
 }

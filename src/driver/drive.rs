@@ -72,14 +72,18 @@ async fn perform(shell: &mut Shell, effect: Effect) -> Result<(), DriveError> {
     if shell.take_requests().await? && shell.journal.next() != effect {
         return Ok(());
     }
+    if !Box::pin(shell.is_undrifted(effect)).await? {
+        return Ok(());
+    }
     match effect {
         // On the heap: unoptimised, these futures together are larger than a thread's stack.
-        Effect::Do(unit) => Box::pin(shell.up(unit)).await,
-        Effect::Undo(unit) => Box::pin(shell.down(unit)).await,
-        Effect::Gate(p, gate) => Box::pin(shell.gate(p, gate)).await,
-        Effect::Check(p, gate) => Box::pin(shell.check_undo(p, gate)).await,
-        Effect::Halt(_) => Ok(()),
+        Effect::Do(unit) => Box::pin(shell.up(unit)).await?,
+        Effect::Undo(unit) => Box::pin(shell.down(unit)).await?,
+        Effect::Gate(p, gate) => Box::pin(shell.gate(p, gate)).await?,
+        Effect::Check(p, gate) => Box::pin(shell.check_undo(p, gate)).await?,
+        Effect::Halt(_) => {}
     }
+    Box::pin(shell.note_print(effect)).await
 }
 
 fn rest(shell: &Shell, effect: Effect, until: Option<usize>) -> Option<Rest> {

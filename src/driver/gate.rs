@@ -1,10 +1,13 @@
-//! Measures gates. A gate that cannot be measured does not pass.
+//! Measures gates. A gate that cannot be measured does not pass. One that waits for what others do (`wait`) is measured again
+//! while it finds something: after each look the loop goes on, so that requests and reasons to stop are seen between two.
+
+use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, types::Type};
 
 use super::{
     error::DriveError,
-    shell::{Shell, cancellable},
+    shell::{Shell, cancellable, millis},
 };
 use crate::{
     checks::Gate,
@@ -12,6 +15,19 @@ use crate::{
     pg::{Bounds, Class, Fault, connect::Connection, in_transaction},
     plan::OnDiskFull,
 };
+
+/// A gate that waits is measured about a hundred times in its time, but not so often that its query weighs on the server, nor
+/// so seldom that the run stands still for long after the last old session is gone.
+const LOOKS: u32 = 100;
+const LOOK_EVERY: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(15);
+
+/// The gate that is being waited for, and since when. A lost connection does not begin it anew; another process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Awaited {
+    phase: usize,
+    gate: usize,
+    since: Instant,
+}
 
 /// What measuring a gate gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,16 +39,22 @@ pub enum Measured {
 }
 
 impl Shell {
-    /// Measures gate `number` of phase `p` and records what it says.
+    /// Measures gate `number` of phase `p` and records what it says; of one that still waits nothing is recorded.
     pub async fn gate(&mut self, p: usize, number: usize) -> Result<(), DriveError> {
         let phase = &self.journal.record.program.phases[p];
         let (id, gate) = (phase.id.clone(), phase.gates[number].clone());
-        self.say(Notice::Gate { phase: id.clone(), title: gate.title.clone() });
+        if self.awaited.is_none_or(|awaited| (awaited.phase, awaited.gate) != (p, number)) {
+            self.say(Notice::Gate { phase: id.clone(), title: gate.title.clone() });
+            self.awaited = Some(Awaited { phase: p, gate: number, since: Instant::now() });
+        }
         let baseline = self.journal.record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64);
         let failed = |findings| Event::GateFailed { phase: id.clone(), gate: gate.id.clone(), findings, held: None };
         let event = match self.measure_patiently(&gate, baseline).await {
             Ok(Measured::Passed) => Event::GatePassed { phase: id.clone(), gate: gate.id.clone() },
-            Ok(Measured::Failed(findings)) => failed(findings),
+            Ok(Measured::Failed(findings)) => match self.still_waits(&gate) {
+                Some(pause) => return self.wait_for_others(&gate, &findings, pause).await,
+                None => failed(findings),
+            },
             Ok(Measured::Unmeasurable(why)) => failed(vec![unmeasured(why)]),
             // A gate that sorts needs room as well; that it had none says nothing about the rows.
             Err(DriveError::Server(fault))
@@ -46,8 +68,25 @@ impl Shell {
             }
             Err(error) => return Err(error),
         };
+        self.awaited = None;
         let event = self.unless_held(event).await?;
         self.record(event).await
+    }
+
+    /// How long until it is measured again; `None` when its time is spent, or it has none.
+    fn still_waits(&self, gate: &Gate) -> Option<Duration> {
+        let (wait, since) = (gate.wait?.duration(), self.awaited?.since);
+        let left = wait.checked_sub(since.elapsed()).filter(|left| !left.is_zero())?;
+        Some((wait / LOOKS).clamp(*LOOK_EVERY.start(), *LOOK_EVERY.end()).min(left))
+    }
+
+    async fn wait_for_others(&self, gate: &Gate, findings: &[Finding], pause: Duration) -> Result<(), DriveError> {
+        let more = findings.len().saturating_sub(1);
+        let first = findings.first().map_or("", |finding| finding.what.as_str());
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let why = format!("{}: {first}{more}", gate.title);
+        self.say(Notice::Waiting { why, again_in_ms: millis(pause) });
+        self.rest(pause).await
     }
 
     /// Measures; a lock that is not had at once says nothing about the rows, and is tried for again as for a step.

@@ -3,6 +3,7 @@
 mod attempt;
 mod backfill;
 mod backup;
+mod drift;
 mod drive;
 mod errands;
 mod error;
@@ -12,6 +13,7 @@ mod guards;
 mod hazards;
 mod heartbeat;
 mod journal;
+mod keeping;
 mod open;
 pub mod outside;
 mod perform;
@@ -29,6 +31,7 @@ mod undo;
 mod verify;
 
 pub use backup::{BackupError, backup};
+pub use drift::Drift;
 pub use drive::{Rest, drive};
 pub use error::DriveError;
 pub use free_space::free_space;

@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio_postgres::Client;
 
 use super::{
+    drift::Drift,
     error::DriveError,
+    gate::Awaited,
     heartbeat::{Lease, Tenure},
     journal::Journal,
     open::Access,
@@ -47,10 +49,13 @@ pub struct Shell {
     pub tell: Tell,
     pub stop: Stop,
     pub room: Room,
+    pub drift: Drift,
     /// By which the lease is taken again after a loss.
     pub(super) tenure: Tenure,
     /// Looks after what `work` waits for.
     pub(super) sentinel: Option<Sentinel>,
+    /// The gate that was looked at last, where it has not passed.
+    pub(super) awaited: Option<Awaited>,
 }
 
 impl fmt::Debug for Shell {
@@ -80,7 +85,19 @@ impl Shell {
     ) -> Self {
         let sentinel = Sentinel::over(&work, &monitor, &access.settings);
         let Access { settings, tell, stop, .. } = access.clone();
-        Self { settings, work, monitor, journal, tell, stop, room: Room::default(), tenure: lease.tenure(), sentinel }
+        Self {
+            settings,
+            work,
+            monitor,
+            journal,
+            tell,
+            stop,
+            room: Room::default(),
+            drift: Drift::default(),
+            tenure: lease.tenure(),
+            sentinel,
+            awaited: None,
+        }
     }
 
     /// The plan's bounds, as they stand in the ledger.

@@ -9,11 +9,16 @@ use super::{
     repair::differing,
 };
 use crate::{
-    engine::{Finding, Run, UnitState},
+    engine::{Finding, Program, Run, UnitState},
     ledger::{self, Kept},
-    pg::{Bounds, connect::Connection, in_transaction, probe},
+    pg::{
+        Bounds,
+        connect::Connection,
+        fingerprint::{FORMAT, touched},
+        in_transaction, probe,
+    },
     sql::Ident,
-    unit::{Presence, Probe},
+    unit::{Down, Presence, Probe},
 };
 
 /// What one verification said.
@@ -49,9 +54,10 @@ pub async fn verify(
     let safety = &record.program.safety;
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
     let mut out = vec![projection(connection, schema, &record, &state).await?];
+    out.extend(undrifted(connection, bounds, schema, &record).await?);
     for (number, (p, unit)) in record.program.units().enumerate() {
         let done = matches!(state.unit(number), UnitState::Done { .. });
-        if !done || matches!(unit.probe, Probe::Ledger) {
+        if !done || matches!(unit.probe, Probe::Ledger) || is_ended(&record.program, &state, number) {
             continue;
         }
         let now =
@@ -82,6 +88,37 @@ pub async fn verify(
         }
     }
     Ok(out)
+}
+
+/// While the run rests between phases, or is complete: whether others changed what it touches. `None` without a print to compare with.
+async fn undrifted(
+    connection: &Connection,
+    bounds: Bounds,
+    schema: &Ident,
+    record: &ledger::RunRecord,
+) -> Result<Option<Verified>, DriveError> {
+    let read = async |client: &Client| ledger::print_in_force(client, schema, record.id).await;
+    let print = connection.with(read).await?;
+    let comparable =
+        |print: &ledger::Print| (print.format, print.server) == (FORMAT, connection.server_version_num / 10_000);
+    let Some(print) = print.filter(comparable) else { return Ok(None) };
+    let function = record.program.tenancy.as_ref().and_then(|tenancy| tenancy.function.as_ref());
+    let look = async |client: &Client| touched(client, &record.program.touches(), function).await;
+    let changes = print.touched.changes(&in_transaction(connection, bounds, look).await?);
+    let findings: Vec<_> = changes.into_iter().map(|what| Finding { what, count: 1, example: None }).collect();
+    let verdict = if findings.is_empty() { Verdict::Passed } else { Verdict::Failed(findings) };
+    let what = "nobody else changed what the plan touches since then".to_owned();
+    Ok(Some(Verified { phase: Some(print.phase), what, verdict }))
+}
+
+/// Whether a later unit of the plan took away on purpose what this one made: its deed is this one's undo.
+fn is_ended(program: &Program, state: &Run, number: usize) -> bool {
+    let undo = program.units().nth(number).map(|(_, unit)| &unit.down);
+    let later = program.units().enumerate().skip(number + 1);
+    later.into_iter().any(|(n, (_, unit))| {
+        matches!(state.unit(n), UnitState::Done { .. })
+            && undo.is_some_and(|undo| matches!(undo, Down::Op(op) if *op == unit.up))
+    })
 }
 
 /// `migration_progress.status` is a projection of the events; a difference means that somebody changed one of the two.

@@ -51,6 +51,10 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         asked: Option<Asker>,
     },
+    /// Before phase `phase` was begun, others were found to have changed what the plan touches, since phase `since` was over.
+    Drifted { phase: String, since: String, found: String },
+    /// That was taken for the new measure. Who and when are the row's own columns.
+    DriftAccepted { phase: String, since: String, found: String },
     /// A backfill waits, because of this signal.
     Throttled { unit: UnitId, signal: String, why: String },
     /// It goes on, after so long.
@@ -136,6 +140,8 @@ impl Event {
             Self::RollbackRequested { .. } => "rollback_requested",
             Self::UndoChecked { .. } => "undo_checked",
             Self::Paused { .. } => "paused",
+            Self::Drifted { .. } => "drifted",
+            Self::DriftAccepted { .. } => "drift_accepted",
             Self::Throttled { .. } => "throttled",
             Self::Unthrottled { .. } => "unthrottled",
             Self::Retuned { .. } => "retuned",
@@ -160,6 +166,8 @@ impl Event {
             | Self::RollbackRequested { .. }
             | Self::UndoChecked { .. }
             | Self::Paused { .. }
+            | Self::Drifted { .. }
+            | Self::DriftAccepted { .. }
             | Self::Retuned { .. }
             | Self::Repaired { .. }
             | Self::Resumed => None,

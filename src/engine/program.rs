@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     checks::{Gate, Guard},
     plan::{Backup, Disk, Lowering, OnFailure, Pacing, Plan, PlanGate, Safety, ServerFacts, Tenancy},
-    unit::{Unit, UnitId},
+    sql::QName,
+    unit::{BackfillValue, Op, Unit, UnitId},
 };
 
 /// Everything a run does, in order.
@@ -57,6 +58,22 @@ impl Program {
         self.phases.iter().take(p).map(|phase| phase.units.len()).sum()
     }
 
+    /// The tables that it touches: those that units lock or fill, those that gates measure, and the registry.
+    pub fn touches(&self) -> Vec<QName> {
+        let mut tables: BTreeSet<QName> = self.tenancy.iter().map(|tenancy| tenancy.registry.table.clone()).collect();
+        for (_, unit) in self.units() {
+            tables.extend(unit.lock.on.iter().cloned());
+            if let Op::Backfill(spec) = &unit.up {
+                tables.insert(spec.table.clone());
+                if let BackfillValue::Parent { table, .. } = &spec.value {
+                    tables.insert(table.clone());
+                }
+            }
+        }
+        tables.extend(self.phases.iter().flat_map(|phase| &phase.gates).flat_map(|gate| gate.tables.iter().cloned()));
+        tables.into_iter().collect()
+    }
+
     /// How many phases stay when everything after `phase` is undone; `start` keeps none.
     pub fn keep(&self, phase: &str) -> Option<usize> {
         if phase == "start" {
@@ -74,6 +91,10 @@ impl Program {
 /// Lowers a plan. Gates that steps bring along come before the plan's own; of two with the same id the first stays.
 pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
     let mut made = BTreeMap::new();
+    let mut filled = BTreeMap::new();
+    for (column, fill) in plan.phases.iter().flat_map(|phase| &phase.steps).filter_map(|item| item.step.fills()) {
+        filled.entry(column).or_insert(fill);
+    }
     let mut phases = Vec::new();
     for phase in &plan.phases {
         let mut units: Vec<Unit> = Vec::new();
@@ -87,6 +108,7 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
                 tenancy: plan.tenancy.as_ref(),
                 backfill: &plan.backfill,
                 made: &made,
+                filled: &filled,
             };
             units.extend(item.step.lower(&cx));
             gates.extend(item.step.gates(&cx));

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     sql::Stmt,
-    unit::{Before, Down, Due, Op, UnitId},
+    unit::{Before, Down, Due, KeepSpec, Op, UnitId},
 };
 
 /// Where a rollback goes: the number of phases that stay.
@@ -73,7 +73,7 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
             Down::Op(Op::Autocommit { stmt, due, .. }) => {
                 (undo.sql, undo.autocommit, undo.due) = (vec![stmt.clone()], true, due.clone());
             }
-            Down::Op(Op::Backfill(_) | Op::Assert(_))
+            Down::Op(Op::Backfill(_) | Op::Assert(_) | Op::Keep(_) | Op::Restore(_))
             | Down::CoveredBy(_)
             | Down::Nothing { .. }
             | Down::Irreversible { .. } => {}
@@ -99,6 +99,8 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
         | Event::GatePassed { .. }
         | Event::UndoChecked { .. }
         | Event::Paused { .. }
+        | Event::Drifted { .. }
+        | Event::DriftAccepted { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }
@@ -116,10 +118,18 @@ pub fn nothing_to_run(program: &Program, run: &Run, keep: usize, number: usize) 
     }
     match &unit.down {
         Down::Op(Op::Tx(_) | Op::Autocommit { .. }) => None,
+        Down::Op(Op::Keep(spec) | Op::Restore(spec)) => kept(program, run, spec),
         Down::Op(Op::Backfill(_) | Op::Assert(_)) => Some("its undo writes no statement".to_owned()),
         Down::CoveredBy(other) => Some(covered(program, run, keep, other)),
         Down::Nothing { why } | Down::Irreversible { why } => Some(why.clone()),
     }
+}
+
+/// Whether the values of a column are kept: not where the column was there before, and stays.
+fn kept(program: &Program, run: &Run, spec: &KeepSpec) -> Option<String> {
+    let (of, ..) = program.find(&spec.of)?;
+    let stays = run.unit(of).before().is_some_and(Before::is_untouched);
+    stays.then(|| format!("{}.{} was there before and stays, with its values", spec.table, spec.column))
 }
 
 /// What becomes of a unit that the undo of another takes along. That one may stay: it was there before, or its phase is kept.

@@ -24,6 +24,8 @@
 //! | Unwinding | UndoChecked | the gate of `after_undo` is next | measured: holds, or does not |
 //! | Unwinding | Resumed | nothing is left to undo | Forward |
 //! | Forward, Unwinding | Paused | | Paused, remembering the mode |
+//! | Forward | Drifted p | the first unit of p is next, nothing of p is begun | Paused, then Forward |
+//! | Forward | DriftAccepted p | the same | nothing |
 //! | Forward | Throttled u, Unthrottled u | u Started | nothing |
 //! | any | Repaired | | nothing |
 //! | any | Retuned | | its words are laid over the earlier ones |
@@ -166,6 +168,11 @@ impl Run {
             Event::Throttled { unit, .. } | Event::Unthrottled { unit, .. } => {
                 self.under_way(program, event, unit).map(drop)
             }
+            Event::Drifted { phase, .. } => {
+                self.before_phase(program, event, phase)?;
+                self.pause(event)
+            }
+            Event::DriftAccepted { phase, .. } => self.before_phase(program, event, phase),
             Event::Repaired { .. } => Ok(()),
             Event::Retuned { tuning, .. } => {
                 self.tuning.merge(tuning);

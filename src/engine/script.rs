@@ -94,6 +94,13 @@ fn op(op: &Op, title: &str, safety: &Safety) -> String {
             format!("{}{}", again.concat(), alone(std::slice::from_ref(stmt), due.as_ref(), safety))
         }
         Op::Backfill(spec) => backfill(spec),
+        Op::Keep(spec) => comment(&format!(
+            "not done by a script: the values of {}.{} are kept by the tool alone; copy them first, if they matter",
+            spec.table, spec.column
+        )),
+        Op::Restore(spec) => {
+            comment(&format!("nothing to run: a script finds no kept values of {}.{}", spec.table, spec.column))
+        }
         Op::Assert(query) => guard(title, &sql!("SELECT 1 WHERE (\n{}\n) IS NOT TRUE", query)),
     }
 }

@@ -49,12 +49,13 @@ pub(super) fn gather(found: &Found<'_>, wishes: &Wishes) -> Draft {
     }
     let root = &facts.tables[found.ways.root];
     let (roles, roles_why) = roles(&facts.roles);
+    let (r#type, cut) = column_type(found, &root.key().map(|key| key.r#type.clone()).unwrap_or_default());
     Draft {
         root: Root {
             table: root.name.clone(),
             key: found.ways.key.clone(),
-            r#type: root.key().map(|key| unbounded(&key.r#type)).unwrap_or_default(),
-            why: found.why.clone(),
+            r#type,
+            why: found.why.iter().cloned().chain(cut).collect(),
         },
         column: found.column.clone(),
         column_why: found.column_why.clone(),
@@ -68,9 +69,25 @@ pub(super) fn gather(found: &Found<'_>, wishes: &Wishes) -> Draft {
     }
 }
 
-/// A cast to varchar(5) would cut a longer setting short, to another tenant's key perhaps.
-fn unbounded(ty: &str) -> String {
-    if ty.starts_with("character varying") { "character varying".to_owned() } else { ty.to_owned() }
+/// The type of the column. A cast to varchar(5) would cut a longer setting short, to another tenant's key perhaps; but where
+/// tables have the column already it is of the type that it has there.
+fn column_type(found: &Found<'_>, key: &str) -> (String, Option<String>) {
+    let text = "character varying";
+    let adopted = found
+        .ways
+        .facts
+        .tables
+        .iter()
+        .enumerate()
+        .any(|(at, t)| at != found.ways.root && t.column(&found.column).is_some());
+    match (key.starts_with(text), adopted) {
+        (true, false) => (text.to_owned(), None),
+        (true, true) if key != text => (
+            key.to_owned(),
+            Some(format!("a setting that is longer than {key} is cut to that: let the application check it")),
+        ),
+        (true | false, _) => (key.to_owned(), None),
+    }
 }
 
 /// Each table after those that it gets its tenant from.

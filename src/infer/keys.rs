@@ -28,17 +28,12 @@ pub(super) fn column(facts: &Facts, edges: &[Edge], root: usize, wanted: Option<
         }
     }
     let most = seen.iter().max_by(|a, b| a.1.cmp(b.1).then_with(|| b.0.cmp(a.0)));
-    let elsewhere =
-        |name: &Ident| {
-            // The name means something else where the column is no hop to the registry and is of another type.
-            let is_hop = |at: usize| {
-                edges.iter().any(|e| e.child == at && e.parent == root && e.columns.iter().any(|(c, _)| c == name))
-            };
-            let ty = facts.tables[root].key().map(|key| key.r#type.clone());
-            facts.tables.iter().enumerate().any(|(at, t)| {
-                at != root && !is_hop(at) && t.column(name).is_some_and(|c| Some(&c.r#type) != ty.as_ref())
-            })
-        };
+    // The column is added to some tables and adopted in others: it is of one type in all.
+    let ty = facts.tables[root].key().map(|key| &key.r#type);
+    let elsewhere = |name: &Ident| {
+        let others = facts.tables.iter().enumerate().filter(|(at, _)| *at != root);
+        others.filter_map(|(_, table)| table.column(name)).any(|column| Some(&column.r#type) != ty)
+    };
     match most {
         Some((name, tables)) if *tables > 1 && !elsewhere(name) => {
             ((*name).clone(), format!("{tables} tables have it already, and it points at the registry"))

@@ -196,6 +196,17 @@ fn a_column_that_many_tables_share_is_adopted() {
 }
 
 #[test]
+fn a_column_of_two_types_is_not_adopted_and_a_bounded_one_stays_as_it_is() {
+    let schema = "orgs: id*\na: id*; org_id -> orgs\nb: id*; org_id integer -> orgs";
+    assert_eq!(check(schema, &[], &["", "", ""]).column.as_str(), "tenant_id");
+    let bounded = "orgs: id* character varying(5)\na: id*; org_id character varying(5) -> orgs";
+    let one = check(bounded, &[], &["", ""]);
+    assert_eq!((one.column.as_str(), one.root.r#type.as_str()), ("tenant_id", "character varying"));
+    let two = check(&format!("{bounded}\nb: id*; org_id character varying(5) -> orgs"), &[], &["", "", ""]);
+    assert_eq!((two.column.as_str(), two.root.r#type.as_str()), ("org_id", "character varying(5)"));
+}
+
+#[test]
 fn names_suggest_what_no_foreign_key_says_and_the_rows_decide() {
     let schema = format!(
         "{SHOP}logins: id*; user_id; at timestamp with time zone\nsettings: name* text\nevents: id*; subject_type text; subject_id"

@@ -137,6 +137,8 @@ async fn project(tx: &impl GenericClient, place: &Place, event: &Event) -> Resul
         | Event::RollbackRequested { .. }
         | Event::UndoChecked { .. }
         | Event::Paused { .. }
+        | Event::Drifted { .. }
+        | Event::DriftAccepted { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }

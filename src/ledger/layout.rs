@@ -42,9 +42,9 @@ const TABLES: &[(i32, &str, &str)] = &[
     (
         4,
         "preimages",
-        "preimage_id run_id unit table_name column_name key_columns relation rows_kept kept_at restored_at",
+        "preimage_id run_id unit table_name column_name key_columns relation complete rows_kept kept_at restored_at",
     ),
-    (4, "phase_prints", "run_id phase lines taken_at"),
+    (4, "phase_prints", "run_id phase format server lines taken_at spent_at"),
 ];
 
 /// The version of the ledger that stands in the database, `None` without one. Refused where a part of it is gone. Of a version

@@ -15,7 +15,7 @@ use crate::{
     sql,
     sql::{Ident, Literal, QName, Stmt, TypeName},
     steps::{Object, StepKind},
-    unit::{OnOrphan, UnitId},
+    unit::{Fill, OnOrphan, UnitId},
 };
 
 /// A whole plan.
@@ -329,6 +329,8 @@ pub struct Lowering<'a> {
     pub backfill: &'a BackfillDefaults,
     /// What earlier steps of the plan made, and the unit that made it.
     pub made: &'a BTreeMap<Object, UnitId>,
+    /// The columns that steps of the plan fill, also later ones, and with what: the first of each.
+    pub filled: &'a BTreeMap<Object, Fill>,
 }
 
 impl Lowering<'_> {

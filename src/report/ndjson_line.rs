@@ -108,6 +108,9 @@ fn event_shape(event: &Event) -> Value {
         Event::Paused { why, asked: Some(asked) } => {
             json!({ "why": why, "by": asked.by, "from": asked.host, "asked_at": asked.at })
         }
+        Event::Drifted { phase, since, found } | Event::DriftAccepted { phase, since, found } => {
+            json!({ "phase": phase, "since": since, "found": found })
+        }
         Event::Repaired { what } => json!({ "what": what }),
         Event::Resumed => json!({}),
     }

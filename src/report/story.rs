@@ -183,7 +183,12 @@ impl Story {
                 self.turn(at);
                 (self.requested, self.cause) = (Some(keep.clone()), None);
             }
-            Event::Throttled { .. } | Event::Unthrottled { .. } | Event::Retuned { .. } | Event::Repaired { .. } => {}
+            Event::Throttled { .. }
+            | Event::Unthrottled { .. }
+            | Event::DriftAccepted { .. }
+            | Event::Retuned { .. }
+            | Event::Repaired { .. } => {}
+            Event::Drifted { .. } => self.paused = Some(": others changed what the plan touches".to_owned()),
             Event::Paused { why, asked: None } => self.paused = Some(format!(": {why}")),
             Event::Paused { why, asked: Some(asked) } => {
                 self.paused = Some(format!(" by {} on {}: {why}", asked.by, asked.host));

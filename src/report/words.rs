@@ -149,6 +149,15 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
         Event::Paused { why, asked: Some(asked) } => {
             Words::lasting(Mark::Wait, format!("paused by {} on {}: {why}", asked.by, asked.host))
         }
+        Event::Drifted { phase, since, found } => {
+            Words::lasting(Mark::Wait, format!("others changed what the plan touches since `{since}` was over"))
+                .with([("where", format!("before phase {}", numbered(story, phase)))])
+                .with(found.lines().map(|line| ("found", line.to_owned())))
+        }
+        Event::DriftAccepted { since, found, .. } => {
+            Words::lasting(Mark::Begin, format!("what others changed since `{since}` was over is accepted"))
+                .with(found.lines().map(|line| ("found", line.to_owned())))
+        }
         Event::Throttled { signal, why, .. } => {
             Words::lasting(Mark::Wait, format!("waits{}: {why}", quantity::waits_for(signal)))
         }

@@ -1,5 +1,6 @@
 //! Typed SQL text: identifiers, expressions, literals and statements, so that wrong quoting cannot be written.
 
+mod block;
 mod command;
 mod expr;
 mod ident;
@@ -9,6 +10,7 @@ mod literal;
 pub mod policy;
 mod stmt;
 
+pub use block::{block, percent, private};
 pub use command::{Command, command, words};
 pub use expr::{Expr, TypeName};
 pub use ident::{Ident, IdentError, QName};

@@ -4,16 +4,22 @@
 //! catalogue (`attmissingval`), so even a table of any size keeps its rows. A default that PostgreSQL would have to evaluate
 //! for each row (or a generated or identity column) rewrites the table under that lock and is refused unless
 //! `allow_rewrite = true`.
-//! Undo: drops the column, unless it was there before. What the application wrote into it meanwhile is lost.
+//! Undo: drops the column, unless it was there before. The values that would not come again by themselves (those that the
+//! application wrote, where they are not what a backfill of the plan gives) are kept in the ledger's schema first, by primary key
+//! (or a unique one that is NOT NULL) and in batches, while a trigger follows what is written; the next apply writes them back. A
+//! table without a key can keep none: there the rollback is refused while such values are there (`--allow-data-loss`).
+
+pub mod keep;
 
 use serde::Deserialize;
 
 use super::{Object, StepKind};
 use crate::{
+    checks::Guard,
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, Literal, QName, Stmt, TypeName, mask},
-    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    unit::{Down, Growth, Hold, KeepSpec, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
 /// A step of the kind `add_column`.
@@ -80,17 +86,39 @@ impl StepKind for AddColumn {
             up.push(sql!("COMMENT ON COLUMN {}.{} IS {}", table, column, Literal::new(comment.clone())));
         }
         let rewrites = self.allow_rewrite;
-        vec![Unit {
+        let spec = Box::new(self.kept(cx));
+        let column_unit = Unit {
             id: cx.unit("column"),
             title: format!("add column {column} {ty} to {table}"),
             up: Op::Tx(up),
-            down: Down::tx([sql!("ALTER TABLE {} DROP COLUMN IF EXISTS {}", table, column)]),
+            down: Down::tx([
+                keep::unfollow(table, column),
+                sql!("ALTER TABLE {} DROP COLUMN IF EXISTS {}", table, column),
+            ]),
             probe: probe(table, column, ty),
             lock: Lock::on(LockLevel::AccessExclusive, table, if rewrites { Hold::Rewrite } else { Hold::Moment }),
-            loses: Some(format!("the values of {table}.{column}")),
+            loses: Some(format!(
+                "the values of {table}.{column} (what would not come again is kept for the next apply)"
+            )),
             guards_rows: false,
             grows: Growth::Little,
-        }]
+        };
+        let values = Unit {
+            id: cx.unit("values"),
+            title: format!("write back the values of {table}.{column} that an earlier rollback kept"),
+            up: Op::Restore(spec.clone()),
+            down: Down::Op(Op::Keep(spec)),
+            probe: Probe::Ledger,
+            lock: Lock::on(LockLevel::RowExclusive, table, Hold::Batch),
+            loses: None,
+            guards_rows: false,
+            grows: Growth::Little,
+        };
+        vec![column_unit, values]
+    }
+
+    fn guards(&self, cx: &Lowering<'_>) -> Vec<Guard> {
+        vec![keep::guard(&self.kept(cx))]
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {
@@ -99,6 +127,21 @@ impl StepKind for AddColumn {
 
     fn makes(&self) -> Vec<(Object, &'static str)> {
         vec![(Object::Column(self.table.clone(), self.column.clone()), "column")]
+    }
+}
+
+impl AddColumn {
+    fn kept(&self, cx: &Lowering<'_>) -> KeepSpec {
+        let column = Object::Column(self.table.clone(), self.column.clone());
+        KeepSpec {
+            table: self.table.clone(),
+            column: self.column.clone(),
+            ty: self.r#type.clone(),
+            fresh: self.default.clone(),
+            // A row that has the default is not filled.
+            again: cx.filled.get(&column).filter(|_| self.default.is_none()).cloned(),
+            of: cx.unit("column"),
+        }
     }
 }
 

@@ -22,7 +22,8 @@ use crate::{
     sql,
     sql::{Expr, Ident, List, Literal, QName, Stmt},
     unit::{
-        BATCH_ROWS_MAX, BackfillSpec, BackfillValue, Down, Growth, Hold, Lock, LockLevel, OnOrphan, Op, Probe, Unit,
+        BATCH_ROWS_MAX, BackfillSpec, BackfillValue, Down, Fill, Growth, Hold, Lock, LockLevel, OnOrphan, Op, Probe,
+        Unit,
     },
 };
 
@@ -168,6 +169,12 @@ impl StepKind for Backfill {
         gates
     }
 
+    fn fills(&self) -> Option<(Object, Fill)> {
+        let (value, _) = self.source()?;
+        let column = Object::Column(self.table.clone(), self.column.clone());
+        Some((column, Fill { value, only: self.r#where.clone() }))
+    }
+
     fn fills_alike(&self) -> Option<Object> {
         let everywhere = self.value.is_some() && self.r#where.is_none();
         everywhere.then(|| Object::Column(self.table.clone(), self.column.clone()))
@@ -290,6 +297,7 @@ mod tests {
             tenancy: plan.tenancy.as_ref(),
             backfill: &plan.backfill,
             made: &made,
+            filled: &BTreeMap::new(),
         };
         let step = &plan.phases[0].steps[0].step;
         let units = step.lower(&cx);

@@ -302,7 +302,7 @@ fn is_public(role: &Ident) -> bool {
 }
 
 /// `text` with the context in place of every `{tenant}` outside quotes: `'{tenant}'` is an array literal.
-fn with_tenant(text: &str, context: &Stmt) -> String {
+pub(super) fn with_tenant(text: &str, context: &Stmt) -> String {
     let (mut out, mut from) = (String::new(), 0);
     for (at, _) in mask(text).match_indices(TENANT) {
         out.push_str(&text[from..at]);

@@ -10,7 +10,7 @@ use crate::{
     checks::{Gate, Guard},
     plan::{Lowering, Site},
     sql::{Ident, QName},
-    unit::Unit,
+    unit::{Fill, Unit},
 };
 
 /// What every step kind can do. All of it is pure.
@@ -47,6 +47,11 @@ pub trait StepKind: Debug + Send + Sync {
 
     /// The column to which it gives one and the same value in every row.
     fn fills_alike(&self) -> Option<Object> {
+        None
+    }
+
+    /// The column that it fills where it has no value, and with what.
+    fn fills(&self) -> Option<(Object, Fill)> {
         None
     }
 
@@ -127,6 +132,9 @@ kinds! {
     add_foreign_key => AddForeignKey,
     scope_unique => ScopeUnique,
     set_not_null => SetNotNull,
+    set_default => SetDefault,
+    create_function => CreateFunction,
+    create_trigger => CreateTrigger,
     create_policy => CreatePolicy,
     enable_rls => EnableRls,
     force_rls => ForceRls,

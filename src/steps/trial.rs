@@ -23,6 +23,7 @@ pub fn lower(step: &str, version_num: u32) -> (Vec<Unit>, Diags) {
             server: ServerFacts { version_num },
             tenancy: None,
             backfill: &plan.backfill,
+            filled: &Default::default(),
             made: &made,
         }));
     }

@@ -63,6 +63,12 @@ fn any_event() -> impl Strategy<Value = Event> {
             .prop_map(|(phase, gate, findings)| { Event::UndoChecked { phase, gate, findings } }),
         any::<String>().prop_map(|why| Event::Paused { why, asked: None }),
         any::<[String; 4]>().prop_map(|[why, by, host, at]| Event::Paused { why, asked: Some(Asker { by, host, at }) }),
+        (phase(), any::<[String; 2]>()).prop_map(|(phase, [since, found])| Event::Drifted { phase, since, found }),
+        (phase(), any::<[String; 2]>()).prop_map(|(phase, [since, found])| Event::DriftAccepted {
+            phase,
+            since,
+            found
+        }),
         Just(Event::Resumed),
     ]
 }

@@ -2,6 +2,7 @@
 //!
 //! A kind that is added to the table inherits all of them. They run under an owner who is no superuser and has no BYPASSRLS.
 
+mod captures;
 mod cases;
 mod crash;
 mod failure;

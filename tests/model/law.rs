@@ -34,6 +34,7 @@ laws! {
     GATE = "a gate is measured when everything before it stands";
     ONCE = "a gate that passed is measured again only after its phase changed";
     FAILURE = "a failure does what its phase says";
+    WAITED = "a gate that waits for others pauses the run, and takes nothing back";
     STUCK = "a failed undo stops the run";
     BACKWARDS = "units are undone in the reverse order of doing";
     FIXED = "what cannot be undone is neither undone nor passed over";
@@ -213,6 +214,10 @@ pub fn remember(world: &World, state: &mut State, event: &Event, mode: &Mode) {
             }
         }
         (Event::Failed { failure, .. }, Some((_, phase))) => failed(world, state, phase, failure.held.is_some()),
+        (Event::GateFailed { phase, gate, .. }, _) if waits(world, phase, gate) => {
+            let waits = matches!(state.run.mode(), Mode::Paused { then } if **then == Mode::Forward);
+            demand(state, WAITED, waits);
+        }
         (Event::GateFailed { phase, held, .. }, _) => {
             let phase = world.program.keep(phase).unwrap() - 1;
             failed(world, state, phase, held.is_some());
@@ -286,6 +291,14 @@ pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: b
         Event::Resumed => {
             let halted = matches!(state.run.next(&world.program), Effect::Halt(_));
             granted == (halted && *mode != Mode::Forward)
+        }
+        // Only between phases: nothing of the phase is begun, and everything before it stands.
+        Event::Drifted { phase, .. } | Event::DriftAccepted { phase, .. } => {
+            let first = world.program.phases.iter().position(|x| &x.id == phase).map(|p| world.program.first_unit(p));
+            let begun = |first: &usize| state.memory.touched.iter().any(|unit| unit >= first);
+            let between =
+                first.is_some_and(|first| state.run.next(&world.program) == Effect::Do(first) && !begun(&first));
+            granted == (between && *mode == Mode::Forward)
         }
         Event::RollbackRequested { keep, .. } => {
             let asked = world.program.keep(keep).unwrap();
@@ -372,4 +385,10 @@ fn as_before(world: &World, state: &State, number: usize) -> bool {
         Down::Op(_) | Down::Nothing { .. } | Down::Irreversible { .. } => false,
     };
     stays || state.db.0[number] == state.memory.was[number]
+}
+
+/// Whether a gate waits for what others do.
+fn waits(world: &World, phase: &str, gate: &str) -> bool {
+    let p = world.program.keep(phase).unwrap() - 1;
+    world.program.phases[p].gates.iter().any(|g| g.id == gate && g.wait.is_some())
 }

@@ -3,7 +3,7 @@
 use tenantmig::{
     checks::Gate,
     engine::{Program, ProgramPhase},
-    plan::{Disk, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
+    plan::{Disk, Millis, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt},
     unit::{BackfillSpec, BackfillValue, Down, Growth, Lock, OnOrphan, Op, Probe, Unit, UnitId},
 };
@@ -87,6 +87,14 @@ pub fn cases() -> Vec<Case> {
         )
         .disk_full_is_a_failure()
         .checked_after_undo(&[2]),
+        case(
+            "a gate that waits for others",
+            vec![
+                (RollbackAll, 1, vec![(Autocommit, Theirs)]),
+                (Rollback, 1, vec![(Tx, Nothing), (FillOf(1), Nothing)]),
+            ],
+        )
+        .waits_at(&[0, 1]),
     ]
 }
 
@@ -95,6 +103,14 @@ impl Case {
     fn checked_after_undo(mut self, phases: &[usize]) -> Self {
         for p in phases {
             self.program.phases[*p].after_undo.push(gate(0));
+        }
+        self
+    }
+
+    /// The gates of these phases are measured again and again, and pause the run at last.
+    fn waits_at(mut self, phases: &[usize]) -> Self {
+        for p in phases {
+            self.program.phases[*p].gates.iter_mut().for_each(|gate| gate.wait = Some(Millis(1)));
         }
         self
     }

@@ -44,6 +44,9 @@ pub enum Action {
     Pause,
     Resume,
     Rollback(Destination),
+    /// Before this phase others are found to have changed what the plan touches; and that is accepted.
+    Drift(usize),
+    AcceptDrift(usize),
     /// Somebody removes by hand what stood in the way.
     Clear,
 }
@@ -171,6 +174,14 @@ impl State {
                 let keep = world.program.keep_name(to.0).to_owned();
                 self.request(world, Event::RollbackRequested { keep, consents: vec![] });
             }
+            Action::Drift(p) => {
+                let phase = world.program.phases[p].id.clone();
+                self.request(world, Event::Drifted { phase, since: String::new(), found: String::new() });
+            }
+            Action::AcceptDrift(p) => {
+                let phase = world.program.phases[p].id.clone();
+                self.request(world, Event::DriftAccepted { phase, since: String::new(), found: String::new() });
+            }
             Action::Clear => self.memory.clear_the_way(&mut self.db),
         }
         law::check(world, &was, self);
@@ -219,8 +230,8 @@ impl State {
             Op::Tx(stmts) => stmts.iter().for_each(|stmt| self.db.run(&world.program, stmt)),
             Op::Autocommit { stmt, .. } if thing == Thing::Wreck => return self.db.run(&world.program, stmt),
             // The last batch and the outcome are one transaction.
-            Op::Backfill(_) if thing == Thing::Wreck => self.db.0[number] = Thing::Made,
-            Op::Autocommit { .. } | Op::Backfill(_) => {
+            Op::Backfill(_) | Op::Keep(_) | Op::Restore(_) if thing == Thing::Wreck => self.db.0[number] = Thing::Made,
+            Op::Autocommit { .. } | Op::Backfill(_) | Op::Keep(_) | Op::Restore(_) => {
                 self.db.0[number] = Thing::Wreck;
                 return;
             }

@@ -233,6 +233,8 @@ fn measure(name: &'static str, goal: Goal, done: bool, events: &[Recorded], took
             | Event::RollbackRequested { .. }
             | Event::UndoChecked { .. }
             | Event::Paused { .. }
+            | Event::Drifted { .. }
+            | Event::DriftAccepted { .. }
             | Event::Throttled { .. }
             | Event::Unthrottled { .. }
             | Event::Retuned { .. }
@@ -258,6 +260,8 @@ fn adopted(program: &Program, event: &Event) -> Option<String> {
         | Event::RollbackRequested { .. }
         | Event::UndoChecked { .. }
         | Event::Paused { .. }
+        | Event::Drifted { .. }
+        | Event::DriftAccepted { .. }
         | Event::Throttled { .. }
         | Event::Unthrottled { .. }
         | Event::Retuned { .. }

@@ -78,7 +78,10 @@ impl Shell {
     }
 
     /// Runs `work` in a fenced transaction, again and again while its locks are not had.
-    async fn patiently<T>(&self, work: impl AsyncFn(&Client) -> Result<T, DriveError>) -> Result<T, DriveError> {
+    pub(super) async fn patiently<T>(
+        &self,
+        work: impl AsyncFn(&Client) -> Result<T, DriveError>,
+    ) -> Result<T, DriveError> {
         let mut number = 0;
         loop {
             number += 1;

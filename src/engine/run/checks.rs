@@ -1,4 +1,4 @@
-//! What is measured after an undo: the gates of `after_undo`.
+//! What is measured between phases: the gates of `after_undo`, and whether others changed what the plan touches.
 
 use super::{Illegal, Run, out_of_order};
 use crate::engine::{Effect, Event, Finding, Program, UnitState};
@@ -39,6 +39,17 @@ impl Run {
     /// Forward again: what did not hold after the undo is over.
     pub(super) fn forget_checks(&mut self) {
         self.checks.iter_mut().flatten().for_each(|check| *check = Check::Rests);
+    }
+
+    /// What is measured before a phase is begun: its first unit is next, and nothing of it was touched.
+    pub(super) fn before_phase(&self, program: &Program, event: &Event, phase: &str) -> Result<(), Illegal> {
+        let p =
+            program.phases.iter().position(|x| x.id == phase).ok_or_else(|| Illegal::UnknownPhase(phase.to_owned()))?;
+        let first = program.first_unit(p);
+        let begins = !program.phases[p].units.is_empty()
+            && self.next(program) == Effect::Do(first)
+            && matches!(self.unit(first), UnitState::Pending);
+        if begins { Ok(()) } else { Err(out_of_order(event.kind(), format!("phase `{phase}` is not about to begin"))) }
     }
 
     pub(super) fn checked(

@@ -22,6 +22,7 @@ mod error;
 mod facts;
 mod print;
 mod snapshot;
+mod touched;
 
 pub use catalog::{CatalogPrint, catalog};
 pub use columns::{Columns, columns};
@@ -29,3 +30,4 @@ pub use data::{ColumnName, DataPrint, TableData, TableName, data};
 pub use diff::diff;
 pub use error::FingerprintError;
 pub use print::Fingerprint;
+pub use touched::{FORMAT, Touched, TouchedTable, touched};

@@ -34,7 +34,9 @@ pub async fn need(session: &Connection, unit: &Unit, share: f64) -> Result<Optio
             }
             Ok(Some(all))
         }
-        (Growth::Little, Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_)) => Ok(Some(Need::default())),
+        (Growth::Little, Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_)) => {
+            Ok(Some(Need::default()))
+        }
     }
 }
 

@@ -22,8 +22,8 @@ const QUERY_MAX: Duration = Duration::from_secs(60);
 /// Names come out qualified; nothing can be written.
 const SETTINGS: &str = "SET TRANSACTION READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off";
 
-/// Reads the tables of `schemas` (all where it is empty) but those of the schema `without`.
-pub async fn facts(session: &Connection, without: &Ident, schemas: &[Ident]) -> Result<Facts, Fault> {
+/// Reads the tables of `schemas` (all where it is empty) but those of the schemas `without`.
+pub async fn facts(session: &Connection, without: &[Ident], schemas: &[Ident]) -> Result<Facts, Fault> {
     let bounds = Bounds { lock: LOCK_WAIT, statement: QUERY_MAX };
     in_transaction(session, bounds, async |client| {
         client.batch_execute(SETTINGS).await?;
@@ -40,8 +40,8 @@ struct Relation {
     parents: Vec<u32>,
 }
 
-async fn read(client: &Client, without: &Ident, schemas: &[Ident]) -> Result<Facts, Fault> {
-    let without = vec![without.as_str()];
+async fn read(client: &Client, without: &[Ident], schemas: &[Ident]) -> Result<Facts, Fault> {
+    let without: Vec<&str> = without.iter().map(Ident::as_str).collect();
     let schemas: Vec<&str> = schemas.iter().map(Ident::as_str).collect();
     let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
         [(&without, Type::TEXT_ARRAY), (&schemas, Type::TEXT_ARRAY)];

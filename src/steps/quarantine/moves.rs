@@ -3,19 +3,8 @@
 
 use crate::{
     sql,
-    sql::{Ident, Literal, QName, Stmt},
+    sql::{Ident, Literal, QName, Stmt, block, percent, private},
 };
-
-/// A block's quotes.
-const TAG: &str = "$tenantmig$";
-
-/// A block of PL/pgSQL; where something in it looks like its quotes, as a literal.
-pub fn block(body: &Stmt) -> Stmt {
-    if body.as_str().contains(TAG) {
-        return sql!("DO {}", Literal::new(body.as_str()));
-    }
-    sql!("DO {}{}{}", Stmt::raw(TAG), body, Stmt::raw(TAG))
-}
 
 /// The table beside: the columns with their types and NOT NULL, no defaults, no keys, and privileges for its owner alone,
 /// whatever the default privileges of the schema say.
@@ -29,23 +18,6 @@ pub fn make(table: &QName, to: &QName, mark: &Literal) -> Vec<Stmt> {
         sql!("COMMENT ON TABLE {} IS {}", to, mark),
         private(to),
     ]
-}
-
-/// Takes every privilege from everybody but the owner.
-pub fn private(table: &QName) -> Stmt {
-    block(&sql!(
-        "
-DECLARE grantee text;
-BEGIN
-    FOR grantee IN SELECT DISTINCT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END
-        FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = {}::regclass AND x.grantee <> c.relowner
-    LOOP
-        EXECUTE format('REVOKE ALL ON {} FROM %s', grantee);
-    END LOOP;
-END ",
-        Literal::new(table.to_string()),
-        percent(table)
-    ))
 }
 
 /// Drops the table beside. Rows in it were not moved back, and are nobody's to lose.
@@ -189,9 +161,4 @@ END ",
         empty,
         Literal::new(column.as_str())
     ))
-}
-
-/// A name inside a string that `format` of the server reads.
-fn percent(name: &QName) -> Stmt {
-    Stmt::raw(name.to_string().replace('\'', "''").replace('%', "%%"))
 }

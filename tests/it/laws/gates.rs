@@ -34,6 +34,13 @@ const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
         "app.part, below app.parted, is not protected when a query names it: policy own is missing, row-level security is off; BEGIN; \
          CREATE POLICY own ON app.part AS PERMISSIVE FOR ALL TO PUBLIC USING ((id > 0)); ALTER TABLE app.part ENABLE ROW LEVEL SECURITY; COMMIT",
     ),
+    (
+        "quiet",
+        "INSERT INTO app.writes (relation, application, transactions) VALUES ('app.trades', 'desk', 2)",
+        "",
+        "desk as postgres wrote to app.trades without a tenant",
+    ),
+    ("quiet", "UPDATE app.writes SET first_at = now()", "", "is noted since"),
     ("invalid_indexes", "wreck", "", "app.wreck is invalid"),
     ("present", "DROP TABLE app.trades", "", "table app.trades is not there"),
     ("absent", "CREATE POLICY gone ON app.trades USING (true)", "", "policy gone on app.trades is there"),
@@ -97,7 +104,7 @@ fn every_kind_fails_on_what_it_is_for() {
             let found = findings(&notices);
             assert!(
                 found.iter().any(|f| f.what.contains(expect)
-                    && f.example.is_some() | ["row_count", "present", "absent"].contains(name)),
+                    && f.example.is_some() | ["row_count", "present", "absent", "quiet"].contains(name)),
                 "{name}: {found:#?}"
             );
             assert!(!before.catalog.lines.iter().any(|l| l.contains("app.seen")));

@@ -1,0 +1,19 @@
+-- Plan portfolio: this script undoes phase schema, for a database in which nothing of it stood before. Phases after it go first.
+-- Run it with: psql -X -v ON_ERROR_STOP=1 -f THIS_FILE
+-- It changes the database and not tenantmig's ledger: break-glass, for when the tool cannot be used.
+\set ON_ERROR_STOP on
+SET row_security = off;
+SET lock_timeout = '500ms';
+SET statement_timeout = '6h';
+
+-- undo: add column organization_id uuid to public.investments
+ALTER TABLE public.investments DROP COLUMN IF EXISTS organization_id;
+
+-- undo: add column organization_id uuid to public.portfoliocompanies
+ALTER TABLE public.portfoliocompanies DROP COLUMN IF EXISTS organization_id;
+
+-- undo: add column organization_id uuid to public.funds
+ALTER TABLE public.funds DROP COLUMN IF EXISTS organization_id;
+
+-- undo: create function current_org_id
+DROP FUNCTION IF EXISTS public.current_org_id();
