@@ -230,8 +230,8 @@ impl State {
             Op::Tx(stmts) => stmts.iter().for_each(|stmt| self.db.run(&world.program, stmt)),
             Op::Autocommit { stmt, .. } if thing == Thing::Wreck => return self.db.run(&world.program, stmt),
             // The last batch and the outcome are one transaction.
-            Op::Backfill(_) if thing == Thing::Wreck => self.db.0[number] = Thing::Made,
-            Op::Autocommit { .. } | Op::Backfill(_) => {
+            Op::Backfill(_) | Op::Keep(_) | Op::Restore(_) if thing == Thing::Wreck => self.db.0[number] = Thing::Made,
+            Op::Autocommit { .. } | Op::Backfill(_) | Op::Keep(_) | Op::Restore(_) => {
                 self.db.0[number] = Thing::Wreck;
                 return;
             }
