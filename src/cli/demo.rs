@@ -10,7 +10,9 @@ use crate::{
 pub async fn run(_context: &Context, args: &args::Demo) -> Result<Exit, CliError> {
     let options = match DemoOptions::new(args.keep, args.plan.as_deref(), args.fail_at.as_deref()) {
         Ok(options) => options,
-        Err(error) => return Err(CliError::new(Exit::Usage, format!("{error:#}"), "tenantmig demo --plan NAME --fail-at STEP")),
+        Err(error) => {
+            return Err(CliError::new(Exit::Usage, format!("{error:#}"), "tenantmig demo --plan NAME --fail-at STEP"));
+        }
     };
     match play(options).await {
         Ok(code) => Ok(Exit::of(code)),

@@ -69,7 +69,10 @@ async fn tell_of(system: &'static System, options: &DemoOptions) -> anyhow::Resu
     let played = scene.play(options.fail_at.as_ref()).await;
     let exit = played.and_then(|()| verdict(&scene.screen));
     if options.keep {
-        scene.screen.say(&format!("\nThe server stays until Ctrl-C. As the owner, the application and the superuser:\n  {}", scene.told()))?;
+        scene.screen.say(&format!(
+            "\nThe server stays until Ctrl-C. As the owner, the application and the superuser:\n  {}",
+            scene.told()
+        ))?;
         asked_to_end().await?;
     }
     Ok(exit? as u8)

@@ -154,12 +154,16 @@ impl Scene {
                 seen.push(mine.to_string());
                 foreign += others;
             }
-            let said = format!("{table}: without a tenant {none}, as each of three {}, of another's {foreign}", seen.join(", "));
+            let said = format!(
+                "{table}: without a tenant {none}, as each of three {}, of another's {foreign}",
+                seen.join(", ")
+            );
             self.screen.proof(none == 0 && foreign == 0 && seen.iter().any(|rows| rows != "0"), &said)?;
         }
         let [mine, other, _] = system.tenants;
         // Names of ours.
-        let (table, column) = (Stmt::raw(system.isolated.first().copied().unwrap_or_default()), Stmt::raw(system.column));
+        let (table, column) =
+            (Stmt::raw(system.isolated.first().copied().unwrap_or_default()), Stmt::raw(system.column));
         app.batch_execute("BEGIN").await?;
         context(&app, system, mine).await?;
         let moved = sql!("UPDATE {} SET {} = {}", table, column, Literal::new(other));
@@ -192,7 +196,8 @@ impl Scene {
         let asked = ["rollback", "--to", "start", "--confirm", DATABASE, "-q"];
         let mut code = self.program.run_brief(&self.screen, &asked, LINES).await?;
         if code == Exit::Refused as i32 {
-            self.screen.proof(true, "it is refused while somebody has to agree: the release of after has written rows")?;
+            self.screen
+                .proof(true, "it is refused while somebody has to agree: the release of after has written rows")?;
             let agreed = [&asked[..], &["--allow-data-loss", "--accept-exposure"]].concat();
             code = self.program.run_brief(&self.screen, &agreed, LINES).await?;
         }

@@ -110,10 +110,8 @@ impl Report {
                 table,
                 key
             );
-            lost += client
-                .query_typed_one(query.as_str(), &[(written, Type::UUID_ARRAY)])
-                .await?
-                .try_get::<_, i64>(0)?;
+            lost +=
+                client.query_typed_one(query.as_str(), &[(written, Type::UUID_ARRAY)]).await?.try_get::<_, i64>(0)?;
         }
         Ok(lost)
     }
@@ -149,7 +147,12 @@ async fn write(
 }
 
 fn expected(error: &Error) -> bool {
-    let known = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::UNDEFINED_FUNCTION];
+    let known = [
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        SqlState::UNDEFINED_FUNCTION,
+    ];
     error.code().is_some_and(|code| known.contains(code))
 }
 

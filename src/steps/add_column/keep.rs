@@ -30,6 +30,7 @@ pub fn differs(spec: &KeepSpec) -> Stmt {
     let same = match value {
         BackfillValue::Constant(value) => is(sql!("{}", value)),
         BackfillValue::Expr(expr) => is(sql!("{}", expr)),
+        BackfillValue::Copy(_) => return all(spec),
         BackfillValue::Parent { table, column: theirs, on } => {
             let on = on.iter().map(|(child, parent)| sql!("parent.{} = row.{}", parent, child)).collect::<Vec<_>>();
             sql!(
