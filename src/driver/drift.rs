@@ -69,7 +69,7 @@ impl Shell {
     /// After the effect: keeps the print of a phase that is over, and spends it when the next one is begun.
     pub(super) async fn note_print(&mut self, effect: Effect) -> Result<(), DriveError> {
         match self.came_to_rest(effect) {
-            Some(phase) => match self.keep(&phase).await {
+            Some(phase) => match self.keep_print(&phase).await {
                 Ok(()) => self.drift.standing = Standing::Fresh,
                 Err(error) => self.cannot_tell(error)?,
             },
@@ -127,10 +127,10 @@ impl Shell {
             }
             Ok(Some((since, found))) => {
                 self.record(Event::DriftAccepted { phase, since, found }).await?;
-                self.keep(&before).await
+                self.keep_print(&before).await
             }
             // What stands is the measure from here on: until the unit is begun, a pause may come.
-            Ok(None) => self.keep(&before).await,
+            Ok(None) => self.keep_print(&before).await,
             Err(error) => Err(error),
         };
         match kept {
@@ -157,7 +157,7 @@ impl Shell {
         Ok(listed(&print.touched.changes(&now)).map(|found| (print.phase, found)))
     }
 
-    async fn keep(&self, phase: &str) -> Result<(), DriveError> {
+    async fn keep_print(&self, phase: &str) -> Result<(), DriveError> {
         let place = &self.journal.place;
         self.fenced(self.bounds(), async |client: &Client| {
             let touched = self.look_at_touched(client).await?;

@@ -9,7 +9,7 @@ use crate::{
     pg::{self, connect::Connection},
     plan::Shared,
     sql::QName,
-    unit::{BackfillValue, Op},
+    unit::{BackfillValue, Hold, LockLevel, Op},
 };
 
 /// Looks for everything in the database that bites when this program is carried out, or when it is. Reads only. `shared` are
@@ -25,14 +25,24 @@ pub async fn hazards(session: &Connection, program: &Program, shared: &[Shared])
 #[must_use]
 pub fn scope(program: &Program) -> Scope {
     let mut scope = program.tenancy.as_ref().map_or_else(Scope::default, Scope::of_tenancy);
-    let (mut tables, mut written, mut ways) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut tables, mut written, mut moved) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut ways = BTreeSet::new();
     let mut known: BTreeSet<QName> = scope.known.drain(..).collect();
     let registry = known.clone();
     for (_, unit) in program.units() {
         let mut locked = unit.lock.on.iter().cloned();
         tables.extend(locked.next());
         known.extend(locked);
+        // Only a quarantine writes rows in a transaction that is no batch.
+        if matches!(unit.up, Op::Tx(_)) && (unit.lock.level, unit.lock.hold) == (LockLevel::RowExclusive, Hold::Batch) {
+            moved.extend(unit.lock.on.first().cloned());
+        }
         let Op::Backfill(spec) = &unit.up else { continue };
+        if matches!(spec.value, BackfillValue::Copy(_)) {
+            // It reads the table, and writes another one.
+            tables.insert(spec.table.clone());
+            continue;
+        }
         written.insert(spec.table.clone());
         if let BackfillValue::Parent { table, on, .. } = &spec.value {
             tables.insert(table.clone());
@@ -45,6 +55,7 @@ pub fn scope(program: &Program) -> Scope {
     scope.old_after = Some(program.safety.max_xact_age);
     scope.tables = tables.into_iter().collect();
     scope.written = written.into_iter().collect();
+    scope.moved = moved.into_iter().collect();
     scope.known = known.into_iter().collect();
     scope.ways = ways.into_iter().collect();
     scope

@@ -8,6 +8,7 @@ mod crash;
 mod failure;
 mod families;
 mod gates;
+mod keys;
 mod repeat;
 mod world;
 

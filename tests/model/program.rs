@@ -92,8 +92,8 @@ pub fn cases() -> Vec<Case> {
         case(
             "a gate that waits for others",
             vec![
-                (RollbackAll, 1, vec![(Tx, Nothing), (Autocommit, Theirs)]),
-                (Rollback, 1, vec![(FillOf(0), Nothing), (Tx, Nothing)]),
+                (RollbackAll, 1, vec![(Autocommit, Theirs)]),
+                (Rollback, 1, vec![(Tx, Nothing), (FillOf(1), Nothing)]),
             ],
         )
         .waits_at(&[0, 1]),

@@ -30,7 +30,8 @@ pub fn differs(spec: &KeepSpec) -> Stmt {
     let same = match value {
         BackfillValue::Constant(value) => is(sql!("{}", value)),
         BackfillValue::Expr(expr) => is(sql!("{}", expr)),
-        BackfillValue::Copy(_) => return all(spec),
+        // Whole rows fill no column of another step.
+        BackfillValue::Copy(_) => Stmt::raw("false"),
         BackfillValue::Parent { table, column: theirs, on } => {
             let on = on.iter().map(|(child, parent)| sql!("parent.{} = row.{}", parent, child)).collect::<Vec<_>>();
             sql!(
