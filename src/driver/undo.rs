@@ -42,10 +42,11 @@ impl Shell {
             Down::Op(Op::Tx(stmts)) => self.undo_transaction(unit, stmts, before).await,
             Down::Op(Op::Autocommit { due: Some(due), .. }) => {
                 Box::pin(self.run_errands(unit, due, before, Errands::Undo)).await?;
-                self.conclude_undo(unit).await
+                let was = if due.restores { before.clone() } else { Before::absent() };
+                self.conclude_undo(unit, &was).await
             }
             Down::Op(Op::Autocommit { stmt, due: None, .. }) => self.undo_autocommit(unit, stmt).await,
-            Down::Op(Op::Keep(spec)) => Box::pin(self.keep(unit, spec)).await,
+            Down::Op(Op::Keep(spec)) => Box::pin(self.keep_values(unit, spec)).await,
             Down::Op(Op::Restore(spec)) => Box::pin(self.write_back(unit, spec, undone)).await,
             Down::Op(Op::Backfill(_) | Op::Assert(_)) => {
                 Err(Fault::new(Class::Fatal, "the program's undo is no statement").into())
@@ -62,7 +63,9 @@ impl Shell {
                 let now = self.look_when_quiet(unit, true).await?;
                 // What stands in its place and is not ours was made by somebody else meanwhile.
                 let theirs = now.presence == Presence::Conflict && !done;
-                Ok(theirs || now.presence == Presence::Absent && before.presence == Presence::Absent)
+                // What comes back in several statements may be there and lack the last of them: what is due tells.
+                let whole = !matches!(&unit.down, Down::Op(Op::Autocommit { due: Some(due), .. }) if due.restores);
+                Ok(theirs || whole && now.presence == Presence::Absent && before.presence == Presence::Absent)
             }
         }
     }
@@ -97,12 +100,12 @@ impl Shell {
             let Err(error) = done else { break };
             self.try_again(error, number, sampled.take(), "CONCURRENTLY").await?;
         }
-        self.conclude_undo(unit).await
+        self.conclude_undo(unit, &Before::absent()).await
     }
 
-    async fn conclude_undo(&mut self, unit: &Unit) -> Result<(), DriveError> {
+    async fn conclude_undo(&mut self, unit: &Unit, before: &Before) -> Result<(), DriveError> {
         let now = self.look(&unit.probe).await?;
-        as_before(unit, &Before::absent(), &now)?;
+        as_before(unit, before, &now)?;
         self.record(Event::Undone { unit: unit.id.clone() }).await
     }
 }

@@ -15,7 +15,8 @@ const SCRIPT_BATCH_ROWS: u32 = 5_000;
 pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
     let mut text = head(&program.plan, &format!("applies phase {}.", phase.id), &program.safety);
     // By this name the trigger of `keep` knows a backfill.
-    text.push_str(&closed(&Stmt::raw("SET application_name = 'tenantmig script'")));
+    let name = Stmt::raw("SET application_name = 'tenantmig script'");
+    text.push_str(&closed(&name));
     for unit in &phase.units {
         text.push_str(&format!("\n{}{}", comment(&unit.title), op(&unit.up, &unit.title, &program.safety)));
     }

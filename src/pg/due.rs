@@ -53,6 +53,7 @@ fn read(row: &Row) -> Result<Errand, Fault> {
         "clear" => ErrandKind::Clear,
         "build" => ErrandKind::Build,
         "rows" => ErrandKind::Change(LockLevel::RowExclusive),
+        "none" => ErrandKind::Change(LockLevel::None),
         "share" => ErrandKind::Change(LockLevel::Share),
         "share_update_exclusive" => ErrandKind::Change(LockLevel::ShareUpdateExclusive),
         "share_row_exclusive" => ErrandKind::Change(LockLevel::ShareRowExclusive),

@@ -48,7 +48,7 @@ struct References {
 
 /// What happens to a row when the row that it points at goes, or changes its key.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
-enum Action {
+pub(super) enum Action {
     #[default]
     #[serde(rename = "no action")]
     Nothing,
@@ -73,7 +73,7 @@ enum Deferrable {
 
 impl Action {
     /// As SQL says it, and as `confdeltype` and `confupdtype` store it.
-    fn sql(self) -> (Stmt, Literal) {
+    pub(super) fn sql(self) -> (Stmt, Literal) {
         let (words, code) = match self {
             Self::Nothing => ("NO ACTION", "a"),
             Self::Restrict => ("RESTRICT", "r"),
@@ -82,6 +82,14 @@ impl Action {
             Self::SetDefault => ("SET DEFAULT", "d"),
         };
         (Stmt::raw(words), Literal::new(code))
+    }
+
+    /// Whether it writes the key's own columns over.
+    pub(super) fn clears(self) -> bool {
+        match self {
+            Self::SetNull | Self::SetDefault => true,
+            Self::Nothing | Self::Restrict | Self::Cascade => false,
+        }
     }
 }
 

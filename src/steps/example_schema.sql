@@ -91,3 +91,5 @@ CREATE TABLE app.messages (
     kind      text NOT NULL DEFAULT 'text'
 );
 INSERT INTO app.messages SELECT 10000 + n, 1 + n % 500, 'new ' || n FROM generate_series(1, 50) n;
+
+GRANT SELECT, TRUNCATE, REFERENCES ON app.members TO PUBLIC;

@@ -132,8 +132,8 @@ impl StepKind for ScopeUnique {
     }
 
     fn guards(&self, cx: &Lowering<'_>) -> Vec<Guard> {
-        let of = Some(cx.unit("swap"));
-        self.state().map(|state| Guard { gate: self.shared(&state), of, consent: None }).into_iter().collect()
+        let guard = |state| Guard { gate: self.shared(&state), of: Some(cx.unit("swap")), consent: None };
+        self.state().map(guard).into_iter().collect()
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

@@ -4,10 +4,12 @@
 
 mod captures;
 mod cases;
+mod copies;
 mod crash;
 mod failure;
 mod families;
 mod gates;
+mod keys;
 mod repeat;
 mod world;
 

@@ -15,6 +15,7 @@ use crate::{
     exit::Exit,
     infer::{Answers, Counted, Draft, Facts, Header, Next, ROUNDS_MAX, Wishes, infer, write},
     pg::{connect::Connection, schema},
+    plan::parse,
     sql::{Ident, QName},
 };
 
@@ -43,6 +44,7 @@ pub async fn run(context: &Context, args: &Init) -> Result<Exit, CliError> {
     };
     let text = write(&header, &draft);
     deliver(context, args, &draft, &text)?;
+    sound(&text, draft.questions().count())?;
     let questions = draft.questions().count();
     for (table, question) in draft.questions() {
         context.console.tell(&format!("question: {table}: {question}"));
@@ -55,6 +57,18 @@ fn ledgers(context: &Context) -> Result<[Ident; 2], CliError> {
     let ledger = context.schema()?;
     let cycle = Ident::derived(&[ledger.as_str(), "cycle"]);
     Ok([ledger, cycle])
+}
+
+/// What was written is a plan, but for its questions: whoever reads it finds no error that is not his to answer.
+fn sound(text: &str, questions: usize) -> Result<(), CliError> {
+    let (_, diags) = parse(text, &|file| Err(format!("{file} is not there")));
+    let (errors, _) = diags.counts();
+    if questions > 0 || errors == 0 {
+        return Ok(());
+    }
+    let first = diags.0.first().map_or_else(String::new, |diag| diag.message.clone());
+    let message = format!("the plan was written and is not valid, which is a mistake of this program: {first}");
+    Err(CliError::new(Exit::Failed, message, "look with: tenantmig validate PLAN"))
 }
 
 fn wishes(args: &Init) -> Result<Wishes, CliError> {

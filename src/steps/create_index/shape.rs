@@ -1,10 +1,32 @@
 //! The index's name and method, and what its size depends on.
 
-use super::{CreateIndex, Key, Part};
-use crate::{sql::Ident, unit::IndexShape};
+use std::collections::BTreeMap;
+
+use super::{CreateIndex, Key, Part, PartOptions};
+use crate::{
+    sql::{Ident, QName},
+    unit::IndexShape,
+};
 
 impl CreateIndex {
-    pub(super) fn name(&self) -> Ident {
+    /// A plain unique index, with the name that PostgreSQL would choose.
+    pub(in crate::steps) fn unique_over(table: &QName, columns: Vec<Ident>) -> Self {
+        let part = |column| Part { key: Key::Column(column), options: PartOptions::default() };
+        Self {
+            table: table.clone(),
+            columns: columns.into_iter().map(part).collect(),
+            name: None,
+            unique: true,
+            r#where: None,
+            include: Vec::new(),
+            method: None,
+            with: BTreeMap::new(),
+            tablespace: None,
+            nulls_not_distinct: false,
+        }
+    }
+
+    pub(in crate::steps) fn name(&self) -> Ident {
         let keys = self.columns.iter().map(Part::word).chain(self.include.iter().map(Ident::as_str));
         let parts: Vec<&str> = [self.table.name.as_str()].into_iter().chain(keys).chain(["idx"]).collect();
         self.name.clone().unwrap_or_else(|| Ident::derived(&parts))

@@ -89,7 +89,7 @@ impl World {
     /// A database of its own, loaded, after the owner's `setup`.
     pub async fn new(name: &str, setup: &'static str) -> Self {
         let db = database(name);
-        let owner = db.role("owner", "LOGIN NOSUPERUSER NOBYPASSRLS");
+        let owner = db.role("owner", "LOGIN NOSUPERUSER NOBYPASSRLS CREATEROLE");
         db.sql(&format!("GRANT CREATE ON DATABASE {} TO {owner}", db.name()));
         let flags = ConnectFlags { dbname: Some(db.url_as(&owner)), ..ConnectFlags::default() };
         let settings = resolve(&flags, &Environment::of(&[("USER", "postgres")])).unwrap();
@@ -103,12 +103,19 @@ impl World {
 
     /// Everything as in the beginning, with an empty ledger where there was one: to install it takes longer than a run.
     pub async fn reset(&self) {
+        let role = self.role();
         let sql = format!(
-            "DROP SCHEMA IF EXISTS app CASCADE; DROP SCHEMA IF EXISTS law CASCADE; {EMPTY_LEDGER};
+            "DO $$ BEGIN IF to_regrole('{role}') IS NOT NULL THEN DROP OWNED BY {role}; DROP ROLE {role}; END IF; END $$;
+             DROP SCHEMA IF EXISTS app CASCADE; DROP SCHEMA IF EXISTS law CASCADE; {EMPTY_LEDGER};
              SET SESSION AUTHORIZATION {}; {EXAMPLE_SCHEMA}; {}; RESET SESSION AUTHORIZATION",
             self.owner, self.setup
         );
         self.sql(&sql).await;
+    }
+
+    /// The role that stands for `app_rw` here: roles belong to the server, and each law has a database of its own.
+    fn role(&self) -> String {
+        format!("{}_rw", self.owner)
     }
 
     /// Statements as the superuser.
@@ -120,6 +127,7 @@ impl World {
 
     /// The plan with these steps and gates as its one phase.
     pub fn draft(&self, name: &str, body: &str) -> Draft {
+        let body = body.replace("app_rw", &self.role());
         let text = format!(
             "format = 1\nname = \"{name}\"\n
              [safety]\nlock_timeout = \"300ms\"\nlock_retries = 2\nindex_wait = \"600ms\"\n
@@ -151,7 +159,14 @@ impl World {
         // When a row was quarantined is not the same twice.
         let quarantined = fluid.into_iter().filter(|column| column.column == "quarantined_at");
         let when: Vec<_> = quarantined.chain(moments).collect();
-        let print = Fingerprint::take(&self.admin, &own, &when).await.unwrap();
+        let mut print = Fingerprint::take(&self.admin, &own, &when).await.unwrap();
+        // A database's fingerprint does not look at the server's roles.
+        let role =
+            format!("SELECT 'role: ' || (to_jsonb(r) - 'oid')::text FROM pg_roles r WHERE rolname = '{}'", self.role());
+        print
+            .catalog
+            .lines
+            .extend(self.admin.query(&role, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)));
         assert_eq!(print.data.unreadable().count(), 0);
         print
     }
