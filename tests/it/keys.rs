@@ -4,10 +4,6 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use tenantmig::{
-    sql::{Ident, QName},
-    steps::scope_unique::{on_conflict_users, statements_counted},
-};
 use tokio_postgres::error::SqlState;
 
 use crate::{
@@ -166,28 +162,4 @@ fn a_parent_that_goes_clears_the_child_and_leaves_the_tenant() {
     let other = "UPDATE app.trades SET user_id = 8 WHERE id = 9";
     let crossed = outcome(&scene.db, other);
     assert_eq!(crossed, Some(SqlState::FOREIGN_KEY_VIOLATION), "a trade of tenant 1 points at a user of tenant 3");
-}
-
-/// The view as `pg_stat_statements` has it, filled by hand: the extension counts only where the server preloads it.
-#[test]
-fn statements_that_will_fail_are_named() {
-    let db = database("keys_statements");
-    db.sql(
-        "CREATE SCHEMA counted; CREATE TABLE counted.pg_stat_statements (dbid oid, query text, calls bigint);
-         INSERT INTO counted.pg_stat_statements SELECT d.oid, v.* FROM pg_database d, (VALUES
-            ('INSERT INTO app.users (email) VALUES ($1) ON CONFLICT (email) DO NOTHING', 5),
-            ('insert into \"app\".\"users\" as u values ($1) on conflict ( \"email\" ) where true do nothing', 9),
-            ('INSERT INTO users VALUES ($1) ON CONFLICT ON CONSTRAINT users_email_key DO NOTHING', 1),
-            ('INSERT INTO app.users VALUES ($1) ON CONFLICT (tenant_id, email) DO NOTHING', 7),
-            ('INSERT INTO app.others VALUES ($1) ON CONFLICT (email) DO NOTHING', 7)) v WHERE d.datname = current_database()",
-    );
-    let name = |name: &str| Ident::parse(name).unwrap();
-    let table = QName::parse("app.users").unwrap();
-    let query = on_conflict_users(&name("counted"), &table, &[name("email")], &name("users_email_key"));
-    wait(async {
-        let client = db.client().await;
-        assert!(client.query(statements_counted().as_str(), &[]).await.unwrap().is_empty());
-        let rows = client.query(query.as_str(), &[]).await.unwrap();
-        assert_eq!(rows.iter().map(|row| row.get::<_, i64>(1)).collect::<Vec<_>>(), [9, 5, 1]);
-    });
 }
