@@ -3,12 +3,17 @@
 use super::{args, failure::CliError, session::host};
 use crate::{
     checks::Consent,
-    engine::{Found, Given, Held, option, options},
+    engine::{Found, Given, Held, Program, Run, in_sight, option, options},
     exit::Exit,
 };
 
 /// The consents for all that was found, or a refusal that says all of it and what would let it pass.
-pub fn agreed(found: Vec<Found>, args: &args::Rollback, by: &str) -> Result<Vec<Given>, CliError> {
+pub fn agreed(
+    found: Vec<Found>,
+    args: &args::Rollback,
+    by: &str,
+    (program, run): (&Program, &Run),
+) -> Result<Vec<Given>, CliError> {
     let given = |consent: Consent| match consent {
         Consent::DataLoss => args.allow_data_loss,
         Consent::Exposure => args.accept_exposure,
@@ -17,9 +22,20 @@ pub fn agreed(found: Vec<Found>, args: &args::Rollback, by: &str) -> Result<Vec<
     if !open.is_empty() {
         let said: Vec<String> = open.iter().map(ToString::to_string).collect();
         let message = format!("what a guard forbids would be undone; nothing was changed\n{}", said.join("\n"));
-        let advice = match options(found.iter()) {
-            Some(all) => format!("mend it, or agree to it: tenantmig rollback --to {} {}", args.to, all.join(" ")),
-            None => "mend it, or roll back to a later phase; no option lets this pass".to_owned(),
+        let again = format!("tenantmig rollback --to {}", args.to);
+        let first = in_sight(program, run, &found).map(|keep| program.keep_name(keep));
+        let advice = match (first, options(found.iter())) {
+            // Two commands and not one: with RLS off, a finding must be for a person to decide by.
+            (Some(first), all) => {
+                let unseen =
+                    all.map_or(String::new(), |all| format!("; or agree to it unseen: {again} {}", all.join(" ")));
+                format!(
+                    "tenantmig rollback --to {first}, which takes row-level security off, then again: {again}; \
+                     or {again} as a member of the owner with BYPASSRLS (-U or --role){unseen}"
+                )
+            }
+            (None, Some(all)) => format!("mend it, or agree to it: {again} {}", all.join(" ")),
+            (None, None) => "mend it, or roll back to a later phase; no option lets this pass".to_owned(),
         };
         return Err(CliError::new(Exit::Refused, message, advice));
     }

@@ -48,7 +48,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
     let speaks = found(&session, &record, &run, plan.keep).await?;
     if args.dry_run {
         show(context, &record.program, &plan, &speaks, args.sql)?;
-        let agreed = consent::agreed(speaks, args, &by);
+        let agreed = consent::agreed(speaks, args, &by, (&record.program, &run));
         // One document for whoever reads it by a program: the guards stand in it.
         return match (agreed, context.console.format) {
             (Ok(_), _) => Ok(Exit::Done),
@@ -65,7 +65,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         context.console.note(&format!("note: {note}"));
     }
     drop(session);
-    consent::agreed(speaks, args, &by)?;
+    consent::agreed(speaks, args, &by, (&record.program, &run))?;
     confirm(&context.console, &record.program, &plan, args, &database)?;
     back_up(context, &record.program, &plan, args, &database).await?;
     let (mut access, listener) = context.access()?;
@@ -80,7 +80,8 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
             confirm(&context.console, &record.program, &now, args, &database)?;
         }
         let speaks = shell.outlive(async |shell: &mut driver::Shell| shell.guards_found(now.keep).await).await?;
-        let consents = consent::agreed(speaks, args, &by)?;
+        let ours = (&shell.journal.record.program, &shell.journal.run);
+        let consents = consent::agreed(speaks, args, &by, ours)?;
         shell.pass_over_pauses("`tenantmig rollback` came later").await?;
         request(&mut shell, now.keep, consents).await?;
         Ok::<_, CliError>(())

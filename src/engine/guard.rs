@@ -38,6 +38,13 @@ pub struct Given {
     pub found: Found,
 }
 
+impl Found {
+    /// Nobody could look, so that nothing was counted.
+    fn is_unmeasured(&self) -> bool {
+        self.findings.iter().any(|finding| finding.count == 0)
+    }
+}
+
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "phase `{}`, {}", self.phase, self.title)?;
@@ -95,6 +102,18 @@ pub fn guards<'a>(program: &'a Program, run: &Run, phases: Range<usize>) -> Vec<
         all.extend(phase.before_undo.iter().filter(speaks).map(|guard| (phase.id.as_str(), guard)));
     }
     all
+}
+
+/// How many phases stay where the guards that nobody could measure can be: a later phase has put row-level security on, which
+/// under FORCE hides the rows from the owner too. `None` where it is not that.
+pub fn in_sight(program: &Program, run: &Run, found: &[Found]) -> Option<usize> {
+    let blind = |p: &usize| found.iter().any(|f| f.is_unmeasured() && f.phase == program.phases[*p].id);
+    let last = (0..program.phases.len()).rev().find(blind)?;
+    let after = program.first_unit(last) + program.phases[last].units.len();
+    let hides = program.units().enumerate().skip(after).any(|(number, (_, unit))| {
+        unit.guards_rows && run.unit(number).before().is_some_and(|before| !before.is_untouched())
+    });
+    hides.then_some(last + 1)
 }
 
 /// Whether what the unit wrote outlives this rollback: the column that it filled stays.
