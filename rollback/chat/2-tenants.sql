@@ -42,20 +42,50 @@ DROP FUNCTION IF EXISTS public.capture_tenant();
 -- undo: create function capture_user_tenant
 DROP FUNCTION IF EXISTS public.capture_user_tenant();
 
+-- undo: write back the values of public.chat_messages.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.chat_messages.tenant_id are kept by the tool alone; copy them first, if they matter
+
 -- undo: add column tenant_id uuid to public.chat_messages
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.chat_messages;
 ALTER TABLE public.chat_messages DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
+
+-- undo: write back the values of public.friend_requests.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.friend_requests.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.friend_requests
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.friend_requests;
 ALTER TABLE public.friend_requests DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
+
+-- undo: write back the values of public.conversation_participants.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.conversation_participants.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.conversation_participants
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.conversation_participants;
 ALTER TABLE public.conversation_participants DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
+
+-- undo: write back the values of public.conversations.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.conversations.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.conversations
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.conversations;
 ALTER TABLE public.conversations DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
+
+-- undo: write back the values of public.users.tenant_id that an earlier rollback kept
+-- not done by a script: the values of public.users.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.users
+BEGIN;
+DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.users;
 ALTER TABLE public.users DROP COLUMN IF EXISTS tenant_id;
+COMMIT;
 
 -- undo: grant SELECT on public.tenants to xfchat_app
 REVOKE SELECT ON public.tenants FROM xfchat_app;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     CheckKind, Gate,
-    objects::{Objects, Policy},
+    present::objects::{Objects, Policy},
 };
 use crate::{plan::Site, sql::QName};
 

@@ -89,8 +89,6 @@ fn parse<T: CheckKind + DeserializeOwned + 'static>(
     Ok(Box::new(T::deserialize(toml::de::Deserializer::from(table))?))
 }
 
-pub mod objects;
-
 macro_rules! kinds {
     ($($name:ident => $type:ident),* $(,)?) => {
         $(pub mod $name;)*

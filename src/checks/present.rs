@@ -2,12 +2,12 @@
 //!
 //! Reads the catalogue only. An index is there when it is valid.
 
+pub mod objects;
+
+use objects::{Objects, Policy};
 use serde::Deserialize;
 
-use super::{
-    CheckKind, Gate,
-    objects::{Objects, Policy},
-};
+use super::{CheckKind, Gate};
 use crate::{plan::Site, sql::QName};
 
 /// A check of the kind `present`.

@@ -18,7 +18,7 @@ use crate::{
 
 impl Shell {
     /// Keeps what would not come again, until the column's own undo takes it and the trigger away.
-    pub(super) async fn keep(&mut self, unit: &Unit, spec: &KeepSpec) -> Result<(), DriveError> {
+    pub(super) async fn keep_values(&mut self, unit: &Unit, spec: &KeepSpec) -> Result<(), DriveError> {
         let undone = Event::Undone { unit: unit.id.clone() };
         let there = self.patiently(async |client: &Client| Ok(keeping::is_there(client, spec).await?)).await?;
         if !there || self.stays(spec) {

@@ -80,7 +80,7 @@ impl Shell {
             Op::Autocommit { stmt, repair, due: None } => self.autocommit_deed(unit, stmt, repair, found).await,
             Op::Backfill(spec) => Box::pin(self.backfill(unit, spec)).await,
             Op::Assert(query) => self.assert(unit, query).await,
-            Op::Keep(spec) => Box::pin(self.keep(unit, spec)).await,
+            Op::Keep(spec) => Box::pin(self.keep_values(unit, spec)).await,
             Op::Restore(spec) => {
                 let done = Event::Succeeded { unit: unit.id.clone(), rows: None };
                 Box::pin(self.write_back(unit, spec, done)).await

@@ -46,7 +46,7 @@ impl Shell {
                 self.conclude_undo(unit, &was).await
             }
             Down::Op(Op::Autocommit { stmt, due: None, .. }) => self.undo_autocommit(unit, stmt).await,
-            Down::Op(Op::Keep(spec)) => Box::pin(self.keep(unit, spec)).await,
+            Down::Op(Op::Keep(spec)) => Box::pin(self.keep_values(unit, spec)).await,
             Down::Op(Op::Restore(spec)) => Box::pin(self.write_back(unit, spec, undone)).await,
             Down::Op(Op::Backfill(_) | Op::Assert(_)) => {
                 Err(Fault::new(Class::Fatal, "the program's undo is no statement").into())

@@ -4,6 +4,7 @@
 
 mod captures;
 mod cases;
+mod copies;
 mod crash;
 mod failure;
 mod families;

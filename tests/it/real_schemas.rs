@@ -218,6 +218,8 @@ fn a_foreign_partition_stops_it_until_nobody_may_use_it() {
     let step = "[[phase]]\nid = 'a'\n[[phase.step]]\nkind = 'enforce_rls'\ntable = 'app.regions'";
     let plan = format!("format = 1\nname = 'far'\n{TENANCY}{step}");
     let out = with_plan(scene.tool(), &plan).run().expect_code(5);
+    // By the step itself, before it changed anything: the gate would find it as well.
+    let out = out.stdout_has("something else stands in its place");
     let _ = out.stdout_has("app.regions_far").stdout_has(&format!("REVOKE ALL ON app.regions_far FROM {app}"));
     scene.is_as(&before);
     scene.db.sql(&format!("REVOKE ALL ON app.regions_far FROM {app}"));

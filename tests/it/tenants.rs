@@ -1,6 +1,9 @@
-//! Plans of `[[table]]`s: each way to the tenant, up, isolation, down and up again.
+//! Plans of `[[table]]`s: each way to the tenant, up, isolation, down and up again; and what a constant one costs.
 
-use crate::harness::{Db, Output, Tool, database, pg_dump_fits};
+use tenantmig::demo::cluster::{Cluster, ClusterOptions};
+use tokio_postgres::Client;
+
+use crate::harness::{Db, Output, Tool, cluster, database, pg_dump_fits};
 
 const SCHEMA: &str = "
     CREATE TABLE app.tenants (id uuid PRIMARY KEY, name text NOT NULL);
@@ -16,6 +19,8 @@ const SCHEMA: &str = "
     INSERT INTO app.fills SELECT n, 1 + n % 600 FROM generate_series(1, 900) n;
     CREATE TABLE app.positions (id bigint PRIMARY KEY, last_trade_id bigint NOT NULL);
     INSERT INTO app.positions SELECT n, 1 + n FROM generate_series(1, 90) n;
+    CREATE TABLE app.settings (key text PRIMARY KEY, value text);
+    INSERT INTO app.settings SELECT 'k' || n, 'v' FROM generate_series(1, 50) n;
     CREATE TABLE app.countries (code text PRIMARY KEY);";
 
 /// Written in the order in which nobody could carry it out.
@@ -27,6 +32,7 @@ name   = "tenants"
 registry = { table = "app.tenants", key = "id", type = "uuid" }
 column   = "tenant_id"
 setting  = "app.tenant_id"
+function = "app.current_tenant"
 
 [[table]]
 name   = "app.tenants"
@@ -54,12 +60,16 @@ name   = "app.users"
 tenant = { from = "app.tenants", match = { company = "id" } }
 unique = [{ columns = ["email"] }]
 
+[[table]]
+name   = "app.settings"
+tenant = { value = "00000000-0000-0000-0000-000000000001" }
+
 [[shared]]
 name   = "app.countries"
 reason = "a lookup table"
 "#;
 
-const TABLES: [&str; 6] = ["tenants", "users", "desks", "trades", "fills", "positions"];
+const TABLES: [&str; 7] = ["tenants", "users", "desks", "trades", "fills", "positions", "settings"];
 
 struct Company {
     db: Db,
@@ -103,13 +113,14 @@ impl Company {
     /// Three tenants, each with its own rows and nobody else's.
     #[track_caller]
     fn is_isolated(&self, more_of_first: i64) {
-        assert_eq!(self.seen(0), [0; 6]);
+        assert_eq!(self.seen(0), [0; 7]);
         for tenant in 1..=3 {
             let more = if tenant == 1 { more_of_first } else { 0 };
-            assert_eq!(self.seen(tenant), [1, 10, 20, 200 + more, 300, 30], "tenant {tenant}");
+            let settings = if tenant == 1 { 50 } else { 0 };
+            assert_eq!(self.seen(tenant), [1, 10, 20, 200 + more, 300, 30, settings], "tenant {tenant}");
         }
         let foreign = "SET app.tenant_id = '00000000-0000-0000-0000-000000000001';
-                       INSERT INTO app.positions VALUES (1000, 1, '00000000-0000-0000-0000-000000000002')";
+                       INSERT INTO app.settings (key, tenant_id) VALUES ('x', '00000000-0000-0000-0000-000000000002')";
         let refused = self.db.sql_as(&self.app, foreign).unwrap_err();
         assert!(refused.starts_with("42501"), "{refused}");
     }
@@ -119,7 +130,7 @@ impl Company {
 fn every_way_leads_there_and_back_and_there_again() {
     let company = Company::new("tenants");
     let before = pg_dump_fits().then(|| company.db.pg_dump_schema());
-    let _ = company.run(PLAN, "validate plan.toml").expect_code(0).stdout_has("6 tables in 7 phases");
+    let _ = company.run(PLAN, "validate plan.toml").expect_code(0).stdout_has("7 tables in 7 phases");
     let explicit = company.run(PLAN, "plan plan.toml --expand").expect_code(0).stdout;
     let _ = company.run(&explicit, "validate plan.toml").expect_code(0).stdout_has("7 phases");
 
@@ -137,4 +148,80 @@ fn every_way_leads_there_and_back_and_there_again() {
     // The explicit form does the same.
     company.run(&explicit, "apply plan.toml --yes").expect_code(0);
     company.is_isolated(1);
+}
+
+/// What a table is made of, and how much was written on the server: file, bytes of its rows, transactions that wrote them, WAL.
+#[derive(Debug, PartialEq)]
+struct Heap {
+    file: u32,
+    bytes: i64,
+    writers: i64,
+    wal: i64,
+}
+
+async fn heap(client: &Client, table: &str) -> Heap {
+    let query = format!(
+        "SELECT pg_relation_filenode('{table}'), pg_relation_size('{table}'), (SELECT count(DISTINCT xmin::text) FROM {table}),
+                (pg_current_wal_insert_lsn() - '0/0')::bigint"
+    );
+    let row = client.query_one(&query, &[]).await.unwrap();
+    Heap { file: row.get(0), bytes: row.get(1), writers: row.get(2), wal: row.get(3) }
+}
+
+/// On a server of its own, where nobody else writes WAL.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_constant_tenant_writes_no_row() {
+    const ROWS: u32 = 200_000;
+    // The ledger and the catalogue write some; a table of 25 MB that was written would be in the WAL whole.
+    const WAL_BYTES_MAX: i64 = 5_000_000;
+    let bindir = Some(cluster().bindir().to_owned());
+    let own =
+        tokio::task::spawn_blocking(|| Cluster::start(ClusterOptions { bindir, ..ClusterOptions::default() }).unwrap());
+    let own = own.await.unwrap();
+    let url = own.url("postgres");
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+        .batch_execute(&format!(
+            "CREATE SCHEMA app; CREATE TABLE app.tenants (id uuid PRIMARY KEY);
+             INSERT INTO app.tenants VALUES ('00000000-0000-0000-0000-000000000001');
+             CREATE TABLE app.events (id bigint PRIMARY KEY, body text);
+             INSERT INTO app.events SELECT n, repeat('x', 80) FROM generate_series(1, {ROWS}) n"
+        ))
+        .await
+        .unwrap();
+    for statement in ["VACUUM ANALYZE app.events", "CHECKPOINT"] {
+        client.batch_execute(statement).await.unwrap();
+    }
+    let plan = PLAN.split("[[table]]").next().unwrap().to_owned()
+        + "[[table]]\nname = \"app.events\"\ntenant = { value = \"00000000-0000-0000-0000-000000000001\" }\nindex = []\n";
+    let before = heap(&client, "app.events").await;
+    assert!(before.bytes > 4 * WAL_BYTES_MAX, "{before:?}");
+    for command in ["apply plan.toml --to expand --yes", "apply plan.toml --yes"] {
+        let (url, plan) = (url.clone(), plan.clone());
+        let run = tokio::task::spawn_blocking(move || {
+            let tool = Tool::without_database().url(&url);
+            let _ = tool.file("plan.toml", &plan);
+            tool.args(command.split(' ')).run()
+        });
+        run.await.unwrap().expect_code(0);
+        let after = heap(&client, "app.events").await;
+        assert_eq!((after.file, after.bytes, after.writers), (before.file, before.bytes, before.writers), "{command}");
+        assert!(after.wal - before.wal < WAL_BYTES_MAX, "{command}: {} bytes of WAL", after.wal - before.wal);
+    }
+    let filled: i64 = client
+        .query_one("SELECT count(*) FROM app.events WHERE tenant_id = '00000000-0000-0000-0000-000000000001'", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let default: String = client
+        .query_one(
+            "SELECT pg_get_expr(d.adbin, d.adrelid) || a.attnotnull FROM pg_attrdef d JOIN pg_attribute a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum)
+              WHERE d.adrelid = 'app.events'::regclass",
+            &[],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!((filled, default.as_str()), (i64::from(ROWS), "app.current_tenant()true"));
 }

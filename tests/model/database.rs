@@ -64,6 +64,6 @@ impl Database {
     /// Whether this thing is as the unit makes it.
     pub fn is_made(&self, program: &Program, number: usize) -> bool {
         let (_, unit) = program.units().nth(number).unwrap();
-        self.0[number] == Thing::Made || matches!(unit.up, Op::Assert(_))
+        self.0[number] == Thing::Made || matches!(unit.up, Op::Assert(_) | Op::Restore(_))
     }
 }

@@ -4,8 +4,8 @@ use tenantmig::{
     checks::Gate,
     engine::{Program, ProgramPhase},
     plan::{Disk, Millis, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
-    sql::{Ident, Literal, QName, Stmt},
-    unit::{BackfillSpec, BackfillValue, Down, Growth, Lock, OnOrphan, Op, Probe, Unit, UnitId},
+    sql::{Ident, Literal, QName, Stmt, TypeName},
+    unit::{BackfillSpec, BackfillValue, Down, Growth, KeepSpec, Lock, OnOrphan, Op, Probe, Unit, UnitId},
 };
 
 use super::database::Thing;
@@ -34,9 +34,11 @@ pub enum Kind {
     FillOf(usize),
     /// A query.
     Assert,
+    /// Values of the unit of this number that are kept when it is undone. No thing of its own.
+    ValuesOf(usize),
 }
 
-use Kind::{Assert, Autocommit, AutocommitBlind, AutocommitForGood, FillOf, Tx, TxForGood};
+use Kind::{Assert, Autocommit, AutocommitBlind, AutocommitForGood, FillOf, Tx, TxForGood, ValuesOf};
 use OnFailure::{Pause, Rollback, RollbackAll};
 use Thing::{Blocking, Made, Nothing, Theirs};
 
@@ -47,7 +49,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "each kind of unit",
             vec![
-                (Pause, 1, vec![(Tx, Nothing), (FillOf(0), Nothing)]),
+                (Pause, 1, vec![(Tx, Nothing), (ValuesOf(0), Nothing), (FillOf(0), Nothing)]),
                 (Rollback, 2, vec![(Autocommit, Nothing), (Autocommit, Made)]),
                 (RollbackAll, 0, vec![(Tx, Theirs), (Assert, Nothing)]),
             ],
@@ -178,6 +180,17 @@ pub fn unit(number: usize, kind: Kind) -> Unit {
         }
         AutocommitForGood => (alone(), for_good(), probe),
         FillOf(other) => (Op::Backfill(fill()), Down::CoveredBy(id(other)), Probe::Ledger),
+        ValuesOf(other) => {
+            let spec = Box::new(KeepSpec {
+                table: fill().table,
+                column: fill().column,
+                ty: TypeName::parse("uuid").unwrap(),
+                fresh: None,
+                again: None,
+                of: id(other),
+            });
+            (Op::Restore(spec.clone()), Down::Op(Op::Keep(spec)), Probe::Ledger)
+        }
         Assert => (Op::Assert(stmt("ASSERT")), Down::nothing("it only asked"), Probe::Ledger),
     };
     let title = format!("unit {number}");

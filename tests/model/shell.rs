@@ -230,12 +230,12 @@ impl State {
             Op::Tx(stmts) => stmts.iter().for_each(|stmt| self.db.run(&world.program, stmt)),
             Op::Autocommit { stmt, .. } if thing == Thing::Wreck => return self.db.run(&world.program, stmt),
             // The last batch and the outcome are one transaction.
-            Op::Backfill(_) | Op::Keep(_) | Op::Restore(_) if thing == Thing::Wreck => self.db.0[number] = Thing::Made,
-            Op::Autocommit { .. } | Op::Backfill(_) | Op::Keep(_) | Op::Restore(_) => {
+            Op::Backfill(_) if thing == Thing::Wreck => self.db.0[number] = Thing::Made,
+            Op::Autocommit { .. } | Op::Backfill(_) => {
                 self.db.0[number] = Thing::Wreck;
                 return;
             }
-            Op::Assert(_) => {}
+            Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => {}
         }
         self.append(world, Event::Succeeded { unit: unit.id.clone(), rows: None });
         self.hand = Hand::Idle;

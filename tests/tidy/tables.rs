@@ -7,7 +7,7 @@ use tenantmig::{checks, steps};
 use crate::{found, none, source::root};
 
 /// Files beside the kinds that are none.
-const SUPPORT: &[&str] = &["mod", "trial"];
+const SUPPORT: &[&str] = &["mod", "objects", "trial"];
 
 /// A row of one of the two tables.
 struct Row {

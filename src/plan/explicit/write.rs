@@ -9,11 +9,11 @@ use crate::plan::{expand::PHASES, mend::Node, section::Table};
 /// The order of the keys that most steps have; others come behind them by name.
 const KEYS: [&str; 21] = [
     "format",
+    "id",
+    "kind",
     "name",
     "description",
     "phase",
-    "id",
-    "kind",
     "after",
     "table",
     "tables",

@@ -2,7 +2,7 @@
 
 use tenantmig::steps::KINDS;
 
-use super::{captures::CAPTURES, families::FAMILIES, keys::KEYS};
+use super::{captures::CAPTURES, copies::COPIES, families::FAMILIES, keys::KEYS};
 
 /// Steps, and what the owner did to the example schema before them.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub struct Case {
 /// Every example, then the variants.
 pub fn cases() -> impl Iterator<Item = Case> {
     let examples = KINDS.iter().map(|kind| Case { name: kind.name, setup: "", steps: kind.example, absent: true });
-    examples.chain([VARIANTS, FAMILIES, CAPTURES, KEYS].into_iter().flatten().copied())
+    examples.chain([VARIANTS, FAMILIES, CAPTURES, COPIES, KEYS].into_iter().flatten().copied())
 }
 
 /// Every example, and the variants in which an undo has more to do than to take away: what every seam is tried on.
@@ -141,37 +141,6 @@ on_orphan = "quarantine"
 kind = "quarantine"
 table = "app.orders"
 column = "tenant_id"
-        "rows_into_what_is_partly_there",
-        "CREATE TABLE app.parts (part int, nr text, js json, at timestamptz) PARTITION BY LIST (part); \
-         CREATE TABLE app.parts1 PARTITION OF app.parts FOR VALUES IN (1); CREATE TABLE app.parts2 PARTITION OF app.parts DEFAULT; \
-         INSERT INTO app.parts SELECT n % 3, 'nr ' || n, '{\"a\": 1}', now() FROM generate_series(1, 300) n; \
-         CREATE TABLE app.all_parts (source bigint, \"Nr\" varchar(20), js json, at timestamptz, UNIQUE (\"Nr\", source)); \
-         INSERT INTO app.all_parts SELECT part, nr, js, at FROM app.parts WHERE nr LIKE 'nr 1%'",
-        r#"
-[[phase.step]]
-kind    = "copy_rows"
-from    = "app.parts"
-into    = "app.all_parts"
-columns = { source = "row.part", '"Nr"' = "row.nr", js = "row.js", at = "row.at" }
-key     = ['"Nr"', "source"]
-where   = "row.part <> 2"
-"#,
-    ),
-    variant(
-        "rows_into_a_new_table",
-        "",
-        r#"
-[[phase.step]]
-kind = "create_table"
-table = "app.all_messages"
-columns = [{ name = "id", type = "bigint", identity = "always" }, { name = "body", type = "text" }]
-primary_key = ["id"]
-[[phase.step]]
-kind = "copy_rows"
-from = "app.old_messages"
-into = "app.all_messages"
-columns = { id = "row.id", body = "'said'" }
-key = ["id"]
 "#,
     ),
     variant(

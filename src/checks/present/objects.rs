@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::Gate;
 use crate::{
+    checks::Gate,
     plan::Site,
     sql,
     sql::{Ident, List, Literal, QName, Stmt},
@@ -26,7 +26,7 @@ pub struct Policy {
 }
 
 impl Objects<'_> {
-    pub(super) fn check(&self, site: &mut Site<'_>) {
+    pub(in crate::checks) fn check(&self, site: &mut Site<'_>) {
         if self.tables.is_empty() && self.indexes.is_empty() && self.policies.is_empty() {
             site.error("kind", "TM0455", "nothing is named").help("write tables, indexes or policies");
         }
@@ -34,7 +34,7 @@ impl Objects<'_> {
 
     /// A finding for each that is there though it should not be, or the other way round. An index counts as there only when
     /// it is valid, and as gone only when no wreck of it is left.
-    pub(super) fn gate(&self, present: bool) -> Gate {
+    pub(in crate::checks) fn gate(&self, present: bool) -> Gate {
         let mut each = Vec::new();
         let mut names = Vec::new();
         for table in self.tables {
