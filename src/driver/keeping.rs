@@ -70,7 +70,7 @@ impl Shell {
     }
 
     /// Whether the column was there before, and stays when it is undone.
-    fn stays(&self, spec: &KeepSpec) -> bool {
+    pub(super) fn stays(&self, spec: &KeepSpec) -> bool {
         let Some((of, ..)) = self.journal.record.program.find(&spec.of) else { return false };
         self.journal.run.unit(of).before().is_some_and(Before::is_untouched)
     }

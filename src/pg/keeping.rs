@@ -158,6 +158,18 @@ impl Place {
         Ok(client.query_typed_one(query, &params).await?.try_get(0)?)
     }
 
+    /// Until the transaction ends: the operators of a key's type may be in a schema of an extension's that is not searched, and
+    /// they are found by that alone.
+    async fn see_operators(&self, client: &Client) -> Result<(), Fault> {
+        let widen = "SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), more.names), true)
+                       FROM (SELECT string_agg(DISTINCT quote_ident(n.nspname), ', ') AS names
+                               FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                               JOIN pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid) JOIN pg_namespace n ON n.oid = b.typnamespace
+                              WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND n.nspname <> 'pg_catalog') AS more";
+        client.query_typed(widen, &[(&self.kept.to_string(), Type::TEXT)]).await?;
+        Ok(())
+    }
+
     fn beyond(&self, columns: &[Stmt], last: Option<&[String]>) -> Stmt {
         let Some(last) = last else { return Stmt::raw("true") };
         let typed = |(text, ty): (&String, &Stmt)| sql!("CAST({} AS {})", Literal::new(text.clone()), ty);
@@ -194,6 +206,7 @@ impl Place {
             which,
             last_of(&names)
         );
+        self.see_operators(client).await?;
         batch(client, &statement).await
     }
 
@@ -228,6 +241,7 @@ impl Place {
             column,
             last_of(&names)
         );
+        self.see_operators(client).await?;
         batch(client, &statement).await
     }
 }
