@@ -181,6 +181,22 @@ impl Shell {
         Ok(())
     }
 
+    /// Records the intent of a unit, with which the print is spent: in one transaction, or a crash after the deed would leave a print
+    /// of what stood before it.
+    pub(super) async fn record_begun(&mut self, event: Event) -> Result<(), DriveError> {
+        if self.drift.standing == Standing::Spent {
+            return self.record(event).await;
+        }
+        let (place, bounds) = (self.journal.place.clone(), self.bounds());
+        self.record_with(bounds, async |client: &Client| {
+            ledger::spend_print(client, &place).await?;
+            Ok(((), event))
+        })
+        .await?;
+        self.drift.standing = Standing::Spent;
+        Ok(())
+    }
+
     fn major(&self) -> i32 {
         self.work.server_version_num / 10_000
     }
