@@ -28,14 +28,13 @@
 //! | a failed gate counts as passed | ORDER, MEASURED |
 //! | a refused rollback forgets gates | REFUSED |
 //! | UndoFailed does not stop | STUCK |
-//! | a failure whose rollback is held begins it all the same; a held pause does not go on | FAILURE |
-//! | what is due after an undo is forgotten when a second request comes; only the last phase is measured | CHECKED_AGAIN |
-//! | it is measured before the phase is undone, or twice | CHECKED |
+//! | a failure whose rollback is held begins it all the same | FAILURE |
+//! | of several phases that are undone only the last is measured | CHECKED_AGAIN |
 //! | what found something is not measured again | CHECKED_AGAIN |
 //! | Undone leaves the unit done | BACKWARDS, PREVIEW |
 //! | unwinding one phase too little | FINISHED, BEFORE |
 //! | unwinding one phase too far | KEEP, FIXED |
-//! | a drift is told in the middle of a phase, or on the way back; one that is accepted pauses | VERDICT |
+//! | a drift is told in the middle of a phase | VERDICT |
 //! | preview: drops what stood in the way, or what was there before | FOREIGN |
 //! | preview: forgets what was replaced | BEFORE |
 //! | preview: forgets the rollback under way | PREVIEW |
