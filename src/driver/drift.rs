@@ -184,15 +184,7 @@ impl Shell {
     /// Records the intent of a unit, with which the print is spent: in one transaction, or a crash after the deed would leave a print
     /// of what stood before it.
     pub(super) async fn record_begun(&mut self, event: Event) -> Result<(), DriveError> {
-        if self.drift.standing == Standing::Spent {
-            return self.record(event).await;
-        }
-        let (place, bounds) = (self.journal.place.clone(), self.bounds());
-        self.record_with(bounds, async |client: &Client| {
-            ledger::spend_print(client, &place).await?;
-            Ok(((), event))
-        })
-        .await?;
+        self.record_and(event, self.drift.standing != Standing::Spent).await?;
         self.drift.standing = Standing::Spent;
         Ok(())
     }
