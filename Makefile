@@ -13,9 +13,11 @@ test: ## Every test; PostgreSQL is installed where it is missing, and one throwa
 	$(CARGO) test --locked
 
 # `cargo fmt` does not find the modules that the tables of step kinds and checks declare, so the files are named.
-check: ## Format, lints and the quick tests
+lint: ## Format and lints
 	rustfmt --check --edition 2024 $$(git ls-files '*.rs')
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+check: lint ## Format, lints and the quick tests
 	$(CARGO) test --locked --lib --test bench --test engine --test model --test plans --test ranges --test readme --test tidy
 
 many: ## A schema of 500 tables: init, validate, cycle, apply and isolation, with their times
