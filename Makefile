@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test check many chaos laws
+.PHONY: demo test lint check many chaos laws
 
 demo: ## The whole story on a throwaway PostgreSQL: forward, kill -9, a failure, isolation, and back
 	$(CARGO) run --locked --quiet -- demo $(DEMO)
