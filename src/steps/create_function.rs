@@ -248,7 +248,7 @@ BEGIN
 END",
                 Literal::new(setting.clone()),
                 Literal::new(format!("{setting} is not set: this session has not said which tenant it is")),
-                Literal::new(format!("SET LOCAL {setting} = '…' in the same transaction")),
+                Literal::new(format!("say it in the same transaction: SET LOCAL {setting} = '…'")),
                 tenancy.registry.r#type
             );
             (Ident::parse("plpgsql").ok(), body)

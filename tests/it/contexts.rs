@@ -62,7 +62,7 @@ fn a_missing_context_raises_where_the_plan_says_so() {
     for context in [None, Some("")] {
         let (code, hint) = seen(&db, &role, context).expect_err("no context, no answer");
         assert_eq!(code, SqlState::INSUFFICIENT_PRIVILEGE, "{context:?}");
-        assert_eq!(hint, "SET LOCAL app.tenant_id = '…' in the same transaction");
+        assert_eq!(hint, "say it in the same transaction: SET LOCAL app.tenant_id = '…'");
     }
     assert_eq!(seen(&db, &role, Some(A)), Ok(6));
     assert_eq!(seen(&db, &role, Some(B)), Ok(3));
