@@ -175,6 +175,8 @@ pub enum Command {
     Cycle(Cycle),
     /// Measure every gate again and compare the ledger with the database
     Verify(Verify),
+    /// Write the evidence of a run as one HTML page, or as JSON with --format json
+    Report(Report),
     /// Break-glass: take the lease from a holder that is gone for good
     Unlock(Unlock),
     /// Break-glass: say what is wrong with the ledger, or accept a damaged log as it stands
@@ -354,6 +356,23 @@ pub struct Verify {
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
+}
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The run; the newest by default
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
+    pub run: Option<uuid::Uuid>,
+    /// Where to write it; standard output where it is left out
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long, requires = "out")]
+    pub force: bool,
+    /// Also measure now what verify measures: every deed and every gate
+    #[arg(long)]
+    pub verify: bool,
 }
 
 /// `unlock`.

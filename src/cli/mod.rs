@@ -21,6 +21,7 @@ mod plan;
 mod plan_file;
 mod preview;
 mod repair;
+mod report;
 mod resume;
 mod rollback;
 mod session;
@@ -141,6 +142,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         Command::Pause(args) => pause::run(&context, &args).await,
         Command::Rollback(args) => rollback::run(&context, &args).await,
         Command::Cycle(args) => cycle::run(&context, &args).await,
+        Command::Report(args) => report::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args).await,
         Command::Unlock(args) => unlock::run(&context, &args).await,
         Command::Repair(args) => repair::run(&context, &args).await,

@@ -27,6 +27,7 @@ mod cycle;
 mod disk;
 mod disk_estimate;
 mod drift;
+mod evidence;
 mod exit_codes;
 mod failover;
 mod failures;

@@ -31,14 +31,16 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["checks", "diag", "disk", "engine", "hazards", "ledger", "pace", "pg", "plan", "sql", "steps", "unit"],
     ),
     ("report", &["engine", "unit"]),
+    // A page about a run, out of facts that others gather.
+    ("evidence", &["checks", "engine", "plan", "report", "sql", "unit"]),
     // L5
     ("exit", &[]),
     ("demo", &["exit", "pg", "plan", "sql"]),
     (
         "cli",
         &[
-            "demo", "diag", "disk", "driver", "engine", "exit", "hazards", "infer", "ledger", "pace", "pg", "plan",
-            "report", "sql", "steps", "checks", "unit",
+            "demo", "diag", "disk", "driver", "engine", "evidence", "exit", "hazards", "infer", "ledger", "pace", "pg",
+            "plan", "report", "sql", "steps", "checks", "unit",
         ],
     ),
     ("main", &["cli", "exit"]),
@@ -57,7 +59,8 @@ const USERS: &[(&str, &[&str])] = &[
     ("anyhow", &["src/driver/", "src/cli/", "src/demo/"]),
 ];
 
-const PURE: &[&str] = &["diag", "sql", "unit", "checks", "steps", "plan", "hazards", "engine", "pace", "disk", "infer"];
+const PURE: &[&str] =
+    &["diag", "sql", "unit", "checks", "steps", "plan", "hazards", "engine", "pace", "disk", "infer", "evidence"];
 
 /// Time, chance, files and output come in as arguments and go out as values.
 const IMPURE: &[&str] = &[

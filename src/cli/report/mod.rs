@@ -1,0 +1,7 @@
+//! `report`: the evidence of a run for somebody who was not there, as one HTML page or as JSON. Reads only.
+
+mod command;
+mod gather;
+mod measured;
+
+pub use command::run;
