@@ -19,6 +19,7 @@ mod catalogue;
 mod coverage;
 mod events;
 mod facts;
+mod measured;
 mod model;
 mod page;
 mod phases;

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+pub use super::measured::{Cell, Checked, Finding, Latency, Matrix, MatrixRow};
+
 /// What was looked at, or why it was not.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -372,62 +374,4 @@ pub struct Change {
     pub what: String,
     pub was: Option<String>,
     pub is: Option<String>,
-}
-
-/// What was measured while the report was made.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Checked {
-    pub phase: Option<String>,
-    pub what: String,
-    pub tone: Tone,
-    /// `passed`, `failed`, `cannot be told`.
-    pub result: String,
-    pub details: Vec<String>,
-}
-
-/// What sessions of the application see and can write, table by table.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Matrix {
-    /// How and when it was asked.
-    pub how: String,
-    pub contexts: Vec<String>,
-    pub rows: Vec<MatrixRow>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct MatrixRow {
-    pub table: String,
-    pub role: String,
-    pub command: String,
-    /// One for each context.
-    pub cells: Vec<Cell>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Cell {
-    pub tone: Tone,
-    /// A word or two.
-    pub result: String,
-    pub why: String,
-}
-
-/// What an audit found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Finding {
-    pub code: String,
-    pub severity: String,
-    pub object: String,
-    pub what: String,
-    pub fix: String,
-    pub waived: Option<String>,
-}
-
-/// A query before and after.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Latency {
-    pub probe: String,
-    pub before_ms: f64,
-    pub after_ms: f64,
-    pub budget: String,
-    pub tone: Tone,
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Duration, TimeZone, Utc};
 
 use super::{
-    Facts, Head, Logged, Print, Progress, RangeRow, RunFacts, Section, Server, assemble, html, json, model::Tone,
+    Facing, Facts, Head, Logged, Print, Progress, RangeRow, RunFacts, Section, Server, assemble, html, json,
+    model::Tone,
 };
 use crate::{
     engine::{
@@ -91,6 +92,15 @@ fn ranges(unit: &UnitId, parts: &[(u64, u64)]) -> Vec<RangeRow> {
     parts.iter().enumerate().map(row).collect()
 }
 
+fn facing(value: &str) -> Facing {
+    let facts = BTreeMap::from([("column app.users.tenant_id".to_owned(), value.to_owned())]);
+    BTreeMap::from([("table app.users".to_owned(), facts)])
+}
+
+fn print(phase: &str, seconds: i64, value: &str) -> Print {
+    Print { phase: phase.to_owned(), format: 1, server: 15, taken_at: at(seconds), facts: facing(value) }
+}
+
 fn facts(parts: &[(u64, u64)]) -> Facts {
     let program = program();
     let events = events(&program);
@@ -103,19 +113,6 @@ fn facts(parts: &[(u64, u64)]) -> Facts {
         actor: "migrator".to_owned(),
         host: "db-tools".to_owned(),
         event,
-    };
-    let facing = |value: &str| {
-        BTreeMap::from([(
-            "table app.users".to_owned(),
-            BTreeMap::from([("column app.users.tenant_id".to_owned(), value.to_owned())]),
-        )])
-    };
-    let print = |phase: &str, seconds, value: &str| Print {
-        phase: phase.to_owned(),
-        format: 1,
-        server: 15,
-        taken_at: at(seconds),
-        facts: facing(value),
     };
     let log: Vec<Logged> = events.into_iter().enumerate().map(logged).collect();
     Facts {

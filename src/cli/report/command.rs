@@ -7,15 +7,15 @@ use std::{
     path::Path,
 };
 
-use super::gather::gather;
+use super::{gather::gather, options::Report};
 use crate::{
-    cli::{args, args::Format, failure::CliError, session::Context},
+    cli::{args::Format, failure::CliError, session::Context},
     evidence::{assemble, html, json},
     exit::Exit,
 };
 
 /// Writes the report: 3 where the evidence contradicts itself.
-pub async fn run(context: &Context, args: &args::Report) -> Result<Exit, CliError> {
+pub async fn run(context: &Context, args: &Report) -> Result<Exit, CliError> {
     if let Some(out) = args.out.as_deref().filter(|out| out.exists() && !args.force) {
         return Err(taken(out));
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::measured::measured;
+use super::{measured::measured, options::Report};
 use crate::{
-    cli::{args, failure::CliError, session::Context},
+    cli::{failure::CliError, session::Context},
     evidence::{Asked, Facing, Facts, Head, Logged, Print, Progress, RangeRow, RunFacts, Section, Server},
     exit::Exit,
     ledger::{self, Cursor, Kept, LedgerError},
@@ -48,7 +48,7 @@ struct About {
 }
 
 /// Everything that a page needs.
-pub(super) async fn gather(context: &Context, args: &args::Report) -> Result<Facts, CliError> {
+pub(super) async fn gather(context: &Context, args: &Report) -> Result<Facts, CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
     let mut read = read(&session, &schema, args.run).await?;

@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
+use super::options::Report;
 use crate::{
-    cli::{args, failure::CliError, session::Context},
+    cli::{failure::CliError, session::Context},
     driver::{self, Verdict, Verified},
     evidence::{Checked, Finding, Latency, Matrix, Section, Tone},
     pg::connect::Connection,
@@ -26,7 +27,7 @@ pub(super) async fn measured(
     session: &Connection,
     schema: &Ident,
     run: Uuid,
-    args: &args::Report,
+    args: &Report,
 ) -> Result<Measured, CliError> {
     let verified = if args.verify {
         match driver::verify(session, schema, Some(run)).await {

@@ -3,5 +3,6 @@
 mod command;
 mod gather;
 mod measured;
+pub mod options;
 
 pub use command::run;
