@@ -39,16 +39,23 @@
 //! | preview: drops what stood in the way, or what was there before | FOREIGN |
 //! | preview: forgets what was replaced | BEFORE |
 //! | preview: forgets the rollback under way | PREVIEW |
+//! | a guard that is put off is never asked | ASKED |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+#[path = "model/action.rs"]
+mod action;
 #[path = "model/database.rs"]
 mod database;
 #[path = "model/law.rs"]
 mod law;
 #[path = "model/program.rs"]
 mod program;
+#[path = "model/put_off.rs"]
+mod put_off;
 #[path = "model/shell.rs"]
 mod shell;
+#[path = "model/verdict.rs"]
+mod verdict;
 
 use std::time::Instant;
 
@@ -56,9 +63,10 @@ use stateright::{Checker, Model, Property};
 use tenantmig::engine::Destination;
 
 use self::{
+    action::Action,
     law::LAWS,
     program::{Case, cases},
-    shell::{Action, State, World},
+    shell::{State, World},
 };
 
 /// A run may lose its process this often; each loses what was not in the ledger.
@@ -92,6 +100,9 @@ impl Model for World {
             actions.push(Action::Crash);
         }
         actions.extend([Action::Pause, Action::Resume, Action::Clear]);
+        if self.program.phases.iter().any(|phase| !phase.before_undo.is_empty()) {
+            actions.extend([Action::PutOff(false), Action::PutOff(true), Action::TurnRound]);
+        }
         actions.extend((0..self.program.phases.len()).flat_map(|p| [Action::Drift(p), Action::AcceptDrift(p)]));
         actions.extend((0..=self.program.phases.len()).map(|keep| Action::Rollback(Destination(keep))));
     }

@@ -3,7 +3,7 @@
 use super::{args, failure::CliError, session::host};
 use crate::{
     checks::Consent,
-    engine::{Found, Given, Held, option, options},
+    engine::{Agreed, Found, Given, Held, PutOff, option, options},
     exit::Exit,
 };
 
@@ -19,7 +19,9 @@ pub fn agreed(found: Vec<Found>, args: &args::Rollback, by: &str) -> Result<Vec<
         let message = format!("what a guard forbids would be undone; nothing was changed\n{}", said.join("\n"));
         let advice = match options(found.iter()) {
             Some(all) => format!("mend it, or agree to it: tenantmig rollback --to {} {}", args.to, all.join(" ")),
-            None => "mend it, or roll back to a later phase; no option lets this pass".to_owned(),
+            None => "mend it, or roll back to a later phase; no option lets this pass (what row-level security hides from this \
+                     role, one with BYPASSRLS can measure: --role)"
+                .to_owned(),
         };
         return Err(CliError::new(Exit::Refused, message, advice));
     }
@@ -27,6 +29,35 @@ pub fn agreed(found: Vec<Found>, args: &args::Rollback, by: &str) -> Result<Vec<
         found.consent.map(|consent| Given { consent, by: by.to_owned(), host: host(), found: found.clone() })
     };
     Ok(found.into_iter().filter_map(agree).collect())
+}
+
+/// What the options agree to beforehand, for guards that are put off.
+pub fn beforehand(args: &args::Rollback, by: &str) -> Vec<Agreed> {
+    let given = [(args.allow_data_loss, Consent::DataLoss), (args.accept_exposure, Consent::Exposure)];
+    let agree = |consent| Agreed { consent, by: by.to_owned(), host: host() };
+    given.into_iter().filter(|(given, _)| *given).map(|(_, consent)| agree(consent)).collect()
+}
+
+/// What a cycle agrees to beforehand: the same as to what is found at once.
+pub fn of_a_cycle_beforehand() -> Vec<Agreed> {
+    let agree = |consent| Agreed { consent, by: "cycle".to_owned(), host: host() };
+    [Consent::DataLoss, Consent::Exposure].map(agree).to_vec()
+}
+
+/// The words for guards that are put off.
+pub fn later(put_off: &[PutOff]) -> Vec<String> {
+    put_off.iter().map(|one| format!("a guard is put off: {one}")).collect()
+}
+
+/// What to type where a guard that was put off found something: nothing of what it guards is undone, and what was undone
+/// before it stays so.
+pub fn way_on_at(found: &Found, keep: &str) -> String {
+    let agree = found.consent.map_or(String::new(), |consent| {
+        format!("agree to it: tenantmig rollback --to {keep} {}; or ", option(consent))
+    });
+    format!(
+        "mend it, then: tenantmig resume; or {agree}go forward again, which enforces again: tenantmig resume --forward"
+    )
 }
 
 /// What to type where guards held the rollback that a failure would have begun.

@@ -27,6 +27,9 @@ use crate::{
     sql::Ident,
 };
 
+/// What to type where a guard that was put off stopped a rollback; its finding stands beside it.
+const GUARD_NEXT: &str = "mend what the guard found, then: tenantmig resume; or agree, by tenantmig rollback with its option; or enforce again: tenantmig resume --forward";
+
 /// After so many heartbeats that did not come status says that the holder is silent: one may be late under load.
 const HEARTBEATS_LATE: u32 = 2;
 
@@ -113,19 +116,22 @@ impl Standing {
             Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
             Effect::Halt(Outcome::Paused) if self.drift().is_some() => ("paused", DRIFT_NEXT),
+            Effect::Halt(Outcome::Paused) if self.run.may_turn_round(&self.record.program) => ("paused", GUARD_NEXT),
             Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
             Effect::Do(_) | Effect::Gate(..) if rested && self.events.is_empty() => ("not begun", "tenantmig resume"),
             Effect::Do(_) | Effect::Gate(..) if rested => {
                 ("stopped half-way", "tenantmig resume, or tenantmig rollback --to PHASE")
             }
-            Effect::Undo(_) | Effect::Check(..) if rested => ("stopped while rolling back", "tenantmig resume"),
+            Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) if rested => {
+                ("stopped while rolling back", "tenantmig resume")
+            }
             Effect::Do(_) | Effect::Gate(..) if self.hold().is_some() => {
                 ("running", "backfills are held; to let them go on: tenantmig throttle --release")
             }
             Effect::Do(_) | Effect::Gate(..) => {
                 ("running", "wait; it works. To stop it, from any host: tenantmig pause")
             }
-            Effect::Undo(_) | Effect::Check(..) => {
+            Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) => {
                 ("rolling back", "wait; it works. To stop it, from any host: tenantmig pause")
             }
         }
@@ -205,7 +211,8 @@ impl Standing {
             | Effect::Do(_)
             | Effect::Gate(..)
             | Effect::Undo(_)
-            | Effect::Check(..) => Exit::WorkRemains,
+            | Effect::Check(..)
+            | Effect::Ask(..) => Exit::WorkRemains,
         }
     }
 
@@ -360,8 +367,9 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
                 let what: Vec<&str> = findings.iter().map(|f| f.what.as_str()).collect();
                 return Some(format!("{at}: after the undo of phase {phase}: {}", what.join("; ")));
             }
+            Event::GuardAsked { found: Some(found), agreed: None, .. } => return Some(format!("{at}: {found}")),
             // Whoever resumed, or asked for the rollback, has seen it.
-            Event::Resumed | Event::RollbackRequested { .. } => return None,
+            Event::Resumed | Event::RollbackRequested { .. } | Event::TurnedRound => return None,
             Event::Started { .. }
             | Event::Succeeded { .. }
             | Event::UndoStarted { .. }
@@ -374,6 +382,8 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::Unthrottled { .. }
             | Event::Repaired { .. }
             | Event::UndoChecked { .. }
+            | Event::GuardsPutOff { .. }
+            | Event::GuardAsked { .. }
             | Event::Retuned { .. } => {}
         }
     }

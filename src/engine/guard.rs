@@ -4,10 +4,11 @@ use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Program, Run, rollback::nothing_to_run};
+use super::{Finding, Program, Run, UnitState, rollback::nothing_to_run};
 use crate::{
     checks::{Consent, Guard},
-    unit::{Before, Down},
+    sql::QName,
+    unit::{Before, Down, Unit},
 };
 
 /// A guard that found something.
@@ -36,6 +37,42 @@ pub struct Given {
     pub host: String,
     /// What was agreed to, as it was told then.
     pub found: Found,
+}
+
+/// A guard that row-level security hides rows from until the rollback itself has taken it off.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PutOff {
+    pub phase: String,
+    pub gate: String,
+    /// What the guard asserts.
+    pub title: String,
+    /// What somebody could agree to beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
+}
+
+/// Somebody agrees to whatever a guard that is put off will find.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Agreed {
+    pub consent: Consent,
+    pub by: String,
+    pub host: String,
+}
+
+impl fmt::Display for PutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { phase, title, .. } = self;
+        write!(
+            f,
+            "phase `{phase}`, {title}: is asked when row-level security is off (a role with BYPASSRLS, --role, can ask before)"
+        )
+    }
+}
+
+impl fmt::Display for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {} on {}", option(self.consent), self.by, self.host)
+    }
 }
 
 impl fmt::Display for Found {
@@ -78,7 +115,7 @@ pub fn options<'a>(found: impl IntoIterator<Item = &'a Found>) -> Option<Vec<&'s
 
 /// The guards that speak when these phases, the last ones, are to be undone, last phase first. A guard of one unit speaks where
 /// that unit was touched, one of the plan's own where anything of its phase was.
-pub fn guards<'a>(program: &'a Program, run: &Run, phases: Range<usize>) -> Vec<(&'a str, &'a Guard)> {
+pub fn guards<'a>(program: &'a Program, run: &Run, phases: Range<usize>) -> Vec<(usize, &'a Guard)> {
     let mut all = Vec::new();
     let keep = phases.start;
     for p in phases.rev() {
@@ -92,9 +129,32 @@ pub fn guards<'a>(program: &'a Program, run: &Run, phases: Range<usize>) -> Vec<
             Some(unit) => program.find(unit).is_some_and(|(number, ..)| touched(number)),
             None => (first..first + phase.units.len()).any(touched),
         };
-        all.extend(phase.before_undo.iter().filter(speaks).map(|guard| (phase.id.as_str(), guard)));
+        all.extend(phase.before_undo.iter().filter(speaks).map(|guard| (p, guard)));
     }
     all
+}
+
+/// Whether the rollback takes row-level security off all of `hidden`, the tables that the guard reads and cannot see whole,
+/// before it comes to what the guard guards. What others put there, and what stays, it does not.
+pub fn is_lifted(program: &Program, run: &Run, p: usize, guard: &Guard, hidden: &[QName]) -> bool {
+    let mut ours = (program.first_unit(p)..program.first_unit(p + 1)).rev();
+    let first = match &guard.of {
+        Some(unit) => program.find(unit).map(|(number, ..)| number),
+        None => ours.find(|number| !matches!(run.unit(*number), UnitState::Pending)),
+    };
+    let Some(first) = first else { return false };
+    let undone_earlier = |(number, _): &(usize, (usize, &Unit))| {
+        let state = run.unit(*number);
+        *number > first && state.is_done() && state.before().is_some_and(|before| !before.is_untouched())
+    };
+    let lifting: Vec<&Unit> = program
+        .units()
+        .enumerate()
+        .filter(undone_earlier)
+        .map(|(_, (_, unit))| unit)
+        .filter(|u| u.guards_rows)
+        .collect();
+    !hidden.is_empty() && hidden.iter().all(|table| lifting.iter().any(|unit| unit.lock.on.contains(table)))
 }
 
 /// Whether what the unit wrote outlives this rollback: the column that it filled stays.

@@ -145,6 +145,21 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
             Words::lasting(Mark::Begin, format!("rollback requested: {}", all_after(keep)))
                 .with(consents.iter().map(|given| ("consents", given.to_string())))
         }
+        Event::GuardsPutOff { guards, agreed } => {
+            Words::lasting(Mark::Wait, "guards are put off until row-level security is off the tables that they read")
+                .with(guards.iter().map(|one| ("put off", one.to_string())))
+                .with(agreed.iter().map(|one| ("agreed", one.to_string())))
+        }
+        Event::GuardAsked { found: None, .. } => Words::lasting(Mark::Done, format!("guard passed: {title} ({took})")),
+        Event::GuardAsked { found: Some(found), agreed: Some(agreed), .. } => {
+            Words::lasting(Mark::Wait, format!("passed over, since somebody agreed: {title}"))
+                .with([("agreed", agreed.to_string()), ("found", one_line(&found.to_string()))])
+        }
+        Event::GuardAsked { found: Some(found), agreed: None, .. } => {
+            Words::lasting(Mark::Failed, format!("guard: {title} ({took})"))
+                .with([("found", one_line(&found.to_string()))])
+        }
+        Event::TurnedRound => Words::lasting(Mark::Begin, "the rollback is given up, and the run goes forward again"),
         Event::Paused { why, asked: None } => Words::lasting(Mark::Wait, format!("paused: {why}")),
         Event::Paused { why, asked: Some(asked) } => {
             Words::lasting(Mark::Wait, format!("paused by {} on {}: {why}", asked.by, asked.host))

@@ -1,7 +1,7 @@
 //! The small programs that the model explores, and what stood in the database before them.
 
 use tenantmig::{
-    checks::Gate,
+    checks::{Consent, Gate, Guard},
     engine::{Program, ProgramPhase},
     plan::{Disk, Millis, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt, TypeName},
@@ -97,6 +97,12 @@ pub fn cases() -> Vec<Case> {
             ],
         )
         .waits_at(&[0, 1]),
+        case(
+            "guards that are put off",
+            vec![(Rollback, 0, vec![(Tx, Nothing), (Autocommit, Nothing)]), (RollbackAll, 1, vec![(Tx, Theirs)])],
+        )
+        .guarded(0, Some(0), Some(Consent::DataLoss))
+        .guarded(1, None, None),
     ]
 }
 
@@ -106,6 +112,12 @@ impl Case {
         for p in phases {
             self.program.phases[*p].after_undo.push(gate(0));
         }
+        self
+    }
+
+    /// The phase, or a unit of it, is guarded.
+    fn guarded(mut self, p: usize, of: Option<usize>, consent: Option<Consent>) -> Self {
+        self.program.phases[p].before_undo.push(Guard { gate: gate(0), of: of.map(id), consent });
         self
     }
 

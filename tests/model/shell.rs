@@ -15,9 +15,12 @@ use tenantmig::{
 };
 
 use super::{
+    action::Action,
     database::{Database, Thing},
     law,
     program::{Case, id},
+    put_off::{asked, put_off},
+    verdict,
 };
 
 /// What does not change, and what was found out about states on the way.
@@ -26,29 +29,6 @@ pub struct World {
     pub was: Vec<Thing>,
     /// Hashes of states from which the ways forward and back are known to be open.
     pub open: [Mutex<HashSet<u64>>; 2],
-}
-
-/// One small step of anybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// The driver goes on, and nothing goes wrong.
-    Step,
-    /// What the driver is about to do fails for good.
-    Fail,
-    /// The same, and a guard holds the rollback that would follow.
-    FailHeld,
-    /// The unit that the driver is about to do fails because the disk is full.
-    FillDisk,
-    /// The driver's process dies.
-    Crash,
-    Pause,
-    Resume,
-    Rollback(Destination),
-    /// Before this phase others are found to have changed what the plan touches; and that is accepted.
-    Drift(usize),
-    AcceptDrift(usize),
-    /// Somebody removes by hand what stood in the way.
-    Clear,
 }
 
 /// What the driver is in the middle of. Lost in a crash.
@@ -141,7 +121,9 @@ impl State {
     /// Whether the driver is about to do something that can fail.
     pub fn can_fail(&self, world: &World) -> bool {
         match self.hand {
-            Hand::Idle => matches!(self.run.next(&world.program), Effect::Gate(..) | Effect::Check(..)),
+            Hand::Idle => {
+                matches!(self.run.next(&world.program), Effect::Gate(..) | Effect::Check(..) | Effect::Ask(..))
+            }
             Hand::Doing(unit) => self.db.0[unit] != Thing::Made,
             Hand::Undoing(_) => true,
         }
@@ -149,8 +131,8 @@ impl State {
 
     /// Whether it is a failure that a rollback may answer.
     pub fn can_be_held(&self, world: &World) -> bool {
-        let undoes =
-            matches!(self.hand, Hand::Undoing(_)) || matches!(self.run.next(&world.program), Effect::Check(..));
+        let undoes = matches!(self.hand, Hand::Undoing(_))
+            || matches!(self.run.next(&world.program), Effect::Check(..) | Effect::Ask(..));
         self.can_fail(world) && !undoes
     }
 
@@ -182,6 +164,8 @@ impl State {
                 let phase = world.program.phases[p].id.clone();
                 self.request(world, Event::DriftAccepted { phase, since: String::new(), found: String::new() });
             }
+            Action::PutOff(agreed) => self.request(world, put_off(world, agreed)),
+            Action::TurnRound => self.request(world, Event::TurnedRound),
             Action::Clear => self.memory.clear_the_way(&mut self.db),
         }
         law::check(world, &was, self);
@@ -211,6 +195,7 @@ impl State {
                 self.append(world, Event::GatePassed { phase, gate });
             }
             Effect::Check(p, g) => self.checked(world, p, g, vec![]),
+            Effect::Ask(p, g) => self.append(world, asked(world, p, g, None)),
             Effect::Halt(_) => {}
         }
     }
@@ -279,6 +264,8 @@ impl State {
                 } else if let Effect::Check(p, g) = self.run.next(&world.program) {
                     let finding = Finding { what: "found".to_owned(), count: 1, example: None };
                     self.checked(world, p, g, vec![finding]);
+                } else if let Effect::Ask(p, g) = self.run.next(&world.program) {
+                    self.append(world, asked(world, p, g, Some(&self.run)));
                 }
             }
             Hand::Doing(unit) => self.give_up(world, unit, held),
@@ -313,7 +300,7 @@ impl State {
     fn request(&mut self, world: &World, event: Event) {
         let mut asked = self.run.clone();
         let verdict = asked.apply(&world.program, &event);
-        law::check_verdict(world, self, &event, verdict.is_ok());
+        verdict::check_verdict(world, self, &event, verdict.is_ok());
         if verdict.is_ok() {
             self.hand = Hand::Idle;
             self.append(world, event);
@@ -359,7 +346,9 @@ impl State {
                 }
                 Effect::Halt(Outcome::Paused) if state.db.0.contains(&Thing::Blocking) => Action::Clear,
                 Effect::Halt(_) => Action::Resume,
-                Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) => Action::Step,
+                Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) | Effect::Ask(..) => {
+                    Action::Step
+                }
             };
             state.act(world, action);
         }

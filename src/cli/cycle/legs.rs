@@ -213,7 +213,9 @@ async fn up(shell: &mut Shell) -> Result<Rest, DriveError> {
 }
 
 async fn down(shell: &mut Shell) -> Result<Rest, CliError> {
-    let consents = consent::of_a_cycle(shell.guards_found(0).await.map_err(failed)?)?;
+    let said = shell.guards_found(0).await.map_err(failed)?;
+    let consents = consent::of_a_cycle(said.found)?;
+    shell.put_off(said.put_off, consent::of_a_cycle_beforehand()).await.map_err(failed)?;
     shell.record(Event::RollbackRequested { keep: "start".to_owned(), consents }).await.map_err(failed)?;
     drive(shell, None).await.map_err(failed)
 }
@@ -232,6 +234,9 @@ fn measure(name: &'static str, goal: Goal, done: bool, events: &[Recorded], took
             | Event::GateFailed { .. }
             | Event::RollbackRequested { .. }
             | Event::UndoChecked { .. }
+            | Event::GuardsPutOff { .. }
+            | Event::GuardAsked { .. }
+            | Event::TurnedRound
             | Event::Paused { .. }
             | Event::Drifted { .. }
             | Event::DriftAccepted { .. }
@@ -259,6 +264,9 @@ fn adopted(program: &Program, event: &Event) -> Option<String> {
         | Event::GateFailed { .. }
         | Event::RollbackRequested { .. }
         | Event::UndoChecked { .. }
+        | Event::GuardsPutOff { .. }
+        | Event::GuardAsked { .. }
+        | Event::TurnedRound
         | Event::Paused { .. }
         | Event::Drifted { .. }
         | Event::DriftAccepted { .. }
