@@ -138,7 +138,7 @@ mod tests {
     #[track_caller]
     fn check(keys: &str, expect: &[&str]) {
         let plan = format!(
-            "format = 1\nname = 'p'\n[[phase]]\nid = 'a'\n[[phase.gate]]\nkind = 'quiet'\nlog = 'app.writes'\n{keys}"
+            "format = 1\nname = 'p'\n[[phase]]\nid = 'a'\n[[phase.step]]\nkind = 'assert'\nsql = 'SELECT true'\n[[phase.gate]]\nkind = 'quiet'\nlog = 'app.writes'\n{keys}"
         );
         let (_, diags) = parse(&plan, &|_| Err(String::new()));
         let codes: Vec<&str> = diags.0.iter().map(|d| d.code).collect();

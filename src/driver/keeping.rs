@@ -70,7 +70,7 @@ impl Shell {
     }
 
     /// Whether the column was there before, and stays when it is undone.
-    fn stays(&self, spec: &KeepSpec) -> bool {
+    pub(super) fn stays(&self, spec: &KeepSpec) -> bool {
         let Some((of, ..)) = self.journal.record.program.find(&spec.of) else { return false };
         self.journal.run.unit(of).before().is_some_and(Before::is_untouched)
     }
@@ -108,7 +108,13 @@ impl Shell {
             return self.record(done).await;
         }
         let schema = self.journal.place.schema.clone();
-        let waiting = self.patiently(async |client: &Client| Ok(ledger::waiting(client, &schema, spec).await?)).await?;
+        let mut waiting =
+            self.patiently(async |client: &Client| Ok(ledger::waiting(client, &schema, spec).await?)).await?;
+        for number in (0..waiting.len()).rev() {
+            if !self.fits(spec, &waiting[number]).await? {
+                waiting.remove(number);
+            }
+        }
         let mut all = Batch::default();
         for preimage in &waiting {
             self.restore_one(spec, preimage, &mut all).await?;
@@ -133,6 +139,24 @@ impl Shell {
             self.say(Notice::Note { text });
         }
         Ok(())
+    }
+
+    /// Whether the rows can be found again by the key that the values were kept by. Where not, they go on waiting.
+    async fn fits(&self, spec: &KeepSpec, of: &ledger::Preimage) -> Result<bool, DriveError> {
+        let kept = of.table(&self.journal.place.schema);
+        let fits = self
+            .patiently(async |client: &Client| {
+                Ok(Place::of(client, kept.clone(), of.key.clone()).await?.fits(client, spec).await?)
+            })
+            .await?;
+        if !fits {
+            let text = format!(
+                "{}.{}: the values that an earlier rollback kept in {kept} stay there: the table has another key by now",
+                spec.table, spec.column
+            );
+            self.say(Notice::Note { text });
+        }
+        Ok(fits)
     }
 
     async fn restore_one(&self, spec: &KeepSpec, of: &ledger::Preimage, all: &mut Batch) -> Result<(), DriveError> {

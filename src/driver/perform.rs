@@ -41,7 +41,13 @@ impl Shell {
                 false
             }
         };
-        let found = self.look_when_quiet(&unit, ours).await?;
+        let found = match &unit.up {
+            // Of a column that was there before nothing was ever kept, and nothing will be.
+            Op::Restore(spec) if self.stays(spec) => Before { presence: Presence::Present, ..Before::absent() },
+            Op::Tx(_) | Op::Autocommit { .. } | Op::Backfill(_) | Op::Assert(_) | Op::Restore(_) | Op::Keep(_) => {
+                self.look_when_quiet(&unit, ours).await?
+            }
+        };
         let begins = matches!(found.presence, Presence::Absent | Presence::Partial);
         if begins && !self.has_room(&unit).await? {
             return Ok(());

@@ -56,14 +56,21 @@ pub async fn is_there(client: &Client, spec: &KeepSpec) -> Result<bool, Fault> {
     Ok(client.query_typed_one(query, &[(&table, Type::TEXT), (&column, Type::TEXT)]).await?.try_get(0)?)
 }
 
-/// Whether it can be asked of each row what would come again: the parent's column may be gone already.
+/// Whether it can be asked of each row what would come again: the parent's column, or a function of the expression, may be gone
+/// already (any error of class 42, "syntax error or access rule violation", but for a privilege that is missing).
 pub async fn can_ask(client: &Client, spec: &KeepSpec) -> Result<bool, Fault> {
     let probe = sql!("SELECT FROM {} AS row WHERE {} LIMIT 0", spec.table, keep::differs(spec));
     match client.query_typed(probe.as_str(), &[]).await.map_err(Fault::from) {
         Ok(_) => Ok(true),
-        Err(fault) if matches!(fault.sqlstate.as_deref(), Some("42703" | "42P01" | "3F000")) => Ok(false),
+        Err(fault) if fault.sqlstate.as_deref().is_some_and(is_gone) => Ok(false),
         Err(fault) => Err(fault.in_statement(probe.as_str())),
     }
+}
+
+fn is_gone(sqlstate: &str) -> bool {
+    const SCHEMA: &str = "3F000";
+    const PRIVILEGE: &str = "42501";
+    sqlstate == SCHEMA || sqlstate.starts_with("42") && sqlstate != PRIVILEGE
 }
 
 /// Makes the table for the values, nobody's but ours, and the trigger that follows what is written from now on. The values are
@@ -138,6 +145,31 @@ impl Place {
         Ok(Self { kept, key, types })
     }
 
+    /// Whether the table's rows can be found by this key: it may have been made anew with other columns, or another type.
+    pub async fn fits(&self, client: &Client, spec: &KeepSpec) -> Result<bool, Fault> {
+        let query = "SELECT count(*) = cardinality($3) FROM unnest($3) WITH ORDINALITY AS k (name, n)
+                       JOIN pg_attribute t ON t.attrelid = to_regclass($1) AND t.attname = k.name AND NOT t.attisdropped
+                       JOIN pg_attribute v ON v.attrelid = to_regclass($2) AND v.attnum = k.n
+                        AND v.atttypid = t.atttypid AND v.attcollation = t.attcollation";
+        let names: Vec<&str> = self.key.iter().map(Ident::as_str).collect();
+        let (table, kept) = (spec.table.to_string(), self.kept.to_string());
+        let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+            [(&table, Type::TEXT), (&kept, Type::TEXT), (&names, Type::TEXT_ARRAY)];
+        Ok(client.query_typed_one(query, &params).await?.try_get(0)?)
+    }
+
+    /// Until the transaction ends: the operators of a key's type may be in a schema of an extension's that is not searched, and
+    /// they are found by that alone.
+    async fn see_operators(&self, client: &Client) -> Result<(), Fault> {
+        let widen = "SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), more.names), true)
+                       FROM (SELECT string_agg(DISTINCT quote_ident(n.nspname), ', ') AS names
+                               FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                               JOIN pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid) JOIN pg_namespace n ON n.oid = b.typnamespace
+                              WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND n.nspname <> 'pg_catalog') AS more";
+        client.query_typed(widen, &[(&self.kept.to_string(), Type::TEXT)]).await?;
+        Ok(())
+    }
+
     fn beyond(&self, columns: &[Stmt], last: Option<&[String]>) -> Stmt {
         let Some(last) = last else { return Stmt::raw("true") };
         let typed = |(text, ty): (&String, &Stmt)| sql!("CAST({} AS {})", Literal::new(text.clone()), ty);
@@ -174,6 +206,7 @@ impl Place {
             which,
             last_of(&names)
         );
+        self.see_operators(client).await?;
         batch(client, &statement).await
     }
 
@@ -208,6 +241,7 @@ impl Place {
             column,
             last_of(&names)
         );
+        self.see_operators(client).await?;
         batch(client, &statement).await
     }
 }

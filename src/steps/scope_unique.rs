@@ -251,42 +251,6 @@ impl ScopeUnique {
     }
 }
 
-/// Whether statements are counted: a row with the schema of `pg_stat_statements`, or none.
-pub fn statements_counted() -> Stmt {
-    sql!(
-        "SELECT n.nspname::text AS schema FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-          WHERE e.extname = 'pg_stat_statements'"
-    )
-}
-
-/// The statements that insert into `table` with ON CONFLICT over exactly these columns or over the constraint of that name, as
-/// `pg_stat_statements` in `schema` has them: `query text`, `calls bigint`, most called first. They fail once the UNIQUE is
-/// (tenant, …), until they name the tenant's column as well.
-pub fn on_conflict_users(schema: &Ident, table: &QName, columns: &[Ident], constraint: &Ident) -> Stmt {
-    // As many as a person reads.
-    const USERS_MAX: u32 = 20;
-    let names: Vec<Literal> = columns.iter().map(|column| Literal::new(column.as_str())).collect();
-    sql!(
-        "SELECT s.query, sum(s.calls)::bigint AS calls
-           FROM {0}.pg_stat_statements s
-           JOIN pg_database d ON d.oid = s.dbid AND d.datname = current_database()
-          CROSS JOIN LATERAL (SELECT (regexp_match(s.query, '\\minto\\s+(?:\"?[^\\s\".(]+\"?\\s*\\.\\s*)?\"?([^\\s\".(]+)', 'i'))[1] AS tab,
-                                     (regexp_match(s.query, 'on\\s+conflict\\s*\\(([^)]*)\\)', 'i'))[1] AS keys,
-                                     (regexp_match(s.query, 'on\\s+conflict\\s+on\\s+constraint\\s+\"?([^\\s\"]+)', 'i'))[1] AS con) m
-          WHERE m.tab = {1}
-            AND (m.con = {2}
-                 OR (SELECT array_agg(btrim(k, E' \\t\\r\\n\"') ORDER BY btrim(k, E' \\t\\r\\n\"') COLLATE \"C\")
-                       FROM unnest(string_to_array(m.keys, ',')) AS k)
-                  = (SELECT array_agg(c ORDER BY c COLLATE \"C\") FROM unnest(ARRAY[{3}]::text[]) AS c))
-          GROUP BY s.query ORDER BY calls DESC, s.query LIMIT {4}",
-        schema,
-        Literal::new(table.name.as_str()),
-        Literal::new(constraint.as_str()),
-        List(&names, ", "),
-        USERS_MAX
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::trial::{finds, lower};

@@ -86,15 +86,15 @@ fn an_event_that_is_missing_is_named() {
 
 #[test]
 fn a_log_whose_end_was_cut_off_is_noticed() {
-    check("cut", "DELETE FROM events WHERE number > 2", "its log ends at event 2; 6 were written");
-    check("emptied", "DELETE FROM events", "its log ends at event 0; 6 were written");
+    check("cut", "DELETE FROM events WHERE number > 2", "its log ends at event 2; 8 were written");
+    check("emptied", "DELETE FROM events", "its log ends at event 0; 8 were written");
 }
 
 #[test]
 fn an_event_that_somebody_added_is_noticed() {
     let more = "INSERT INTO events (run_id, number, epoch, host, kind, event, link)
-                SELECT run_id, 7, epoch, host, 'resumed', '\"resumed\"', encode(sha256('x'), 'hex') FROM events WHERE number = 4";
-    check("added", more, "event 7 was changed");
+                SELECT run_id, 9, epoch, host, 'resumed', '\"resumed\"', encode(sha256('x'), 'hex') FROM events WHERE number = 4";
+    check("added", more, "event 9 was changed");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_program_that_was_edited_is_noticed() {
 #[test]
 fn a_head_that_was_edited_or_removed_is_noticed() {
     check("head", "UPDATE event_heads SET digest = repeat('0', 64)", "the head of its log was changed");
-    check("back", "UPDATE event_heads SET number = 5", "its log has 6 events; only 5 were written by tenantmig");
+    check("back", "UPDATE event_heads SET number = 7", "its log has 8 events; only 7 were written by tenantmig");
     check("beheaded", "DELETE FROM event_heads", "the head of its log is missing");
     check(
         "based",
@@ -150,10 +150,10 @@ fn a_run_of_an_earlier_version_is_chained_from_its_next_event_on() {
     scene.stands("stopped half-way");
     let _ = scene.run("resume").expect_code(0);
     scene.verified();
-    assert_eq!(scene.db.one::<i64>("SELECT base FROM tenantmig.event_heads"), 6);
+    assert_eq!(scene.db.one::<i64>("SELECT base FROM tenantmig.event_heads"), 8);
     scene.db.sql(BACKUP);
     scene.db.sql(&by_hand("UPDATE events SET actor = 'nobody' WHERE number = 2"));
-    let _ = refused_by_all(&scene, &plan, "or one of its first 6 events was changed");
+    let _ = refused_by_all(&scene, &plan, "or one of its first 8 events was changed");
     scene.db.sql(&by_hand(RESTORE));
     let _ = scene.run("rollback --to start --yes").expect_code(0);
     scene.stands("rolled back");

@@ -159,7 +159,7 @@ fn a_cycle_that_is_stopped_says_how_to_go_back() {
     running.signal(Signal::INT).signal(Signal::INT);
     let out = running.wait().expect_code(130);
     let back = format!("tenantmig --role {owner} --ledger-schema tenantmig_cycle rollback --to start");
-    let _ = out.stderr_has("up 1 of the cycle, and 1 of 2 units stand").stderr_has(&back);
+    let _ = out.stderr_has("up 1 of the cycle, and 2 of 3 units stand").stderr_has(&back);
     let _ = cycle(Tool::new(&db), &slow, &["--yes"]).expect_code(4).stderr_has(&back);
     let _ = Tool::new(&db).args(back.split(' ').skip(1)).args(["--yes"]).run().expect_code(0);
     let quick = slow.replace("pg_sleep(60)", "1");

@@ -177,7 +177,8 @@ fn a_table_that_vanished_before_resume_is_told_and_nothing_else_is_lost() {
     let scene = Scene::new("vanished", 50);
     let _ = with_plan(scene.tool(), &plan("", &[MARK, EXPAND])).args(["--to", "mark"]).run().expect_code(0);
     scene.db.sql("DROP TABLE app.users");
-    let out = scene.run("resume").expect_code(5).stdout_has("app.users").stdout_has("does not exist");
+    let _ = scene.run("resume").expect_code(4).stdout_has("- table app.users: it is gone");
+    let out = scene.run("resume --accept-drift").expect_code(5).stdout_has("app.users").stdout_has("does not exist");
     let _ = out.stdout_has("rolled back cleanly to `mark`").nowhere_has("panicked");
     scene.stands("rolled back");
     assert!(scene.has_column("app.accounts", "marked"));

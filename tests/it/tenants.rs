@@ -45,6 +45,7 @@ tenant = { sql = "SELECT t.tenant_id FROM app.trades t WHERE t.id = row.last_tra
 [[table]]
 name      = "app.fills"
 tenant    = { from = "app.trades", match = { trade_id = "id" } }
+composite = [{ columns = ["trade_id"], references = { table = "app.trades", columns = ["id"] } }]
 
 [[table]]
 name   = "app.trades"

@@ -92,8 +92,9 @@ pub fn cases() -> Vec<Case> {
         case(
             "a gate that waits for others",
             vec![
-                (RollbackAll, 1, vec![(Autocommit, Theirs)]),
-                (Rollback, 1, vec![(Tx, Nothing), (FillOf(1), Nothing)]),
+                (RollbackAll, 1, vec![(Tx, Theirs)]),
+                (Rollback, 1, vec![(Autocommit, Nothing)]),
+                (Pause, 0, vec![(Tx, Nothing)]),
             ],
         )
         .waits_at(&[0, 1]),

@@ -32,13 +32,13 @@ fn an_edited_log_is_accepted_only_by_name_and_then_goes_on_both_ways() {
     let _ = scene
         .run(&again)
         .expect_code(4)
-        .stderr_has("2 of 3 units done")
+        .stderr_has("3 of 5 units done")
         .stderr_has(&format!("--confirm {}", scene.db.name()));
     let _ = scene.run(&format!("{again} --confirm other")).expect_code(4).stderr_has("nothing was changed");
     let _ = super::refused_by_all(&scene, &plan, "event 2 was changed");
-    let _ = accept(&scene).expect_code(0).stdout_has("event 7 says so");
+    let _ = accept(&scene).expect_code(0).stdout_has("event 9 says so");
     let who: bool = scene.db.one(
-        "SELECT actor = session_user AND event -> 'repaired' ->> 'what' = 'event 2 was changed' FROM tenantmig.events WHERE number = 7",
+        "SELECT actor = session_user AND event -> 'repaired' ->> 'what' = 'event 2 was changed' FROM tenantmig.events WHERE number = 9",
     );
     assert!(who);
     scene.verified();
@@ -48,7 +48,7 @@ fn an_edited_log_is_accepted_only_by_name_and_then_goes_on_both_ways() {
     scene.stands("rolled back");
     // What was accepted is judged like the rest from then on.
     scene.db.sql(&by_hand("UPDATE events SET actor = 'somebody' WHERE number = 2"));
-    let _ = scene.run("resume").expect_code(4).stderr_has("one of its first 6 events was changed");
+    let _ = scene.run("resume").expect_code(4).stderr_has("one of its first 8 events was changed");
 }
 
 #[test]

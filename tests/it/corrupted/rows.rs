@@ -196,7 +196,7 @@ fn a_lease_without_its_row_is_refused_with_the_words_that_mend_it() {
     // The epoch goes on from the log's, so that nothing of an earlier holder can commit.
     assert!(scene.db.one::<bool>(
         "SELECT bool_and(later.epoch > earlier.epoch) FROM tenantmig.events earlier, tenantmig.events later
-        WHERE earlier.number <= 6 AND later.number > 6"
+        WHERE earlier.number <= 8 AND later.number > 8"
     ));
 }
 

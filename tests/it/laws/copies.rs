@@ -7,7 +7,7 @@ pub const COPIES: &[Case] = &[
         "rows_into_what_is_partly_there",
         "CREATE TABLE app.parts (part int, nr text, js json, at timestamptz) PARTITION BY LIST (part); \
          CREATE TABLE app.parts1 PARTITION OF app.parts FOR VALUES IN (1); CREATE TABLE app.parts2 PARTITION OF app.parts DEFAULT; \
-         INSERT INTO app.parts SELECT n % 3, 'nr ' || n, '{\"a\": 1}', now() FROM generate_series(1, 300) n; \
+         INSERT INTO app.parts SELECT n % 3, 'nr ' || n, '{\"a\": 1}', timestamptz '2026-01-01 00:00:00+00' FROM generate_series(1, 300) n; \
          CREATE TABLE app.all_parts (source bigint, \"Nr\" varchar(20), js json, at timestamptz, UNIQUE (\"Nr\", source)); \
          INSERT INTO app.all_parts SELECT part, nr, js, at FROM app.parts WHERE nr LIKE 'nr 1%'",
         r#"
