@@ -100,7 +100,11 @@ pub fn cases() -> Vec<Case> {
         .waits_at(&[0, 1]),
         case(
             "guards that are put off",
-            vec![(Rollback, 0, vec![(Tx, Nothing), (Autocommit, Nothing)]), (RollbackAll, 1, vec![(Tx, Theirs)])],
+            vec![
+                (Rollback, 0, vec![(Tx, Nothing), (Autocommit, Nothing)]),
+                (RollbackAll, 0, vec![(Tx, Theirs)]),
+                (Pause, 0, vec![(Tx, Nothing)]),
+            ],
         )
         .guarded(0, Some(0), Some(Consent::DataLoss))
         .guarded(1, None, None),
