@@ -4,7 +4,7 @@
 
 CARGO ?= cargo
 
-.PHONY: demo test check many chaos laws
+.PHONY: demo test lint check many chaos laws
 
 demo: ## The whole story on a throwaway PostgreSQL: forward, kill -9, a failure, isolation, and back
 	$(CARGO) run --locked --quiet -- demo $(DEMO)
@@ -13,9 +13,11 @@ test: ## Every test; PostgreSQL is installed where it is missing, and one throwa
 	$(CARGO) test --locked
 
 # `cargo fmt` does not find the modules that the tables of step kinds and checks declare, so the files are named.
-check: ## Format, lints and the quick tests
+lint: ## Format and lints
 	rustfmt --check --edition 2024 $$(git ls-files '*.rs')
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+check: lint ## Format, lints and the quick tests
 	$(CARGO) test --locked --lib --test bench --test engine --test model --test plans --test ranges --test readme --test tidy
 
 many: ## A schema of 500 tables: init, validate, cycle, apply and isolation, with their times
@@ -27,10 +29,11 @@ chaos: ## Every point of a run by every fault: make chaos SEED=7 FAULTS=500, or 
 # The servers are those of an npm package (initdb, postgres, contrib), since Debian has one major version; its links to
 # libraries are files until they are made links.
 MAJORS ?= 13 18
+LAWS ?= laws::
 laws: ## The laws of every step kind on other major versions of PostgreSQL: make laws MAJORS="13 14 16 17 18"
 	npm ci --prefix tests/servers --ignore-scripts --no-audit --no-fund --loglevel error
 	@set -e; for major in $(MAJORS); do \
 	    (cd tests/servers/node_modules/pg$$major && node scripts/hydrate-symlinks.js); \
 	    echo "== PostgreSQL $$major"; \
-	    TENANTMIG_TEST_PG_BINDIR="$(CURDIR)/tests/servers/node_modules/pg$$major/native/bin" $(CARGO) test --locked --test it laws::; \
+	    TENANTMIG_TEST_PG_BINDIR="$(CURDIR)/tests/servers/node_modules/pg$$major/native/bin" $(CARGO) test --locked --test it $(LAWS); \
 	done

@@ -26,6 +26,8 @@ pub struct Orphans {
     pub column: Ident,
     pub parent: Option<Parent>,
     pub registry: Option<Registry>,
+    /// Where no one parent's row says it: the tenant as an expression over `row`. Where it finds none the row may keep its own.
+    pub sql: Option<Expr>,
     /// Only rows for which this is true are looked at; sees the table as `row`.
     pub r#where: Option<Expr>,
 }
@@ -109,7 +111,7 @@ impl CheckKind for Orphans {
             site.error("parent", "TM0291", "`match` names no column")
                 .help("write which column of the row equals which of the parent: match = { user_id = \"id\" }");
         }
-        if self.parent.is_none() && matches!(self.registry, None | Some(Registry::No)) {
+        if self.parent.is_none() && self.sql.is_none() && matches!(self.registry, None | Some(Registry::No)) {
             site.error("parent", "TM0291", "neither `parent` nor `registry` is there, so nothing is looked for");
         }
     }
@@ -129,11 +131,15 @@ impl CheckKind for Orphans {
             queries.push(self.unknown(registry, key));
             tables.push(registry.clone());
         }
+        if let Some(sql) = &self.sql {
+            queries.push(self.astray(sql));
+        }
         let of = |expr: &Expr| format!(" [{}]", expr.as_str().trim());
         let scope = self.r#where.as_ref().map_or(String::new(), of);
         let parent = self.parent.as_ref().map_or(String::new(), |p| format!("<{}", p.table));
+        let by = self.sql.as_ref().map_or(String::new(), |expr| format!("<({})", expr.as_str().trim()));
         Gate {
-            id: format!("orphans:{table}.{column}{parent}{scope}"),
+            id: format!("orphans:{table}.{column}{parent}{by}{scope}"),
             kind: "orphans".to_owned(),
             title: format!("no row of {table} is an orphan or another tenant's{scope}"),
             query: sql!("{}", List(&queries, " UNION ALL ")),
@@ -168,6 +174,16 @@ impl Orphans {
             theirs
         );
         let what = format!("{}.{} differs from {}.{theirs}", self.table, self.column, parent.table);
+        self.count(&what, &condition)
+    }
+
+    /// Rows of another tenant than the expression gives. As text, since an assignment casts what a comparison does not.
+    fn astray(&self, sql: &Expr) -> Stmt {
+        let condition = sql!("({})::text <> row.{}::text", sql, self.column);
+        let what = format!(
+            "{0}.{1} is not what its expression gives; while the capture is there, setting {1} to NULL makes it look again",
+            self.table, self.column
+        );
         self.count(&what, &condition)
     }
 

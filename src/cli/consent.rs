@@ -3,9 +3,15 @@
 use super::{args, failure::CliError, session::host};
 use crate::{
     checks::Consent,
-    engine::{Agreed, Found, Given, Held, PutOff, option, options},
+    engine::{Agreed, Found, Given, Held, Program, PutOff, Run, named, option, options, unenforced},
     exit::Exit,
 };
+
+/// Who sees rows that row-level security hides from a plain owner.
+const BYPASSES: &str = "a member of the owner with BYPASSRLS (-U or --role)";
+
+/// What to type where a guard that was put off stopped a rollback; its finding stands beside it.
+pub const GUARD_NEXT: &str = "mend what the guard found, then: tenantmig resume; or agree, by tenantmig rollback with its option; or enforce again: tenantmig resume --forward";
 
 /// The consents for all that was found, or a refusal that says all of it and what would let it pass.
 pub fn agreed(found: Vec<Found>, args: &args::Rollback, by: &str) -> Result<Vec<Given>, CliError> {
@@ -17,13 +23,14 @@ pub fn agreed(found: Vec<Found>, args: &args::Rollback, by: &str) -> Result<Vec<
     if !open.is_empty() {
         let said: Vec<String> = open.iter().map(ToString::to_string).collect();
         let message = format!("what a guard forbids would be undone; nothing was changed\n{}", said.join("\n"));
+        let again = format!("tenantmig rollback --to {}", args.to);
         let advice = match options(found.iter()) {
-            Some(all) => format!("mend it, or agree to it: tenantmig rollback --to {} {}", args.to, all.join(" ")),
-            None => "mend it, or roll back to a later phase; no option lets this pass (what row-level security hides from this \
-                     role, one with BYPASSRLS can measure: --role)"
-                .to_owned(),
+            Some(all) => format!("mend it, or agree to it: {again} {}", all.join(" ")),
+            None => "mend it, or roll back to a later phase; no option lets this pass".to_owned(),
         };
-        return Err(CliError::new(Exit::Refused, message, advice));
+        let blind = found.iter().any(Found::is_unmeasured);
+        let look = if blind { format!("; what this role may not see, {BYPASSES} may: {again}") } else { String::new() };
+        return Err(CliError::new(Exit::Refused, message, format!("{advice}{look}")));
     }
     let agree = |found: Found| {
         found.consent.map(|consent| Given { consent, by: by.to_owned(), host: host(), found: found.clone() })
@@ -44,9 +51,22 @@ pub fn of_a_cycle_beforehand() -> Vec<Agreed> {
     [Consent::DataLoss, Consent::Exposure].map(agree).to_vec()
 }
 
-/// The words for guards that are put off.
+/// The words for guards that are put off: what is told before anything is touched.
 pub fn later(put_off: &[PutOff]) -> Vec<String> {
-    put_off.iter().map(|one| format!("a guard is put off: {one}")).collect()
+    let each = put_off.iter().map(|one| format!("a guard is put off: {one}"));
+    let then = format!(
+        "what such a guard finds stops the rollback there, with row-level security off what is undone by then; \
+         to ask all of them before: the same command as {BYPASSES}"
+    );
+    each.chain((!put_off.is_empty()).then_some(then)).collect()
+}
+
+/// Which tables stand without row-level security while a rollback waits.
+pub fn exposed(program: &Program, run: &Run) -> String {
+    match unenforced(program, run).as_slice() {
+        [] => "all that the plan protects is protected".to_owned(),
+        off => format!("ROW-LEVEL SECURITY IS OFF {}", named(off)),
+    }
 }
 
 /// What to type where a guard that was put off found something: nothing of what it guards is undone, and what was undone

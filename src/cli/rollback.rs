@@ -66,6 +66,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
     }
     drop(session);
     consent::agreed(speaks.found, args, &by)?;
+    let told = tell(&context.console, &speaks.put_off, &[]);
     confirm(&context.console, &record.program, &plan, args, &database)?;
     back_up(context, &record.program, &plan, args, &database).await?;
     let (mut access, listener) = context.access()?;
@@ -80,8 +81,8 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
             confirm(&context.console, &record.program, &now, args, &database)?;
         }
         let speaks = shell.outlive(async |shell: &mut driver::Shell| shell.guards_found(now.keep).await).await?;
-        consent::later(&speaks.put_off).iter().for_each(|text| context.console.note(text));
         let consents = consent::agreed(speaks.found, args, &by)?;
+        let _ = tell(&context.console, &speaks.put_off, &told);
         shell.pass_over_pauses("`tenantmig rollback` came later").await?;
         let put_off = (speaks.put_off, consent::beforehand(args, &by));
         request(&mut shell, now.keep, consents, put_off).await?;
@@ -92,6 +93,14 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         return Err(error);
     }
     carry(context, shell, lease, listener, Goal::Back).await
+}
+
+/// Says which guards are put off, before anything is touched, unless it was said.
+fn tell(console: &Console, put_off: &[PutOff], told: &[String]) -> Vec<String> {
+    let all = consent::later(put_off);
+    let new = all.iter().filter(|text| !told.contains(text));
+    new.for_each(|text| console.note(&format!("note: {text}")));
+    all
 }
 
 /// Copies the database first, where the rollback destroys something and a folder for the copy is named.

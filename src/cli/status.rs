@@ -12,6 +12,7 @@ use super::{
     args::Format,
     asked,
     at_work::{self, Doing},
+    consent::{GUARD_NEXT, exposed},
     damage,
     failure::CliError,
     pace,
@@ -26,9 +27,6 @@ use crate::{
     report::{Tone, one_line, quantity},
     sql::Ident,
 };
-
-/// What to type where a guard that was put off stopped a rollback; its finding stands beside it.
-const GUARD_NEXT: &str = "mend what the guard found, then: tenantmig resume; or agree, by tenantmig rollback with its option; or enforce again: tenantmig resume --forward";
 
 /// After so many heartbeats that did not come status says that the holder is silent: one may be late under load.
 const HEARTBEATS_LATE: u32 = 2;
@@ -116,7 +114,7 @@ impl Standing {
             Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
             Effect::Halt(Outcome::Paused) if self.drift().is_some() => ("paused", DRIFT_NEXT),
-            Effect::Halt(Outcome::Paused) if self.run.may_turn_round(&self.record.program) => ("paused", GUARD_NEXT),
+            Effect::Halt(Outcome::Paused) if self.guard_speaks() => ("paused", GUARD_NEXT),
             Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
             Effect::Do(_) | Effect::Gate(..) if rested && self.events.is_empty() => ("not begun", "tenantmig resume"),
             Effect::Do(_) | Effect::Gate(..) if rested => {
@@ -179,6 +177,11 @@ impl Standing {
         }
     }
 
+    /// Whether a guard that was put off is why it is paused.
+    fn guard_speaks(&self) -> bool {
+        matches!(self.events.last().map(|recorded| &recorded.event), Some(Event::GuardAsked { found: Some(_), .. }))
+    }
+
     /// Why it is paused, and by whom.
     fn pause(&self) -> Option<String> {
         if self.effect() != Effect::Halt(Outcome::Paused) {
@@ -189,6 +192,11 @@ impl Standing {
             (Some((why, by)), _) => Some(format!("{why} (asked by {})", pace::asked(&by.by, &by.host, &by.at))),
             (None, Some(Event::Paused { why, .. })) => Some(why.clone()),
             (None, Some(Event::Drifted { .. })) => self.drift(),
+            (None, Some(Event::GuardAsked { found: Some(found), .. })) => Some(format!(
+                "a guard speaks on the way back; {}: {}",
+                exposed(&self.record.program, &self.run),
+                one_line(&found.to_string())
+            )),
             (None, Some(_) | None) => None,
         }
     }
@@ -367,7 +375,6 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
                 let what: Vec<&str> = findings.iter().map(|f| f.what.as_str()).collect();
                 return Some(format!("{at}: after the undo of phase {phase}: {}", what.join("; ")));
             }
-            Event::GuardAsked { found: Some(found), agreed: None, .. } => return Some(format!("{at}: {found}")),
             // Whoever resumed, or asked for the rollback, has seen it.
             Event::Resumed | Event::RollbackRequested { .. } | Event::TurnedRound => return None,
             Event::Started { .. }

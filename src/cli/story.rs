@@ -139,7 +139,8 @@ fn paused(
         ),
         Some(Event::GuardAsked { found: Some(found), .. }) => {
             let keep = run.and_then(|run| run.mode().keep()).map_or("start", |keep| program.keep_name(keep));
-            let headline = format!("paused before what a guard forbids; row-level security is off the tables that it reads\n{found}");
+            let exposed = run.map_or(String::new(), |run| consent::exposed(program, run));
+            let headline = format!("paused before what a guard forbids, none of which is undone; {exposed}\n{found}");
             (Exit::Refused, "paused", headline, Vec::new(), Some(consent::way_on_at(found, keep)))
         }
         Some(Event::Drifted { phase, since, found }) => (

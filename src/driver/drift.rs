@@ -191,6 +191,14 @@ impl Shell {
         Ok(())
     }
 
+    /// Records the intent of a unit, with which the print is spent: in one transaction, or a crash after the deed would leave a print
+    /// of what stood before it.
+    pub(super) async fn record_begun(&mut self, event: Event) -> Result<(), DriveError> {
+        self.record_and(event, self.drift.standing != Standing::Spent).await?;
+        self.drift.standing = Standing::Spent;
+        Ok(())
+    }
+
     fn major(&self) -> i32 {
         self.work.server_version_num / 10_000
     }

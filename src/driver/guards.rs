@@ -30,7 +30,8 @@ pub struct Said {
 /// What became of one guard.
 enum Answer {
     Findings(Vec<Finding>),
-    PutOff,
+    /// These tables hide their rows until the rollback is under way.
+    PutOff(Vec<QName>),
 }
 
 /// Which of a run's guards speak against keeping only the first `keep` phases. Those of a rollback that is under way have
@@ -92,7 +93,7 @@ async fn answer(
         let hidden = connection.with(async |client: &Client| pg::rls_hides(client, tables, &[]).await).await?;
         let hidden: Vec<QName> = tables.iter().filter(|table| hidden.contains(&table.to_string())).cloned().collect();
         if is_lifted(program, run, p, guard, &hidden) {
-            return Ok(Answer::PutOff);
+            return Ok(Answer::PutOff(hidden));
         }
     }
     Ok(Answer::Findings(findings(measured)?))
@@ -104,9 +105,9 @@ impl Said {
         let Guard { gate, consent, .. } = guard;
         match answer {
             Answer::Findings(findings) => self.found.extend(told(phase, guard, findings)),
-            Answer::PutOff => {
+            Answer::PutOff(hidden) => {
                 let (gate, title) = (gate.id.clone(), gate.title.clone());
-                self.put_off.push(PutOff { phase, gate, title, consent: *consent });
+                self.put_off.push(PutOff { phase, gate, title, consent: *consent, hidden });
             }
         }
     }

@@ -52,7 +52,7 @@ impl Shell {
         if begins && !self.has_room(&unit).await? {
             return Ok(());
         }
-        self.record(Event::Started { unit: unit.id.clone(), before: found.clone() }).await?;
+        self.record_begun(Event::Started { unit: unit.id.clone(), before: found.clone() }).await?;
         let result = match found.presence {
             Presence::Present => self.record(Event::Succeeded { unit: unit.id.clone(), rows: None }).await,
             Presence::Conflict => Err(conflict(&unit, &found).into()),

@@ -117,10 +117,18 @@ impl Shell {
 
     /// Records an event in a transaction of its own.
     pub async fn record(&mut self, event: Event) -> Result<(), DriveError> {
+        self.record_and(event, false).await
+    }
+
+    /// As [`Self::record`]; where it `spends` the print that is in force, in the same transaction.
+    pub(super) async fn record_and(&mut self, event: Event, spends: bool) -> Result<(), DriveError> {
         let journal = &self.journal;
         let write = async || {
             in_transaction(&self.work, LEDGER_BOUNDS, async |client: &Client| {
                 ledger::fence(client, &journal.place.schema, journal.place.hold()).await?;
+                if spends {
+                    ledger::spend_print(client, &journal.place).await?;
+                }
                 journal.write(client, event.clone()).await
             })
             .await

@@ -49,6 +49,8 @@ pub struct PutOff {
     /// What somebody could agree to beforehand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<Consent>,
+    /// The tables whose rows it cannot see yet.
+    pub hidden: Vec<QName>,
 }
 
 /// Somebody agrees to whatever a guard that is put off will find.
@@ -61,11 +63,8 @@ pub struct Agreed {
 
 impl fmt::Display for PutOff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { phase, title, .. } = self;
-        write!(
-            f,
-            "phase `{phase}`, {title}: is asked when row-level security is off (a role with BYPASSRLS, --role, can ask before)"
-        )
+        let Self { phase, title, hidden, .. } = self;
+        write!(f, "phase `{phase}`, {title}: asked on the way, once row-level security is off {}", named(hidden))
     }
 }
 
@@ -95,6 +94,22 @@ impl fmt::Display for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} by {} on {}: {}", option(self.consent), self.by, self.host, self.found)
     }
+}
+
+impl Found {
+    /// Nobody could look, so that nothing was counted.
+    pub fn is_unmeasured(&self) -> bool {
+        self.findings.iter().any(|finding| finding.count == 0)
+    }
+}
+
+/// A list for a line of text.
+pub fn named(tables: &[QName]) -> String {
+    const NAMED_MAX: usize = 5; // tables; a plan may have hundreds
+    let names: Vec<String> = tables.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    let more = tables.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }
 
 /// The option of `rollback` that gives this consent.
@@ -155,6 +170,18 @@ pub fn is_lifted(program: &Program, run: &Run, p: usize, guard: &Guard, hidden: 
         .filter(|u| u.guards_rows)
         .collect();
     !hidden.is_empty() && hidden.iter().all(|table| lifting.iter().any(|unit| unit.lock.on.contains(table)))
+}
+
+/// The tables whose row-level security the program puts on, and does not at present.
+pub fn unenforced(program: &Program, run: &Run) -> Vec<QName> {
+    let off = |(number, (_, unit)): &(usize, (usize, &Unit))| {
+        unit.guards_rows && matches!(run.unit(*number), UnitState::Pending)
+    };
+    let mut all: Vec<QName> =
+        program.units().enumerate().filter(off).flat_map(|(_, (_, unit))| unit.lock.on.iter().cloned()).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// Whether what the unit wrote outlives this rollback: the column that it filled stays.

@@ -35,7 +35,8 @@
 //! | Paused | Resumed | | the remembered mode |
 //! | Stuck | Resumed | | Unwinding with the same keep: the undo is tried again |
 //!
-//! Entering Unwinding forgets the gates of every phase that does not stay, so that they are measured anew next time. It makes
+//! The gates of a phase are forgotten with its first undo, or by entering Unwinding where it does not stay and has nothing to
+//! undo, so that they are measured anew next time; what stood all along, when a rollback is given up, is not. Entering Unwinding makes
 //! due the `after_undo` gates of every phase of which something was touched, and those that found something the last time.
 //! Forward again after unwinding, no guard is put off any more.
 //!
@@ -273,8 +274,12 @@ impl Run {
 
     fn unwind(&mut self, program: &Program, keep: usize) {
         self.mode = Mode::Unwinding { keep };
-        for gates in self.gates.iter_mut().skip(keep) {
-            gates.fill(false);
+        // With something to undo a phase forgets them at its first undo: until then a rollback may be given up at a guard.
+        for p in keep..program.phases.len() {
+            let mut units = program.first_unit(p)..program.first_unit(p + 1);
+            if units.all(|unit| matches!(self.units[unit], UnitState::Pending)) {
+                self.gates[p].fill(false);
+            }
         }
         self.make_checks_due(program, keep);
     }
@@ -291,10 +296,11 @@ impl Run {
     }
 
     fn undo_started(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
-        let (number, ..) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
+        let (number, p, _) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
         let state = &self.units[number];
         match (self.next(program), state.before()) {
             (Effect::Undo(next), Some(before)) if next == number => {
+                self.gates.iter_mut().skip(p).for_each(|gates| gates.fill(false));
                 self.units[number] = UnitState::Undoing { before: before.clone(), done: state.is_done() };
                 Ok(())
             }

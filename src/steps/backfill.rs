@@ -164,7 +164,9 @@ impl StepKind for Backfill {
         let registry =
             tenancy.map(|t| orphans::Registry::Table { table: t.registry.table.clone(), key: t.registry.key.clone() });
         if parent.is_some() || registry.is_some() {
-            gates.push(orphans::Orphans { table, column, parent, registry, r#where: self.r#where.clone() }.lower());
+            gates.push(
+                orphans::Orphans { table, column, parent, registry, sql: None, r#where: self.r#where.clone() }.lower(),
+            );
         }
         gates
     }

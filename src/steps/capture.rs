@@ -18,7 +18,8 @@
 //! parent's transaction does not see the row. To close that the parent would be locked FOR SHARE by every insert, at which
 //! applications that update a parent and its children deadlock. The gate `orphans` finds such rows; setting their
 //! tenant to NULL makes the trigger look again. The same gate finds the children of a partitioned parent's row that changed its
-//! tenant and its partition at once, for which PostgreSQL fires no AFTER UPDATE trigger. Under FORCE ROW LEVEL SECURITY
+//! tenant and its partition at once, for which PostgreSQL fires no AFTER UPDATE trigger; with its `sql`, those of an
+//! expression, which nothing follows. Under FORCE ROW LEVEL SECURITY
 //! a role that bypasses it writes the tenant itself: the owner sees only the rows of the session's tenant.
 //! Undo: drops the triggers and functions, unless they were there before; the values stay.
 

@@ -68,6 +68,22 @@ fn a_plain_login_cycles_as_itself_and_says_what_it_cannot_see() {
     nothing_stays(&db);
 }
 
+/// The undo of a key within a tenant has a guard, which nobody but a role with BYPASSRLS measures under FORCE.
+#[test]
+fn a_guard_that_force_hides_is_measured_once_force_is_gone() {
+    let (db, owner) = owned("cycle_guard");
+    db.sql(&format!("ALTER TABLE notes ADD UNIQUE (body); GRANT CREATE ON DATABASE {} TO {owner}", db.name()));
+    let before = db.pg_dump_schema();
+    let unique = "    { kind = \"set_not_null\", table = \"public.notes\", column = \"account_id\" },\n";
+    let scoped =
+        format!("{unique}    {{ kind = \"scope_unique\", table = \"public.notes\", columns = [\"body\"] }},\n");
+    let plan = minimal().replace(unique, &scoped);
+    assert!(plan.contains("scope_unique"), "{plan}");
+    let _ = cycle(Tool::new(&db).url(&db.url_as(&owner)), &plan, &["--yes"]).expect_code(0);
+    assert_eq!(before, db.pg_dump_schema());
+    nothing_stays(&db);
+}
+
 /// What only fails in production: a gate that reads rows which FORCE hides from the owner.
 #[test]
 fn what_a_plain_role_cannot_do_fails_and_is_taken_back() {

@@ -1,7 +1,7 @@
 //! What is asked before an undo begins and after it: nothing is undone that a guard speaks against, and nobody takes a rollback
 //! for done that `after_undo` doubts.
 
-use crate::scene::{EXPAND, Scene, plan};
+use crate::scene::{EXPAND, Scene, plan, with_plan};
 
 const GUARD: &str = r#"
   [[phase.before_undo]]
@@ -25,6 +25,28 @@ on_failure = "rollback_all"
   [[phase.step]]
   kind = "assert"
   sql = "SELECT false"
+"#;
+
+const TENANCY: &str = r#"
+[tenancy]
+registry = { table = "app.accounts", key = "tenant_id", type = "uuid" }
+column = "tenant_id"
+setting = "app.tenant_id"
+"#;
+
+/// A key within a tenant, whose undo has a guard, and then FORCE.
+const FORCED: &str = r#"
+[[phase]]
+id = "scope"
+  [[phase.step]]
+  kind = "scope_unique"
+  table = "app.users"
+  columns = ["email"]
+[[phase]]
+id = "enforce"
+  [[phase.step]]
+  kind = "enforce_rls"
+  table = "app.users"
 "#;
 
 const NEW_USER: &str = "INSERT INTO app.users VALUES (1001, 1, 'new@example.org')";
@@ -79,4 +101,24 @@ fn a_rollback_after_which_something_does_not_hold_is_no_success() {
     scene.db.sql("UPDATE app.users SET note = 'x'");
     let _ = scene.run("rollback --to start --yes").expect_code(0);
     scene.stands("rolled back");
+}
+
+/// A guard of a phase before the one that FORCE came with: a plain owner can measure it once that phase is taken back.
+#[test]
+fn what_force_hides_from_the_owner_is_measured_after_force_is_gone() {
+    let scene = Scene::new("guards_force", 50);
+    let owner = scene.db.role("owner", "LOGIN NOBYPASSRLS");
+    scene.db.sql(&format!(
+        "ALTER TABLE app.users ADD UNIQUE (email); GRANT CREATE ON DATABASE {} TO {owner}; ALTER SCHEMA app OWNER TO {owner};
+         ALTER TABLE app.users OWNER TO {owner}; ALTER TABLE app.accounts OWNER TO {owner}",
+        scene.db.name()
+    ));
+    let before = scene.print();
+    let tool = || scene.tool().url(&scene.db.url_as(&owner));
+    let _ = with_plan(tool(), &plan("", &[TENANCY, EXPAND, FORCED])).run().expect_code(0);
+    let back = |words: &str| tool().args(words.split_whitespace()).run();
+    let confirm = format!("--confirm {}", scene.db.name());
+    let run = back(&format!("rollback --to start --yes {confirm}")).expect_code(0);
+    let _ = run.stderr_has("asked on the way, once row-level security is off app.users");
+    scene.is_as(&before);
 }

@@ -20,7 +20,7 @@ use cases::{Case, cases, deep};
 use world::World;
 
 /// How many cases one law looks at at a time; each has a few sessions.
-const THREADS: usize = 4;
+const THREADS: usize = 6;
 
 /// Runs `law` for every case, each in a database of its own, and reports all that break it.
 fn every_case(name: &str, law: impl AsyncFn(&World, &Case) -> Result<(), String> + Sync) {

@@ -7,6 +7,17 @@ use crate::{
     scene::{EXPAND, Scene, plan, with_plan},
 };
 
+/// Nothing but the application fills it.
+const COLUMN: &str = r#"
+[[phase]]
+id = "expand"
+  [[phase.step]]
+  kind = "add_column"
+  table = "app.users"
+  column = "tenant_id"
+  type = "uuid"
+"#;
+
 const SCOPE: &str = r#"
 [[phase]]
 id = "scope"
@@ -41,6 +52,7 @@ on_failure = "rollback_all"
 const TWICE: &str = "INSERT INTO app.users (id, account_id, email, tenant_id)
     SELECT 1001, 1, 'user1@example.org', tenant_id FROM app.accounts WHERE id = 1";
 const MENDED: &str = "DELETE FROM app.users WHERE id = 1001";
+const OFF: &str = "ROW-LEVEL SECURITY IS OFF app.users";
 const FORCED: &str = "SELECT relforcerowsecurity FROM pg_class WHERE oid = 'app.users'::regclass";
 
 /// The scene, worked on by the plain owner.
@@ -102,9 +114,10 @@ fn an_address_of_two_tenants_stops_the_way_back_before_it_is_unique_again() {
     let shown = stage.run("rollback --to start --dry-run").expect_code(0);
     let _ = shown.stdout_has("a guard is put off").stdout_has("BYPASSRLS");
     scene.db.sql(TWICE);
-    let run = stage.run(&stage.back()).expect_code(4);
+    let run = stage.run(&stage.back()).expect_code(4).stderr_has("asked on the way").stdout_has(OFF);
     let _ = run.stdout_has("more than one row").stdout_has("user1@example.org").stderr_has("resume --forward");
     stage.waits_at_the_guard();
+    let _ = stage.run("status").expect_code(0).stdout_has(OFF).stdout_has("resume --forward");
     let _ = stage.run("resume").expect_code(4);
     stage.waits_at_the_guard();
     // Enforced again, and once more back.
@@ -129,13 +142,19 @@ fn values_are_lost_only_where_somebody_agreed() {
     let scene = &stage.scene;
     // No key by which the values would be found again.
     scene.db.sql("ALTER TABLE app.users DROP CONSTRAINT users_pkey, DROP CONSTRAINT users_email_key");
-    let plan = plan("", &[EXPAND, ENFORCE]);
+    let plan = plan("", &[COLUMN, ENFORCE]);
     let own = "UPDATE app.users SET tenant_id = gen_random_uuid() WHERE id <= 7";
     let _ = stage.apply(&plan, "").expect_code(0);
     scene.db.sql(own);
     let run = stage.run(&stage.back()).expect_code(4);
     let _ = run.stdout_has("lose their value").stderr_has("--allow-data-loss");
     stage.waits_at_the_guard();
+    // Given up: what the application wrote stands, and is enforced again.
+    let values = || scene.db.one::<String>("SELECT string_agg(tenant_id::text, ' ' ORDER BY id) FROM app.users");
+    let written = values();
+    let _ = stage.run("resume --forward").expect_code(0);
+    assert_eq!((values(), scene.db.one::<bool>(FORCED)), (written, true));
+    let _ = stage.run(&stage.back()).expect_code(4);
     // By now it can be measured, and is told before anything goes on.
     let _ = stage.run(&stage.back()).expect_code(4).stderr_has("--allow-data-loss");
     let _ = stage.run(&format!("{} --allow-data-loss", stage.back())).expect_code(0);

@@ -148,6 +148,18 @@ fn every_way_leads_there_and_back_and_there_again() {
     company.is_isolated(1);
 }
 
+/// Nothing follows what an expression reads: a row that has the tenant of before by now goes no further than `constrain`.
+#[test]
+fn a_row_whose_expression_gives_another_tenant_by_now_stops_the_run() {
+    let company = Company::new("tenants_astray");
+    company.run(PLAN, "apply plan.toml --to backfill --yes").expect_code(0);
+    company.db.sql_as(&company.app, "UPDATE app.trades SET user_id = 9 WHERE id = 7").unwrap();
+    let stopped = company.run(PLAN, "apply plan.toml --yes").expect_code(5);
+    let _ = stopped.stdout_has("app.positions.tenant_id is not what its expression gives").stdout_has("to NULL");
+    company.db.sql_as(&company.app, "UPDATE app.positions SET tenant_id = NULL WHERE last_trade_id = 7").unwrap();
+    company.run(PLAN, "apply plan.toml --yes").expect_code(0);
+}
+
 /// What a table is made of, and how much was written on the server: file, bytes of its rows, transactions that wrote them, WAL.
 #[derive(Debug, PartialEq)]
 struct Heap {

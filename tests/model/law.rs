@@ -270,11 +270,7 @@ pub fn remember(world: &World, state: &mut State, event: &Event, mode: &Mode) {
             state.memory.forward_again();
         }
         (Event::GuardsPutOff { .. } | Event::GuardAsked { .. }, _) => put_off::remember(world, state, event),
-        (Event::TurnedRound, _) => {
-            // Its gates were forgotten when the rollback began.
-            state.memory.changed(state.memory.owed.unwrap_or_default());
-            state.memory.forward_again();
-        }
+        (Event::TurnedRound, _) => state.memory.forward_again(),
         (_, _) => {}
     }
 }
@@ -319,8 +315,13 @@ pub fn may_bar(world: &World, state: &State, keep: usize) -> bool {
 
 /// Whether what a rollback is said to undo is what it would undo.
 pub fn check_preview(world: &World, state: &mut State, to: Destination) {
+    let holds = preview_holds(world, state, to);
+    demand(state, PREVIEW, holds);
+}
+
+pub fn preview_holds(world: &World, state: &State, to: Destination) -> bool {
     let keep = state.memory.owed.map_or(to.0, |owed| owed.min(to.0));
-    let holds = match preview(&world.program, &state.run, to) {
+    match preview(&world.program, &state.run, to) {
         Ok(shown) => {
             let first = world.program.first_unit(keep);
             let undone = state.memory.touched.iter().rev().filter(|unit| **unit >= first);
@@ -328,8 +329,7 @@ pub fn check_preview(world: &World, state: &mut State, to: Destination) {
             shown.keep == keep && shown_units.eq(undone.copied())
         }
         Err(_) => may_bar(world, state, keep),
-    };
-    demand(state, PREVIEW, holds);
+    }
 }
 
 /// What every state must be, whatever led there; `last` is the state one step before.
@@ -343,8 +343,11 @@ pub fn check(world: &World, last: &State, state: &mut State) {
     let foreign = |was: &Thing| matches!(was, Thing::Made | Thing::Blocking);
     let kept = state.db.0.iter().zip(&state.memory.was).all(|(is, was)| !foreign(was) || is == was);
     demand(state, FOREIGN, kept);
-    let folded = fold(world, state).is_ok_and(|run| run == state.run);
-    demand(state, FOLD, folded);
+    // The log before this step folds to the state before it: so much was demanded then. A crash folds all of it.
+    let mut folded = last.run.clone();
+    let folds = state.log.since(&last.log).into_iter().all(|event| folded.apply(program, event).is_ok());
+    let folds = folds && folded == state.run;
+    demand(state, FOLD, folds);
     match state.run.next(program) {
         Effect::Halt(Outcome::Completed) => {
             let made = (0..state.db.0.len()).all(|unit| state.db.is_made(program, unit));

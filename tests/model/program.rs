@@ -15,6 +15,8 @@ pub struct Case {
     pub name: &'static str,
     pub program: Program,
     pub was: Vec<Thing>,
+    /// A run may lose its process this often; each loses what was not in the ledger.
+    pub crashes_max: u8,
 }
 
 /// The kinds of units that differ for the machine or the shell.
@@ -74,9 +76,9 @@ pub fn cases() -> Vec<Case> {
         case(
             "something in the way",
             vec![
-                (RollbackAll, 0, vec![(Autocommit, Nothing)]),
+                (RollbackAll, 0, vec![(Tx, Nothing)]),
                 (Pause, 1, vec![(Tx, Blocking), (Tx, Nothing)]),
-                (Rollback, 1, vec![(Autocommit, Blocking), (Tx, Theirs)]),
+                (Rollback, 1, vec![(Autocommit, Blocking)]),
             ],
         ),
         case(
@@ -101,13 +103,14 @@ pub fn cases() -> Vec<Case> {
         case(
             "guards that are put off",
             vec![
-                (Rollback, 0, vec![(Tx, Nothing), (Autocommit, Nothing)]),
+                (Rollback, 1, vec![(Tx, Nothing), (Tx, Nothing)]),
                 (RollbackAll, 0, vec![(Tx, Theirs)]),
                 (Pause, 0, vec![(Tx, Nothing)]),
             ],
         )
         .guarded(0, Some(0), Some(Consent::DataLoss))
-        .guarded(1, None, None),
+        .guarded(1, None, None)
+        .crashes(1),
     ]
 }
 
@@ -123,6 +126,12 @@ impl Case {
     /// The phase, or a unit of it, is guarded.
     fn guarded(mut self, p: usize, of: Option<usize>, consent: Option<Consent>) -> Self {
         self.program.phases[p].before_undo.push(Guard { gate: gate(0), of: of.map(id), consent });
+        self
+    }
+
+    /// A second crash finds nothing here that the other cases do not: it forgets what the driver had in hand, no more.
+    fn crashes(mut self, max: u8) -> Self {
+        self.crashes_max = max;
         self
     }
 
@@ -172,7 +181,7 @@ fn case(name: &'static str, phases: Vec<PhaseOf>) -> Case {
         tenancy: None,
         phases,
     };
-    Case { name, program, was }
+    Case { name, program, was, crashes_max: 2 }
 }
 
 /// The id of the unit with this number.

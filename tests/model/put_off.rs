@@ -20,6 +20,7 @@ pub fn put_off(world: &World, agrees: bool) -> Event {
             gate: guard.gate.id.clone(),
             title: guard.gate.title.clone(),
             consent: guard.consent,
+            hidden: vec![],
         }));
     }
     Event::GuardsPutOff { guards, agreed: if agrees { vec![agreed()] } else { vec![] } }

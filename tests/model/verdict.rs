@@ -8,10 +8,28 @@ use super::{
     shell::{State, World},
 };
 
+/// Demands it of a request; and that none passes over what stands for good.
+pub fn check(world: &World, state: &mut State, event: &Event, granted: bool) {
+    if let Event::RollbackRequested { keep, .. } = event
+        && granted
+        && bars(world, state, owed(world, state, keep))
+    {
+        return breaks(state, FIXED);
+    }
+    let holds = as_said(world, state, event, granted);
+    demand(state, VERDICT, holds);
+}
+
+/// How many phases would stay.
+fn owed(world: &World, state: &State, keep: &str) -> usize {
+    let asked = world.program.keep(keep).unwrap();
+    state.memory.owed.map_or(asked, |owed| owed.min(asked))
+}
+
 /// Whether a request was granted or refused as the table says.
-pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: bool) {
+pub fn as_said(world: &World, state: &State, event: &Event, granted: bool) -> bool {
     let mode = state.run.mode();
-    let as_said = match event {
+    match event {
         Event::Paused { .. } => granted == matches!(mode, Mode::Forward | Mode::Unwinding { .. }),
         Event::Resumed => {
             let halted = matches!(state.run.next(&world.program), Effect::Halt(_));
@@ -25,14 +43,7 @@ pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: b
                 first.is_some_and(|first| state.run.next(&world.program) == Effect::Do(first) && !begun(&first));
             granted == (between && *mode == Mode::Forward)
         }
-        Event::RollbackRequested { keep, .. } => {
-            let asked = world.program.keep(keep).unwrap();
-            let keep = state.memory.owed.map_or(asked, |owed| owed.min(asked));
-            if granted && bars(world, state, keep) {
-                return breaks(state, FIXED);
-            }
-            granted || may_bar(world, state, keep)
-        }
+        Event::RollbackRequested { keep, .. } => granted || may_bar(world, state, owed(world, state, keep)),
         Event::GuardsPutOff { .. } => granted,
         Event::TurnedRound => granted == put_off::waits_whole(world, state),
         Event::Started { .. }
@@ -49,6 +60,5 @@ pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: b
         | Event::Unthrottled { .. }
         | Event::Repaired { .. }
         | Event::Retuned { .. } => false,
-    };
-    demand(state, VERDICT, as_said);
+    }
 }

@@ -84,8 +84,10 @@ fn gates<'i>(whole: &Whole<'_, 'i>, entry: &Entry<'i>) -> Vec<Table<'i>> {
             }
             gates.push(orphans.inner("parent", parent).done());
         }
-        Some(Way::Sql { .. } | Way::Value { .. }) if !entry.foreign_key => gates.push(orphans.done()),
-        Some(Way::Sql { .. } | Way::Value { .. } | Way::Registry { .. }) | None => {}
+        // No trigger follows what an expression reads: a row whose source changed meanwhile still has the tenant of before.
+        Some(Way::Sql { .. }) => gates.push(backfill::source(whole, entry, orphans).done()),
+        Some(Way::Value { .. }) if !entry.foreign_key => gates.push(orphans.done()),
+        Some(Way::Value { .. } | Way::Registry { .. }) | None => {}
     }
     gates
 }

@@ -7,7 +7,7 @@ use super::{Scene, isolation, plan::Written};
 use crate::harness::Tool;
 
 /// So many in the suite; 500 are `make many`'s.
-const TABLES: usize = 24;
+const TABLES: usize = 12;
 
 fn count() -> usize {
     std::env::var("INIT_TABLES").ok().and_then(|n| n.parse().ok()).unwrap_or(TABLES)

@@ -104,7 +104,9 @@ fn behind_a_backend_that_is_frozen_the_end_comes_in_time() {
         let _ = out.stderr_has("tenantmig resume");
         drop(holder);
         nobody_left(&scene);
-        scene.stands("stopped half-way");
+        // The first who waits for a locked table may be the drift guard, before anything is begun.
+        let state = scene.status()["state"].clone();
+        assert!(state == "stopped half-way" || state == "not begun", "{state}");
         let _ = scene.run("resume").expect_code(0);
         scene.stands("completed");
         scene.no_wreck();
