@@ -65,8 +65,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         context.console.note(&format!("note: {note}"));
     }
     drop(session);
-    consent::agreed(speaks.found, args, &by)?;
-    let told = tell(&context.console, &speaks.put_off, &[]);
+    let told = consent::agreed(speaks.found, args, &by).map(|_| tell(&context.console, &speaks.put_off, &[]))?;
     confirm(&context.console, &record.program, &plan, args, &database)?;
     back_up(context, &record.program, &plan, args, &database).await?;
     let (mut access, listener) = context.access()?;
