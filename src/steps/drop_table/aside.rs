@@ -70,9 +70,9 @@ BEGIN
                (SELECT jsonb_agg(jsonb_build_object('kind', t.kind, 'name', t.name, 'home', t.home)) FROM (
                     SELECT 'TABLE' AS kind, c.relname AS name, c.relnamespace::regnamespace::name AS home FROM family f JOIN pg_class c USING (oid)
                     UNION ALL SELECT 'STATISTICS', s.stxname, s.stxnamespace::regnamespace::name FROM family f JOIN pg_statistic_ext s ON s.stxrelid = f.oid) t),
-               'keys', coalesce((SELECT jsonb_agg(a.stmt ORDER BY k.name, a.n) FROM keys k, unnest(ARRAY[k.add, k.said]) WITH ORDINALITY AS a (stmt, n)
-                                  WHERE a.stmt IS NOT NULL), '[]')) INTO note;
-    FOR thing IN {3} SELECT k.child, k.name FROM keys k LOOP
+               'keys', coalesce((SELECT jsonb_agg(jsonb_build_object('child', k.child, 'name', k.name, 'add', k.add, 'said', k.said) ORDER BY k.name) FROM keys k), '[]'))
+      INTO note;
+    FOR thing IN SELECT * FROM jsonb_to_recordset(note -> 'keys') AS k (child text, name text) LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', thing.child, thing.name);
     END LOOP;
     CREATE SCHEMA {5};
@@ -108,7 +108,10 @@ BEGIN
     FOR thing IN SELECT * FROM jsonb_to_recordset(note -> 'things') AS t (kind text, name text, home text) LOOP
         EXECUTE format('ALTER %s %I.%I SET SCHEMA %I', thing.kind, {}, thing.name, thing.home);
     END LOOP;
-    FOR thing IN SELECT k.stmt FROM jsonb_array_elements_text(note -> 'keys') AS k (stmt) LOOP EXECUTE thing.stmt; END LOOP;
+    FOR thing IN SELECT * FROM jsonb_to_recordset(note -> 'keys') AS k (add text, said text) LOOP
+        EXECUTE thing.add;
+        IF thing.said IS NOT NULL THEN EXECUTE thing.said; END IF;
+    END LOOP;
     DROP SCHEMA {};
 END ",
             self.kept(),
@@ -158,7 +161,7 @@ pub fn obstacles(table: &QName) -> Stmt {
                 UNION ALL SELECT 'pg_type'::regclass::oid, y.oid FROM family f JOIN pg_class c ON c.oid = f.oid
                             JOIN pg_type r ON r.oid = c.reltype JOIN pg_type y ON y.oid IN (r.oid, r.typarray)),
      found AS (
-        SELECT CASE WHEN w.oid IS NOT NULL AND (d.objid = w.oid) THEN pg_describe_object('pg_class'::regclass, w.ev_class, 0)
+        SELECT CASE WHEN w.oid IS NOT NULL THEN pg_describe_object('pg_class'::regclass, w.ev_class, 0)
                     ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END || ' rests on it' AS what
           FROM things JOIN pg_depend d ON (d.refclassid, d.refobjid) = (things.class, things.oid) AND d.deptype = 'n'
           LEFT JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
