@@ -219,7 +219,7 @@ fn way_back(unit: &Unit) -> String {
     let loses = unit.loses.as_ref().map_or(String::new(), |what| format!("; loses {what}"));
     match &unit.down {
         Down::Op(_) => format!("undo{loses}"),
-        Down::CoveredBy(other) => format!("with {other}"),
+        Down::CoveredBy(other) | Down::With { unit: other, .. } => format!("with {other}"),
         Down::Nothing { why } => format!("nothing: {why}"),
         Down::Irreversible { why } => format!("NONE: {why}"),
     }

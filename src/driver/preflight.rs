@@ -8,8 +8,9 @@ use super::error::DriveError;
 use crate::{
     diag::{Diag, Diags},
     engine::Program,
-    pg::{self, Lack},
+    pg::{self, Fault, Lack},
     plan::{Plan, PlanStep},
+    sql,
     sql::QName,
     steps::Object,
     unit::{BackfillValue, Op},
@@ -19,6 +20,8 @@ use crate::{
 pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError> {
     let mut diags = Diags::default();
     let mut made: BTreeSet<Object> = BTreeSet::new();
+    // Whether an earlier step may take away what is in the way by now.
+    let mut changed = false;
     for step in plan.phases.iter().flat_map(|phase| &phase.steps) {
         for (key, object) in step.step.needs() {
             if !is_made(&made, &object) {
@@ -33,6 +36,13 @@ pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError
                 }
             }
         }
+        if let Some((key, query)) = step.step.hindrance() {
+            let query = sql!("SELECT {}", query);
+            let held: Option<String> =
+                client.query_typed_one(query.as_str(), &[]).await.map_err(Fault::from)?.try_get(0).map_err(Fault::from)?;
+            diags.0.extend(held.map(|held| hindered(step, key, &held, changed)));
+        }
+        changed |= ["sql", "drop_table", "drop_column"].contains(&step.kind);
         made.extend(step.step.makes().into_iter().map(|(object, _)| object));
     }
     Ok(diags)
@@ -82,6 +92,15 @@ fn describe(step: &PlanStep, key: &str, object: &Object, lack: Lack) -> Diag {
                 .help(format!("let a superuser type: GRANT CREATE ON TABLESPACE {name} TO {role}"))
         }
     }
+}
+
+fn hindered(step: &PlanStep, key: &str, held: &str, changed: bool) -> Diag {
+    let place = step.keys.get(key).unwrap_or(&step.span).clone();
+    let message = format!("this cannot be done as the database is now: {held}");
+    if changed {
+        return Diag::warning("TM0306", place, message).help("an earlier step may change that; otherwise this one fails");
+    }
+    Diag::error("TM0306", place, message).help("take it away first, or by an `sql` step with its undo before this one")
 }
 
 /// The tables whose rows the program reads or fills and that hide rows from this role by RLS that stands already.

@@ -264,13 +264,18 @@ impl Run {
         self.make_checks_due(program, keep);
     }
 
+    /// Whether what this unit makes was there before it, so that no undo takes it away.
+    pub fn was_there(&self, program: &Program, unit: &UnitId) -> bool {
+        program.find(unit).is_some_and(|(number, ..)| self.unit(number).before().is_some_and(Before::is_untouched))
+    }
+
     /// The last unit after the phases that stay that is done, or may be, and cannot be taken back.
     pub fn irreversible(&self, program: &Program, keep: usize) -> Option<Illegal> {
         let touched = program.units().zip(&self.units).filter(|((p, _), _)| *p >= keep);
         let done = touched.filter(|((_, unit), state)| state.may_be_done(&unit.up));
         let fixed = done.filter_map(|((_, unit), _)| match &unit.down {
             Down::Irreversible { why } => Some(Illegal::Irreversible { unit: unit.id.clone(), why: why.clone() }),
-            Down::Op(_) | Down::CoveredBy(_) | Down::Nothing { .. } => None,
+            Down::Op(_) | Down::CoveredBy(_) | Down::With { .. } | Down::Nothing { .. } => None,
         });
         fixed.last()
     }
