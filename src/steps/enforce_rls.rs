@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::{Object, StepKind};
 use crate::{
     checks::{CheckKind, Gate, unprotected::Unprotected},
-    plan::{Lowering, Site, Tenancy},
+    plan::{Deals, Lowering, Site, Tenancy},
     sql,
     sql::{Ident, QName, Stmt},
     unit::Unit,
@@ -132,6 +132,10 @@ impl StepKind for EnforceRls {
         let Some(family) = self.family(cx) else { return Vec::new() };
         let policies = family.policies.into_iter().map(|policy| policy.name).collect();
         vec![Unprotected { tables: vec![self.table.clone()], policies, force: Some(family.force) }.lower()]
+    }
+
+    fn deals(&self) -> Option<Deals> {
+        Some(Deals::Family { table: self.table.clone() })
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

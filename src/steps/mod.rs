@@ -8,7 +8,7 @@ use toml::{Spanned, de::DeTable};
 
 use crate::{
     checks::{Gate, Guard},
-    plan::{Lowering, Site},
+    plan::{Deals, Lowering, Site},
     sql::{Ident, QName},
     unit::{Fill, Unit},
 };
@@ -52,6 +52,11 @@ pub trait StepKind: Debug + Send + Sync {
 
     /// The column that it fills where it has no value, and with what.
     fn fills(&self) -> Option<(Object, Fill)> {
+        None
+    }
+
+    /// What in the database would bite, and does not because of it.
+    fn deals(&self) -> Option<Deals> {
         None
     }
 
@@ -127,6 +132,7 @@ kinds! {
     end_capture => EndCapture,
     backfill => Backfill,
     quarantine => Quarantine,
+    settle => Settle,
     copy_rows => CopyRows,
     create_index => CreateIndex,
     add_foreign_key => AddForeignKey,
