@@ -134,7 +134,7 @@ pub async fn show(
     // What is applied already was bitten or not.
     let survey = match run {
         Some(run) if run.units_done() == rows.len() => None,
-        Some(_) | None => Some(driver::hazards(session, program, &file.plan.shared).await?),
+        Some(_) | None => Some(driver::hazards(session, program, &file.plan).await?),
     };
     match context.console.format {
         Format::Text => {

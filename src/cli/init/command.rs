@@ -15,7 +15,7 @@ use crate::{
     exit::Exit,
     infer::{Answers, Counted, Draft, Facts, Header, Next, ROUNDS_MAX, Wishes, infer, write},
     pg::{connect::Connection, schema},
-    plan::parse,
+    plan::{Deals, parse},
     sql::{Ident, QName},
 };
 
@@ -37,11 +37,12 @@ pub async fn run(context: &Context, args: &Init) -> Result<Exit, CliError> {
         ));
     }
     let draft = draft(context, &session, &facts, &wishes).await?;
-    let header = Header {
+    let mut header = Header {
         name: args.name.clone().unwrap_or_else(|| plan_name(&facts.database)),
         database: facts.database.clone(),
-        hazards: hazards::lines(&session, &draft).await?,
+        hazards: Vec::new(),
     };
+    header.hazards = hazards::lines(&session, &draft, deals(&write(&header, &draft))).await?;
     let text = write(&header, &draft);
     deliver(context, args, &draft, &text)?;
     sound(&text, draft.questions().count())?;
@@ -57,6 +58,11 @@ fn ledgers(context: &Context) -> Result<[Ident; 2], CliError> {
     let ledger = context.schema()?;
     let cycle = Ident::derived(&[ledger.as_str(), "cycle"]);
     Ok([ledger, cycle])
+}
+
+/// What the plan that is written deals with itself. One with questions is none yet, and deals with nothing.
+fn deals(text: &str) -> Vec<Deals> {
+    parse(text, &|file| Err(format!("{file} is not there"))).0.map_or_else(Vec::new, |plan| plan.deals())
 }
 
 /// What was written is a plan, but for its questions: whoever reads it finds no error that is not his to answer.

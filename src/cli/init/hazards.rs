@@ -5,12 +5,14 @@ use crate::{
     hazards::{Scope, Way},
     infer::{self, Draft},
     pg::{self, connect::Connection},
+    plan::Deals,
     sql::{QName, TypeName},
 };
 
 /// The hazards as lines of comment.
-pub(super) async fn lines(session: &Connection, draft: &Draft) -> Result<Vec<String>, CliError> {
-    Ok(pg::survey(session, &scope(draft)).await?.lines())
+pub(super) async fn lines(session: &Connection, draft: &Draft, deals: Vec<Deals>) -> Result<Vec<String>, CliError> {
+    let scope = Scope { deals, ..scope(draft) };
+    Ok(pg::survey(session, &scope).await?.lines())
 }
 
 /// As the plan's own scope will be: what [tenancy] says, and the tables.

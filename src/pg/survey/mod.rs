@@ -60,7 +60,7 @@ async fn ask(
 ) -> Result<(), Fault> {
     let query = kind.query(server);
     let names = places.names(scope);
-    let params: [(&(dyn ToSql + Sync), Type); 11] = [
+    let params: [(&(dyn ToSql + Sync), Type); 12] = [
         (&places.tables, Type::OID_ARRAY),
         (&places.written, Type::OID_ARRAY),
         (&places.moved, Type::OID_ARRAY),
@@ -72,6 +72,7 @@ async fn ask(
         (&names.ways, Type::JSONB),
         (&names.function, Type::TEXT),
         (&names.old_after_ms, Type::INT8),
+        (&names.deals, Type::JSONB),
     ];
     let rows = read_only(session, async |client: &Client| {
         let rows =
