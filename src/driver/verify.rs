@@ -113,7 +113,7 @@ async fn undrifted(
 
 /// Whether a later unit of the plan took away on purpose what this one made: its deed is this one's undo.
 fn is_ended(program: &Program, state: &Run, number: usize) -> bool {
-    let undo = program.units().nth(number).map(|(_, unit)| &unit.down);
+    let undo = program.unit(number).map(|(_, unit)| &unit.down);
     let later = program.units().enumerate().skip(number + 1);
     later.into_iter().any(|(n, (_, unit))| {
         matches!(state.unit(n), UnitState::Done { .. })
