@@ -114,7 +114,7 @@ async fn undrifted(
 /// Whether a later unit of the plan took away on purpose what this one made (its deed is this one's undo), or made it anew
 /// (the two have the same undo, hence the same object: a column's default). That later one's probe says what is there.
 fn is_ended(program: &Program, state: &Run, number: usize) -> bool {
-    let Some(Down::Op(undo)) = program.units().nth(number).map(|(_, unit)| &unit.down) else { return false };
+    let Some(Down::Op(undo)) = program.unit(number).map(|(_, unit)| &unit.down) else { return false };
     let is_empty = matches!(undo, Op::Tx(statements) if statements.is_empty());
     let later = program.units().enumerate().skip(number + 1);
     later.into_iter().any(|(n, (_, unit))| {

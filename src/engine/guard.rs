@@ -118,7 +118,7 @@ pub fn in_sight(program: &Program, run: &Run, found: &[Found]) -> Option<usize> 
 
 /// Whether what the unit wrote outlives this rollback: the column that it filled stays.
 fn stays(program: &Program, run: &Run, keep: usize, number: usize) -> bool {
-    let Some((_, unit)) = program.units().nth(number) else { return false };
+    let Some((_, unit)) = program.unit(number) else { return false };
     match unit.down.in_effect(|by| run.was_there(program, by)) {
         Down::CoveredBy(by) | Down::With { unit: by, .. } => program
             .find(by)

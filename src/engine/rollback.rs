@@ -113,7 +113,7 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
 
 /// Why taking back the unit with this number runs no statement, in words; `None` where it runs one.
 pub fn nothing_to_run(program: &Program, run: &Run, keep: usize, number: usize) -> Option<String> {
-    let (_, unit) = program.units().nth(number)?;
+    let (_, unit) = program.unit(number)?;
     if let Some(why) = run.unit(number).before().and_then(Before::hands_off) {
         return Some(why.to_owned());
     }

@@ -23,10 +23,10 @@ pub mod workers;
 
 pub use blockers::{InTheWay, blockers, deadlock_timeout, in_the_way, old_transactions};
 pub use due::{Errand, ErrandKind, due};
-pub use estimate::rows_estimated;
+pub use estimate::{rows_estimated, rows_of_each};
 pub use fault::{Class, Fault};
 pub use partitions::partitions;
-pub use preflight::{Lack, lacks, rls_hides, without_identity};
+pub use preflight::{Lack, Tables, lacks, rls_hides, without_identity};
 pub use probe::probe;
 pub use role::{Role, owners, role};
 pub use survey::survey;

@@ -46,8 +46,9 @@ impl Written {
 
     /// Without the keys to scope. Their guard counts rows before anything is undone, and under FORCE the owner of the tables sees
     /// none: no rollback of such a plan begins as a plain role yet.
-    pub fn without_unique(mut self) -> Self {
-        let lines = self.text.lines().filter(|line| !line.starts_with("unique "));
+    pub fn without_keys(mut self) -> Self {
+        let is_key = |line: &&str| line.starts_with("unique ") || line.starts_with("composite ");
+        let lines = self.text.lines().filter(|line| !is_key(line));
         self.text = lines.map(|line| format!("{line}\n")).collect();
         self
     }
