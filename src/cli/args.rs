@@ -263,6 +263,9 @@ pub struct Resume {
     /// Take what others changed of the touched objects since the last phase for the new measure
     #[arg(long)]
     pub accept_drift: bool,
+    /// Give up a rollback that a guard stopped on its way, and go forward again
+    #[arg(long)]
+    pub forward: bool,
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,

@@ -62,7 +62,12 @@ impl Shell {
                 self.spend().await?;
                 Ok(true)
             }
-            Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) | Effect::Halt(_) => Ok(true),
+            Effect::Do(_)
+            | Effect::Undo(_)
+            | Effect::Gate(..)
+            | Effect::Check(..)
+            | Effect::Ask(..)
+            | Effect::Halt(_) => Ok(true),
         }
     }
 
@@ -97,11 +102,16 @@ impl Shell {
         let done = match effect {
             Effect::Do(number) => phase_of(number)?,
             Effect::Gate(p, _) => p,
-            Effect::Undo(_) | Effect::Check(..) => {
+            Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) => {
                 return match self.journal.next() {
                     // Of a run that is taken back whole nothing stands that could drift.
                     Effect::Halt(Outcome::RolledBack { keep }) if keep > 0 => Some(program.keep_name(keep).to_owned()),
-                    Effect::Halt(_) | Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) => None,
+                    Effect::Halt(_)
+                    | Effect::Do(_)
+                    | Effect::Undo(_)
+                    | Effect::Gate(..)
+                    | Effect::Check(..)
+                    | Effect::Ask(..) => None,
                 };
             }
             Effect::Halt(_) => return None,
@@ -110,7 +120,7 @@ impl Shell {
             Effect::Do(number) => phase_of(number).is_some_and(|p| p > done),
             Effect::Gate(p, _) => p > done,
             Effect::Halt(Outcome::Completed) => true,
-            Effect::Halt(_) | Effect::Undo(_) | Effect::Check(..) => false,
+            Effect::Halt(_) | Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) => false,
         };
         over.then(|| program.phases[done].id.clone())
     }

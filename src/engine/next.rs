@@ -18,6 +18,8 @@ pub enum Effect {
     Gate(usize, usize),
     /// Measure this gate of this phase, which is undone.
     Check(usize, usize),
+    /// Ask this guard of this phase, which was put off; the first undo that it guards is next.
+    Ask(usize, usize),
     /// Nothing more to do for now.
     Halt(Outcome),
 }
@@ -62,11 +64,11 @@ impl Run {
         Effect::Halt(Outcome::Completed)
     }
 
-    fn next_undo(&self, program: &Program, keep: usize) -> Effect {
+    pub(super) fn next_undo(&self, program: &Program, keep: usize) -> Effect {
         for p in (keep..program.phases.len()).rev() {
             let units = program.first_unit(p)..program.first_unit(p + 1);
             if let Some(unit) = self.last_touched(units) {
-                return Effect::Undo(unit);
+                return self.ask_due(program, p, unit).map_or(Effect::Undo(unit), |guard| Effect::Ask(p, guard));
             }
             if let Some(gate) = self.check_due(p) {
                 return Effect::Check(p, gate);

@@ -91,7 +91,7 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
 pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> bool {
     let word = |event: &Event| match event {
         Event::RollbackRequested { .. } => Some(true),
-        Event::Failed { .. } | Event::GateFailed { .. } => Some(false),
+        Event::Failed { .. } | Event::GateFailed { .. } | Event::TurnedRound => Some(false),
         Event::Started { .. }
         | Event::Succeeded { .. }
         | Event::UndoStarted { .. }
@@ -99,6 +99,8 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
         | Event::UndoFailed { .. }
         | Event::GatePassed { .. }
         | Event::UndoChecked { .. }
+        | Event::GuardsPutOff { .. }
+        | Event::GuardAsked { .. }
         | Event::Paused { .. }
         | Event::Drifted { .. }
         | Event::DriftAccepted { .. }

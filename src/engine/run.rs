@@ -23,6 +23,9 @@
 //! | Unwinding | UndoFailed u | u Undoing | u: UndoFailed; Stuck |
 //! | Unwinding | UndoChecked | the gate of `after_undo` is next | measured: holds, or does not |
 //! | Unwinding | Resumed | nothing is left to undo | Forward |
+//! | any | GuardsPutOff | each is a guard of `before_undo` | they are due before the first undo that each guards; who agreed before counts as long as this rollback is under way |
+//! | Unwinding | GuardAsked | the guard is put off, what it guards is next | it is no longer put off; Paused instead, and it stays so, where something was found and nobody agreed |
+//! | Unwinding, Paused from it | TurnedRound | a guard that was put off is next, its unit not half undone | Forward |
 //! | Forward, Unwinding | Paused | | Paused, remembering the mode |
 //! | Forward | Drifted p | the first unit of p is next, nothing of p is begun | Paused, then Forward |
 //! | Forward | DriftAccepted p | the same | nothing |
@@ -32,16 +35,19 @@
 //! | Paused | Resumed | | the remembered mode |
 //! | Stuck | Resumed | | Unwinding with the same keep: the undo is tried again |
 //!
-//! Entering Unwinding forgets the gates of every phase that does not stay, so that they are measured anew next time. It makes
+//! The gates of a phase are forgotten with its first undo, or by entering Unwinding where it does not stay and has nothing to
+//! undo, so that they are measured anew next time; what stood all along, when a rollback is given up, is not. Entering Unwinding makes
 //! due the `after_undo` gates of every phase of which something was touched, and those that found something the last time.
+//! Forward again after unwinding, no guard is put off any more.
 //!
 //! In front of an irreversible unit, "done" includes "started" where the deed is not one transaction: a process that died
 //! between the deed and its outcome leaves the deed behind. Going forward finds out; undoing could only look away.
 //! Nothing was touched where a conflict was found, so what is found when the unit is started again counts.
 
+mod asks;
 mod checks;
 
-use self::checks::Check;
+use self::{asks::Asks, checks::Check};
 use super::{Effect, Event, Held, Outcome, Program, states::States, unit_state::UnitState};
 use crate::{
     plan::{OnDiskFull, OnFailure, Tuning},
@@ -64,6 +70,7 @@ pub struct Run {
     units: States,
     gates: Vec<Vec<bool>>,
     checks: Vec<Vec<Check>>,
+    asks: Asks,
     tuning: Tuning,
 }
 
@@ -86,7 +93,7 @@ impl Run {
         let units = States::pending(program.units().count());
         let gates = program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
         let checks = program.phases.iter().map(|phase| vec![Check::Rests; phase.after_undo.len()]).collect();
-        Self { mode: Mode::Forward, units, gates, checks, tuning: Tuning::default() }
+        Self { mode: Mode::Forward, units, gates, checks, asks: Asks::default(), tuning: Tuning::default() }
     }
 
     /// The state after `events`.
@@ -170,6 +177,12 @@ impl Run {
             }
             Event::RollbackRequested { keep, .. } => self.request_rollback(program, keep),
             Event::UndoChecked { phase, gate, findings } => self.checked(program, event, phase, gate, findings),
+            Event::GuardsPutOff { guards, agreed } => self.put_off(program, guards, agreed),
+            Event::GuardAsked { phase, gate, found, agreed } => {
+                let lets = found.is_none() || agreed.is_some();
+                self.asked(program, event, phase, gate, lets)
+            }
+            Event::TurnedRound => self.turn_round(program, event),
             Event::UndoStarted { unit } => self.undo_started(program, event, unit),
             Event::Undone { unit } => self.undone(program, event, unit),
             Event::UndoFailed { unit, .. } => self.undo_failed(program, event, unit),
@@ -239,7 +252,10 @@ impl Run {
     /// A step or gate of phase `p` failed: the matching rollback begins, or the run waits for somebody.
     fn fail(&mut self, program: &Program, p: usize, held: Option<&Held>) {
         match self.would_keep(program, p).filter(|_| held.is_none()) {
-            Some(keep) => self.unwind(program, keep),
+            Some(keep) => {
+                self.nobody_agreed();
+                self.unwind(program, keep);
+            }
             None => self.mode = Mode::Paused { then: Box::new(Mode::Forward) },
         }
     }
@@ -268,8 +284,12 @@ impl Run {
 
     fn unwind(&mut self, program: &Program, keep: usize) {
         self.mode = Mode::Unwinding { keep };
-        for gates in self.gates.iter_mut().skip(keep) {
-            gates.fill(false);
+        // With something to undo a phase forgets them at its first undo: until then a rollback may be given up at a guard.
+        for p in keep..program.phases.len() {
+            let mut units = program.first_unit(p)..program.first_unit(p + 1);
+            if units.all(|unit| matches!(self.units[unit], UnitState::Pending)) {
+                self.gates[p].fill(false);
+            }
         }
         self.make_checks_due(program, keep);
     }
@@ -291,10 +311,11 @@ impl Run {
     }
 
     fn undo_started(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
-        let (number, ..) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
+        let (number, p, _) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
         let state = &self.units[number];
         match (self.next(program), state.before()) {
             (Effect::Undo(next), Some(before)) if next == number => {
+                self.gates.iter_mut().skip(p).for_each(|gates| gates.fill(false));
                 self.units.set(number, UnitState::Undoing { before: before.clone(), done: state.is_done() });
                 Ok(())
             }
@@ -346,6 +367,7 @@ impl Run {
             Mode::Stuck { keep, .. } => Mode::Unwinding { keep: *keep },
             Mode::Unwinding { .. } if matches!(self.next(program), Effect::Halt(Outcome::RolledBack { .. })) => {
                 self.forget_checks();
+                self.asks = Asks::default();
                 Mode::Forward
             }
             Mode::Unwinding { .. } | Mode::Forward => {

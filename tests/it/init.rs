@@ -83,7 +83,6 @@ fn a_video_rental_whose_registry_and_staff_point_at_each_other() {
     written.is_shared("rental.film");
     assert_eq!((written.tables.len(), written.shared.len(), written.column.as_str()), (7, 8, "store_id"));
     assert!(written.roles.iter().eq([&scene.app]));
-    let written = written.without_keys();
     scene.carried_out(&written);
     isolation::holds(&scene, &written);
 }
@@ -94,7 +93,6 @@ fn a_trading_company_whose_tenants_have_keys_of_text() {
     let written = scene.written();
     written.has_way("public.\"OrderNotes\"", "public.orders");
     assert_eq!((written.tables.len(), written.shared.len(), written.column.as_str()), (5, 10, "customer_id"));
-    let written = written.without_keys();
     scene.carried_out(&written);
     isolation::holds(&scene, &written);
 }
@@ -106,7 +104,6 @@ fn a_platform_of_web_shops() {
     written.has_way("shop.refunds", "COALESCE");
     written.has_way("shop.search_log", "shop.users");
     assert_eq!((written.tables.len(), written.shared.len(), written.column.as_str()), (24, 5, "shop_id"));
-    let written = written.without_keys();
     scene.carried_out(&written);
     isolation::holds(&scene, &written);
 }

@@ -25,7 +25,6 @@ async fn system(name: &str) -> Scene {
 fn answered(scene: &Scene, asks: &str, flags: &[&str]) -> Written {
     let _ = scene.init(&[]).expect_code(3).stderr_has(asks);
     let written = Written::read(&scene.init(flags).expect_code(0).stdout);
-    let written = written.without_keys();
     scene.carried_out(&written);
     written
 }
