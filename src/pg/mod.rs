@@ -1,5 +1,6 @@
 //! The only user of tokio-postgres: connections, sessions, statements, the catalogue.
 
+mod audit;
 pub mod batch;
 mod blockers;
 pub mod connect;
@@ -21,6 +22,7 @@ mod transaction;
 mod unfillable;
 pub mod workers;
 
+pub use audit::{Audited, audit};
 pub use blockers::{InTheWay, blockers, deadlock_timeout, in_the_way, old_transactions};
 pub use due::{Errand, ErrandKind, due};
 pub use estimate::{rows_estimated, rows_of_each};

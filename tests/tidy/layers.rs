@@ -17,13 +17,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("steps", &["checks", "diag", "plan", "sql", "unit"]),
     ("plan", &["checks", "diag", "sql", "steps", "unit"]),
     ("hazards", &["plan", "sql"]),
+    ("audit", &["hazards", "sql"]),
     // L2
     ("engine", &["checks", "plan", "sql", "unit"]),
     ("pace", &["engine", "plan"]),
     ("disk", &["plan"]),
     ("infer", &["sql"]),
     // L3
-    ("pg", &["disk", "engine", "hazards", "infer", "pace", "plan", "sql", "steps", "unit"]),
+    ("pg", &["audit", "disk", "engine", "hazards", "infer", "pace", "plan", "sql", "steps", "unit"]),
     ("ledger", &["engine", "pg", "plan", "sql", "unit"]),
     // L4: the reporters know the engine's events and nothing of where they come from
     (
@@ -37,8 +38,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "demo", "diag", "disk", "driver", "engine", "exit", "hazards", "infer", "ledger", "pace", "pg", "plan",
-            "report", "sql", "steps", "checks", "unit",
+            "audit", "demo", "diag", "disk", "driver", "engine", "exit", "hazards", "infer", "ledger", "pace", "pg",
+            "plan", "report", "sql", "steps", "checks", "unit",
         ],
     ),
     ("main", &["cli", "exit"]),
@@ -57,7 +58,8 @@ const USERS: &[(&str, &[&str])] = &[
     ("anyhow", &["src/driver/", "src/cli/", "src/demo/"]),
 ];
 
-const PURE: &[&str] = &["diag", "sql", "unit", "checks", "steps", "plan", "hazards", "engine", "pace", "disk", "infer"];
+const PURE: &[&str] =
+    &["diag", "sql", "unit", "checks", "steps", "plan", "hazards", "audit", "engine", "pace", "disk", "infer"];
 
 /// Time, chance, files and output come in as arguments and go out as values.
 const IMPURE: &[&str] = &[
