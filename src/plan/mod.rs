@@ -28,6 +28,6 @@ pub use site::Site;
 pub use throttle::{OnCritical, Pacing, SynchronousCommit, Throttle, Tuning, UserSignal};
 pub use tuning::{HOLD_CHARS_MAX, TARGET_BATCH, WORKERS};
 pub use types::{
-    BackfillDefaults, Backup, Capture, Lowering, Millis, OnDiskFull, OnFailure, Phase, Plan, PlanGate, PlanStep,
-    Registry, Safety, ServerFacts, Tenancy,
+    BackfillDefaults, Backup, Capture, Lowering, Millis, OnDiskFull, OnFailure, OnUnset, Phase, Plan, PlanGate,
+    PlanStep, Registry, Safety, ServerFacts, Tenancy,
 };

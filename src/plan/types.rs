@@ -211,6 +211,20 @@ pub struct Tenancy {
     /// Whether the owner of a table is bound by its policies too.
     #[serde(default = "yes")]
     pub force: bool,
+    /// What a session meets that has not said which tenant it is.
+    #[serde(default)]
+    pub on_unset: OnUnset,
+}
+
+/// What a session meets that has not said which tenant it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnset {
+    /// No row, and no write.
+    #[default]
+    Deny,
+    /// An error (42501) that names the setting: a forgotten context is loud, and an empty answer is really empty.
+    Error,
 }
 
 fn yes() -> bool {
