@@ -8,6 +8,7 @@ mod due;
 mod estimate;
 mod fault;
 pub mod fingerprint;
+pub mod isolation;
 pub mod keeping;
 mod partitions;
 mod preflight;
