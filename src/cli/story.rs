@@ -246,7 +246,7 @@ impl End {
                 Some("mend the cause, then: tenantmig resume".to_owned()),
             ),
             (Rest::At(Outcome::Stuck { unit }), _) => {
-                let id = program.units().nth(unit).map(|(_, unit)| unit.id.to_string()).unwrap_or_default();
+                let id = program.unit(unit).map(|(_, unit)| unit.id.to_string()).unwrap_or_default();
                 (
                     Exit::Stuck,
                     "stuck",

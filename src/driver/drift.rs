@@ -91,14 +91,14 @@ impl Shell {
     /// Whether the unit is the first of its phase, and nothing of the phase is begun.
     fn begins_phase(&self, number: usize) -> bool {
         let program = &self.journal.record.program;
-        let first = program.units().nth(number).map(|(p, _)| program.first_unit(p));
+        let first = program.unit(number).map(|(p, _)| program.first_unit(p));
         first == Some(number) && matches!(self.journal.run.unit(number), crate::engine::UnitState::Pending)
     }
 
     /// The phase behind which the run stands now that the effect is performed, if that brought it there.
     fn came_to_rest(&self, effect: Effect) -> Option<String> {
         let program = &self.journal.record.program;
-        let phase_of = |number: usize| program.units().nth(number).map(|(p, _)| p);
+        let phase_of = |number: usize| program.unit(number).map(|(p, _)| p);
         let done = match effect {
             Effect::Do(number) => phase_of(number)?,
             Effect::Gate(p, _) => p,
@@ -128,7 +128,7 @@ impl Shell {
     /// Compares before the first unit of a phase.
     async fn compare(&mut self, number: usize) -> Result<bool, DriveError> {
         let program = &self.journal.record.program;
-        let Some((p, _)) = program.units().nth(number) else { return Ok(true) };
+        let Some((p, _)) = program.unit(number) else { return Ok(true) };
         let (phase, before) = (program.phases[p].id.clone(), program.keep_name(p).to_owned());
         let kept = match self.drifted().await {
             Ok(Some((since, found))) if !self.drift.accept => {

@@ -98,8 +98,7 @@ fn rest(shell: &Shell, effect: Effect, until: Option<usize>) -> Option<Rest> {
             .journal
             .record
             .program
-            .units()
-            .nth(unit)
+            .unit(unit)
             .filter(|(p, _)| beyond(*p))
             .and(until)
             .map(|phases| Rest::Reached { phases }),
@@ -112,7 +111,7 @@ fn rest(shell: &Shell, effect: Effect, until: Option<usize>) -> Option<Rest> {
 fn enter(shell: &Shell, effect: Effect, current: &mut Option<usize>) {
     let program = &shell.journal.record.program;
     let phase = match effect {
-        Effect::Do(unit) | Effect::Undo(unit) => program.units().nth(unit).map(|(p, _)| p),
+        Effect::Do(unit) | Effect::Undo(unit) => program.unit(unit).map(|(p, _)| p),
         Effect::Gate(p, _) | Effect::Check(p, _) | Effect::Ask(p, _) => Some(p),
         Effect::Halt(_) => None,
     };

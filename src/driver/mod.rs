@@ -12,6 +12,7 @@ mod gate;
 mod guards;
 mod hazards;
 mod heartbeat;
+mod isolation;
 mod journal;
 mod keeping;
 mod open;

@@ -186,9 +186,9 @@ pub fn unenforced(program: &Program, run: &Run) -> Vec<QName> {
 
 /// Whether what the unit wrote outlives this rollback: the column that it filled stays.
 fn stays(program: &Program, run: &Run, keep: usize, number: usize) -> bool {
-    let Some((_, unit)) = program.units().nth(number) else { return false };
-    match &unit.down {
-        Down::CoveredBy(by) => program
+    let Some((_, unit)) = program.unit(number) else { return false };
+    match unit.down.in_effect(|by| run.was_there(program, by)) {
+        Down::CoveredBy(by) | Down::With { unit: by, .. } => program
             .find(by)
             .is_some_and(|(by, phase, _)| phase < keep || run.unit(by).before().is_some_and(Before::is_untouched)),
         Down::Op(_) | Down::Nothing { .. } | Down::Irreversible { .. } => {

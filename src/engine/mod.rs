@@ -10,6 +10,7 @@ pub mod ranges;
 mod rollback;
 mod run;
 pub mod script;
+mod states;
 mod tunings;
 mod unit_state;
 

@@ -48,7 +48,7 @@ mod asks;
 mod checks;
 
 use self::{asks::Asks, checks::Check};
-use super::{Effect, Event, Held, Outcome, Program, unit_state::UnitState};
+use super::{Effect, Event, Held, Outcome, Program, states::States, unit_state::UnitState};
 use crate::{
     plan::{OnDiskFull, OnFailure, Tuning},
     unit::{Before, Down, UnitId},
@@ -67,7 +67,7 @@ pub enum Mode {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Run {
     mode: Mode,
-    units: Vec<UnitState>,
+    units: States,
     gates: Vec<Vec<bool>>,
     checks: Vec<Vec<Check>>,
     asks: Asks,
@@ -90,7 +90,7 @@ pub enum Illegal {
 impl Run {
     /// A run to which nothing happened yet.
     pub fn new(program: &Program) -> Self {
-        let units = program.units().map(|_| UnitState::Pending).collect();
+        let units = States::pending(program.units().count());
         let gates = program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
         let checks = program.phases.iter().map(|phase| vec![Check::Rests; phase.after_undo.len()]).collect();
         Self { mode: Mode::Forward, units, gates, checks, asks: Asks::default(), tuning: Tuning::default() }
@@ -115,6 +115,16 @@ impl Run {
         &self.units[number]
     }
 
+    /// The first of these units that is not done.
+    pub(super) fn first_open(&self, units: std::ops::Range<usize>) -> Option<usize> {
+        self.units.first_open(units)
+    }
+
+    /// The last of these units that was touched.
+    pub(super) fn last_touched(&self, units: std::ops::Range<usize>) -> Option<usize> {
+        self.units.last_touched(units)
+    }
+
     /// Whether gate `g` of phase `p` let the run through.
     pub fn gate_passed(&self, p: usize, g: usize) -> bool {
         self.gates[p][g]
@@ -127,12 +137,12 @@ impl Run {
 
     /// Whether nothing of the run stands in the database.
     pub fn is_untouched(&self) -> bool {
-        self.units.iter().all(|unit| matches!(unit, UnitState::Pending))
+        self.units.all_pending()
     }
 
     /// How many units are done.
     pub fn units_done(&self) -> usize {
-        self.units.iter().filter(|u| matches!(u, UnitState::Done { .. })).count()
+        self.units.done()
     }
 
     /// Changes the state as the table above says, or leaves it untouched and says why the event cannot be.
@@ -201,7 +211,7 @@ impl Run {
         }
         // What was found first counts, unless nothing was touched on that occasion.
         let first = self.units[number].before().filter(|first| !first.is_untouched()).unwrap_or(before).clone();
-        self.units[number] = UnitState::Started { before: first };
+        self.units.set(number, UnitState::Started { before: first });
         Ok(())
     }
 
@@ -213,7 +223,7 @@ impl Run {
         state: impl Fn(Before) -> UnitState,
     ) -> Result<usize, Illegal> {
         let (number, phase, before) = self.under_way(program, event, unit)?;
-        self.units[number] = state(before);
+        self.units.set(number, state(before));
         Ok(phase)
     }
 
@@ -284,13 +294,18 @@ impl Run {
         self.make_checks_due(program, keep);
     }
 
+    /// Whether what this unit makes was there before it, so that no undo takes it away.
+    pub fn was_there(&self, program: &Program, unit: &UnitId) -> bool {
+        program.find(unit).is_some_and(|(number, ..)| self.unit(number).before().is_some_and(Before::is_untouched))
+    }
+
     /// The last unit after the phases that stay that is done, or may be, and cannot be taken back.
     pub fn irreversible(&self, program: &Program, keep: usize) -> Option<Illegal> {
-        let touched = program.units().zip(&self.units).filter(|((p, _), _)| *p >= keep);
+        let touched = program.units().zip(self.units.iter()).filter(|((p, _), _)| *p >= keep);
         let done = touched.filter(|((_, unit), state)| state.may_be_done(&unit.up));
         let fixed = done.filter_map(|((_, unit), _)| match &unit.down {
             Down::Irreversible { why } => Some(Illegal::Irreversible { unit: unit.id.clone(), why: why.clone() }),
-            Down::Op(_) | Down::CoveredBy(_) | Down::Nothing { .. } => None,
+            Down::Op(_) | Down::CoveredBy(_) | Down::With { .. } | Down::Nothing { .. } => None,
         });
         fixed.last()
     }
@@ -301,7 +316,7 @@ impl Run {
         match (self.next(program), state.before()) {
             (Effect::Undo(next), Some(before)) if next == number => {
                 self.gates.iter_mut().skip(p).for_each(|gates| gates.fill(false));
-                self.units[number] = UnitState::Undoing { before: before.clone(), done: state.is_done() };
+                self.units.set(number, UnitState::Undoing { before: before.clone(), done: state.is_done() });
                 Ok(())
             }
             (_, _) => Err(out_of_order(event.kind(), format!("`{unit}` is not the next to be undone"))),
@@ -310,7 +325,7 @@ impl Run {
 
     fn undone(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
         let (number, _) = self.undoing(program, event, unit)?;
-        self.units[number] = UnitState::Pending;
+        self.units.set(number, UnitState::Pending);
         Ok(())
     }
 
@@ -318,7 +333,7 @@ impl Run {
         let (number, before) = self.undoing(program, event, unit)?;
         let keep = self.mode.keep().unwrap_or(0);
         let done = self.units[number].is_done();
-        self.units[number] = UnitState::UndoFailed { before, done };
+        self.units.set(number, UnitState::UndoFailed { before, done });
         self.mode = Mode::Stuck { unit: number, keep };
         Ok(())
     }

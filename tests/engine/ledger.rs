@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use tenantmig::{
     engine::{Asker, Event, Failure, Finding, Program, Run},
-    plan::{Millis, OnFailure, Registry, Tenancy},
+    plan::{Millis, OnFailure, OnUnset, Registry, Tenancy},
     sql::{Expr, Ident, Literal, QName, Stmt, TypeName},
     unit::{
         BackfillSpec, BackfillValue, Before, Down, Hold, Lock, LockLevel, OnOrphan, Op, Presence, Probe, Twin, UnitId,
@@ -146,6 +146,7 @@ fn full_program(on_failure: OnFailure, name: Ident, text: String, number: u32) -
         bypass: vec![],
         function: None,
         force: true,
+        on_unset: OnUnset::Error,
     });
     program
 }

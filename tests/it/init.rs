@@ -3,6 +3,7 @@
 mod generated;
 mod isolation;
 mod plan;
+mod seeds;
 
 use crate::harness::{Db, Output, Tool, database, repo_path};
 use plan::Written;

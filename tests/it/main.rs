@@ -20,6 +20,7 @@ mod connect_peer;
 mod connect_tls;
 mod connections;
 mod contention;
+mod contexts;
 mod copies;
 mod corrupted;
 mod cycle;

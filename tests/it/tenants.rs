@@ -1,5 +1,8 @@
 //! Plans of `[[table]]`s: each way to the tenant, up, isolation, down and up again; and what a constant one costs.
 
+mod late;
+mod sessions;
+
 use tenantmig::demo::cluster::{Cluster, ClusterOptions};
 use tokio_postgres::Client;
 

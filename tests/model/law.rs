@@ -377,7 +377,7 @@ fn as_before(world: &World, state: &State, number: usize) -> bool {
     let (_, unit) = world.program.units().nth(number).unwrap();
     let stays = match &unit.down {
         Down::CoveredBy(by) => world.program.find(by).is_some_and(|(by, ..)| state.memory.was[by] == Thing::Made),
-        Down::Op(_) | Down::Nothing { .. } | Down::Irreversible { .. } => false,
+        Down::Op(_) | Down::With { .. } | Down::Nothing { .. } | Down::Irreversible { .. } => false,
     };
     stays || state.db.0[number] == state.memory.was[number]
 }
