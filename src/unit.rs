@@ -334,7 +334,9 @@ impl Down {
     pub fn in_effect(&self, was_there: impl Fn(&UnitId) -> bool) -> &Self {
         match self {
             Self::With { unit, alone } if was_there(unit) => alone,
-            Self::With { .. } | Self::Op(_) | Self::CoveredBy(_) | Self::Nothing { .. } | Self::Irreversible { .. } => self,
+            Self::With { .. } | Self::Op(_) | Self::CoveredBy(_) | Self::Nothing { .. } | Self::Irreversible { .. } => {
+                self
+            }
         }
     }
 
