@@ -44,13 +44,11 @@ impl Written {
         assert!(self.shared.iter().any(|name| name == table), "{table}: {:?}", self.shared);
     }
 
-    /// Without the keys to scope. Their guard counts rows before anything is undone, and under FORCE the owner of the tables sees
-    /// none: no rollback of such a plan begins as a plain role yet.
-    pub fn without_keys(mut self) -> Self {
+    /// The text without the keys to scope. Their guards count rows before anything is undone, and under FORCE the owner of the
+    /// tables sees none: no rollback of such a plan begins as a plain role yet.
+    pub fn without_keys(&self) -> String {
         let is_key = |line: &&str| line.starts_with("unique ") || line.starts_with("composite ");
-        let lines = self.text.lines().filter(|line| !is_key(line));
-        self.text = lines.map(|line| format!("{line}\n")).collect();
-        self
+        self.text.lines().filter(|line| !is_key(line)).map(|line| format!("{line}\n")).collect()
     }
 
     /// The column that carries the tenant in a table.
