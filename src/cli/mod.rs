@@ -15,6 +15,7 @@ mod doctor;
 mod failure;
 mod hazards;
 mod init;
+mod kept;
 mod pace;
 mod pause;
 mod plan;

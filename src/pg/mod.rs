@@ -8,6 +8,7 @@ mod estimate;
 mod fault;
 pub mod fingerprint;
 pub mod keeping;
+pub mod kept;
 mod partitions;
 mod preflight;
 mod probe;

@@ -12,7 +12,8 @@ use super::{Bounds, Fault, connect::Connection, in_transaction};
 use crate::{
     disk::{self, Copying, Index, Need, Rewriting, Sort},
     sql::Ident,
-    unit::{BackfillSpec, BackfillValue, CopySpec, Growth, Hold, IndexShape, Op, Unit},
+    steps::add_column::keep,
+    unit::{BackfillSpec, BackfillValue, CopySpec, Growth, Hold, IndexShape, KeepSpec, Op, Unit},
 };
 
 /// The catalogue is asked, and some thousand rows; where that is not quick an assumption does.
@@ -38,6 +39,23 @@ pub async fn need(session: &Connection, unit: &Unit, share: f64) -> Result<Optio
             Ok(Some(Need::default()))
         }
     }
+}
+
+/// About what keeping a column's values adds to the disk.
+pub async fn need_to_keep(session: &Connection, spec: &KeepSpec) -> Result<Need, Fault> {
+    let (rows, place, column) = in_transaction(session, BOUNDS, async |client: &Client| {
+        let rows = heaps(client, &spec.table).await?.iter().map(|heap| heap.rows).sum::<f64>();
+        let column = columns(client, &spec.table, std::slice::from_ref(&spec.column)).await?.into_iter().next();
+        Ok::<_, Fault>((rows, settings(client).await?.tablespace, column))
+    })
+    .await?;
+    let sampled = sample::kept(session, &spec.table, rows, &spec.column, &keep::differs(spec)).await?;
+    if let Some((share, width)) = sampled {
+        return Ok(disk::keep(rows * share, width, &place));
+    }
+    // What would come again cannot be asked, so all that has a value is kept.
+    let (width, nulls) = column.map_or((WIDTH_ASSUMED, 0.0), |found| (found.column.width, found.column.nulls));
+    Ok(disk::keep(rows * (1.0 - nulls), width, &place))
 }
 
 /// `max_wal_size` in bytes: about as much WAL as the server keeps.
