@@ -45,7 +45,9 @@ impl Unit {
     pub fn undo_title(&self) -> String {
         match &self.down {
             Down::Op(Op::Keep(spec)) => format!("keep the values of {}.{} for the next apply", spec.table, spec.column),
-            Down::Op(_) | Down::CoveredBy(_) | Down::With { .. } | Down::Nothing { .. } | Down::Irreversible { .. } => self.title.clone(),
+            Down::Op(_) | Down::CoveredBy(_) | Down::With { .. } | Down::Nothing { .. } | Down::Irreversible { .. } => {
+                self.title.clone()
+            }
         }
     }
 }
@@ -344,7 +346,9 @@ impl Down {
     pub fn in_effect(&self, was_there: impl Fn(&UnitId) -> bool) -> &Self {
         match self {
             Self::With { unit, alone } if was_there(unit) => alone,
-            Self::With { .. } | Self::Op(_) | Self::CoveredBy(_) | Self::Nothing { .. } | Self::Irreversible { .. } => self,
+            Self::With { .. } | Self::Op(_) | Self::CoveredBy(_) | Self::Nothing { .. } | Self::Irreversible { .. } => {
+                self
+            }
         }
     }
 

@@ -48,7 +48,9 @@ impl Kept {
         });
         let tables = self.tables.iter().map(|of| {
             let rows = of.rows.map_or(String::new(), |rows| format!("about {}, ", quantity::rows(natural(rows))));
-            let said = |text: &Option<String>, before: &str| text.as_ref().map_or(String::new(), |text| format!("{before}{text}"));
+            let said = |text: &Option<String>, before: &str| {
+                text.as_ref().map_or(String::new(), |text| format!("{before}{text}"))
+            };
             format!(
                 "{} ({rows}{}) in {}{}{}; to be rid of it for good: {}",
                 of.table.as_deref().unwrap_or("a table"),

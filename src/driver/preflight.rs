@@ -38,8 +38,12 @@ pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError
         }
         if let Some((key, query)) = step.step.hindrance() {
             let query = sql!("SELECT {}", query);
-            let held: Option<String> =
-                client.query_typed_one(query.as_str(), &[]).await.map_err(Fault::from)?.try_get(0).map_err(Fault::from)?;
+            let held: Option<String> = client
+                .query_typed_one(query.as_str(), &[])
+                .await
+                .map_err(Fault::from)?
+                .try_get(0)
+                .map_err(Fault::from)?;
             diags.0.extend(held.map(|held| hindered(step, key, &held, changed)));
         }
         changed |= ["sql", "drop_table", "drop_column"].contains(&step.kind);
@@ -98,7 +102,8 @@ fn hindered(step: &PlanStep, key: &str, held: &str, changed: bool) -> Diag {
     let place = step.keys.get(key).unwrap_or(&step.span).clone();
     let message = format!("this cannot be done as the database is now: {held}");
     if changed {
-        return Diag::warning("TM0306", place, message).help("an earlier step may change that; otherwise this one fails");
+        return Diag::warning("TM0306", place, message)
+            .help("an earlier step may change that; otherwise this one fails");
     }
     Diag::error("TM0306", place, message).help("take it away first, or by an `sql` step with its undo before this one")
 }

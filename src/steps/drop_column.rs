@@ -21,8 +21,8 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, Literal, QName, Stmt, block},
-    unit::{Down, Growth, Hold, Lock, LockLevel, Probe, Unit},
     unit::Op,
+    unit::{Down, Growth, Hold, Lock, LockLevel, Probe, Unit},
 };
 
 /// How the names of such columns begin.

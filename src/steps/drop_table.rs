@@ -53,7 +53,10 @@ impl StepKind for DropTable {
         let (table, aside) = (&self.table, Aside::dropped(&self.table));
         let query = sql!(
             "SELECT {}, 1::bigint, NULL::text WHERE {} IS NULL AND to_regclass({}) IS NULL",
-            Literal::new(format!("{table} is not in the schema {} any more: nothing can bring it back", aside.schema())),
+            Literal::new(format!(
+                "{table} is not in the schema {} any more: nothing can bring it back",
+                aside.schema()
+            )),
             aside.kept(),
             Literal::new(table.to_string())
         );

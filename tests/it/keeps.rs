@@ -45,6 +45,7 @@ fn a_dropped_table_is_out_of_reach_and_comes_back_untouched() {
     let role = scene.db.role("app", "LOGIN");
     scene.db.sql(&format!(
         "ALTER TABLE app.users ADD FOREIGN KEY (account_id) REFERENCES app.accounts (id); GRANT USAGE ON SCHEMA app TO {role};
+         ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO {role};
          GRANT ALL ON app.users, app.accounts TO {role}"
     ));
     let (dump, rows) = (scene.db.pg_dump_schema(), scene.db.one::<String>(ROWS));
@@ -53,9 +54,14 @@ fn a_dropped_table_is_out_of_reach_and_comes_back_untouched() {
     assert!(reach("app.users").contains("does not exist"));
     assert!(reach("tenantmig_aside_dropped_app_users.users").contains("permission denied for schema"));
     // What it pointed at can go meanwhile, as with a table that is gone.
-    scene.db.sql_as(&role, "DELETE FROM app.accounts WHERE id = 5; INSERT INTO app.accounts VALUES (5, gen_random_uuid())").unwrap();
+    scene
+        .db
+        .sql_as(&role, "DELETE FROM app.accounts WHERE id = 5; INSERT INTO app.accounts VALUES (5, gen_random_uuid())")
+        .unwrap();
     let status = scene.run("status").expect_code(0);
-    let _ = status.stdout_has("kept    app.users (about 500 rows, ").stdout_has("DROP SCHEMA tenantmig_aside_dropped_app_users CASCADE");
+    let _ = status
+        .stdout_has("kept    app.users (about 500 rows, ")
+        .stdout_has("DROP SCHEMA tenantmig_aside_dropped_app_users CASCADE");
     scene.verified();
     let _ = scene.run("rollback --to start --yes").expect_code(0);
     assert_eq!((scene.db.pg_dump_schema(), scene.db.one::<String>(ROWS)), (dump, rows));

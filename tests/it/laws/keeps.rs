@@ -11,14 +11,13 @@ const FULL: &str = "\
         ADD CONSTRAINT valid FOREIGN KEY (account_id) REFERENCES app.accounts (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED, \
         ADD CONSTRAINT \"late\" FOREIGN KEY (nr) REFERENCES app.accounts (id) NOT VALID; \
     COMMENT ON CONSTRAINT valid ON app.\"Full 'x'\" IS 'it''s theirs'; \
-    INSERT INTO app.\"Full 'x'\" (account_id, up) SELECT 1 + n % 20, 1 + n % 10 FROM generate_series(1, 20) n; \
     CREATE STATISTICS app.of_full (dependencies) ON account_id, up FROM app.\"Full 'x'\"; \
     CREATE INDEX \"Half\" ON app.\"Full 'x'\" (lower(note)) WHERE up > 3; \
     ALTER TABLE app.\"Full 'x'\" ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON app.\"Full 'x'\" FOR SELECT USING (up > 2); \
     CREATE FUNCTION app.stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
     CREATE TRIGGER stamp BEFORE UPDATE OF note ON app.\"Full 'x'\" FOR EACH ROW WHEN (OLD.up > 1) EXECUTE FUNCTION app.stamp(); \
     GRANT SELECT, INSERT (note) ON app.\"Full 'x'\" TO PUBLIC; COMMENT ON TABLE app.\"Full 'x'\" IS 'full'; \
-    ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO PUBLIC";
+    INSERT INTO app.\"Full 'x'\" (account_id, up) SELECT 1 + n % 20, 1 + n % 10 FROM generate_series(1, 20) n";
 
 const FULL_STEP: &str = r#"
 [[phase.step]]
@@ -84,7 +83,7 @@ column = "created_at"
     ),
     partly(
         "drop_of_what_is_gone",
-        "DROP TABLE app.orders; ALTER TABLE app.trades DROP COLUMN symbol",
+        "DROP TABLE app.orders; ALTER TABLE app.trades DROP COLUMN amount",
         r#"
 [[phase.step]]
 kind = "drop_table"
@@ -92,7 +91,11 @@ table = "app.orders"
 [[phase.step]]
 kind = "drop_column"
 table = "app.trades"
-column = "symbol"
+column = "amount"
+[[phase.step]]
+kind = "drop_column"
+table = "app.trades"
+column = "tenant_id"
 "#,
     ),
 ];
