@@ -9,6 +9,7 @@
 //! Undo: builds the old one CONCURRENTLY again, then gives it back its name, comment and marks and drops the new one, in one
 //! transaction. Once tenants share keys that would fail: a rollback looks for such keys first, and is refused.
 
+mod exchange;
 mod state;
 
 use serde::Deserialize;
