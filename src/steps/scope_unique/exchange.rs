@@ -6,7 +6,10 @@
 //! transaction.
 
 use super::state::State;
-use crate::{sql, sql::{Literal, Stmt}};
+use crate::{
+    sql,
+    sql::{Literal, Stmt},
+};
 
 /// One that an earlier build left, and those that are still to be built.
 const BUILDS: &str = "SELECT 0 AS rank, format('DROP INDEX CONCURRENTLY IF EXISTS %I.%I', space, name) AS sql, 'clear' AS kind, ARRAY[tab] AS tables
@@ -116,8 +119,9 @@ impl State<'_> {
                  FROM late i WHERE NOT EXISTS (SELECT FROM old) AND NOT EXISTS (SELECT FROM coming c WHERE c.rel = i.rel AND c.whole)
                UNION ALL
                SELECT 2, concat_ws('; ',
-                      (SELECT string_agg(format('ALTER TABLE %s ADD CONSTRAINT %I UNIQUE USING INDEX %I%s', i.tab, i.coming, i.coming, i.deferral), '; ')
-                         FROM late i WHERE i.con IS NOT NULL),
+                      (SELECT string_agg(CASE WHEN i.con IS NULL THEN format('ALTER INDEX %I.%I RENAME TO %I', i.space, i.coming, k.name)
+                                              ELSE format('ALTER TABLE %s ADD CONSTRAINT %I UNIQUE USING INDEX %I%s', i.tab, k.name, i.coming, i.deferral) END, '; ')
+                         FROM late i CROSS JOIN LATERAL (SELECT regexp_replace(i.coming, '_[0-9a-f]{{8}}$', '_key') AS name) k),
                       (SELECT string_agg(o.sql, '; ' ORDER BY o.n) FROM noted o WHERE NOT o.builds)),
                       'exclusive', (SELECT array_agg(e.tab ORDER BY e.depth, e.tab) FROM tree e)
                  FROM t WHERE NOT EXISTS (SELECT FROM old)) d

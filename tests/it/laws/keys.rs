@@ -93,6 +93,23 @@ name = '"New Key"'
 on_delete = "restrict"
 "#,
     ),
+    variant(
+        "composite_partitioned",
+        "CREATE TABLE app.wins (id bigint, tenant_id uuid NOT NULL, member_id bigint, CONSTRAINT \"Its Key\" FOREIGN KEY (member_id) REFERENCES app.members (id) \
+           ON DELETE CASCADE DEFERRABLE) PARTITION BY RANGE (id); \
+         CREATE TABLE app.\"Wins 1\" PARTITION OF app.wins FOR VALUES FROM (0) TO (30); \
+         CREATE TABLE app.wins_2 PARTITION OF app.wins FOR VALUES FROM (30) TO (100) PARTITION BY HASH (id); \
+         CREATE TABLE app.wins_2a PARTITION OF app.wins_2 FOR VALUES WITH (MODULUS 1, REMAINDER 0); \
+         COMMENT ON CONSTRAINT \"Its Key\" ON app.wins IS 'a key'; COMMENT ON CONSTRAINT \"Its Key\" ON app.wins_2a IS 'it''s below'; \
+         INSERT INTO app.wins SELECT m.id, m.tenant_id, m.id FROM app.members m",
+        r#"
+[[phase.step]]
+kind = "composite_foreign_key"
+table = "app.wins"
+columns = ["member_id"]
+references = { table = "app.members", columns = ["id"] }
+"#,
+    ),
     partly(
         "composite_partly_before",
         "ALTER TABLE app.badges ADD CONSTRAINT \"Other\" FOREIGN KEY (member_id) REFERENCES app.accounts (id) NOT VALID; \
