@@ -51,7 +51,11 @@ impl Shell {
 
     /// What is missing, in words.
     async fn short_of(&mut self, unit: &Unit) -> Result<Option<String>, DriveError> {
-        let need = room::need(&self.work, unit, self.share_left(unit).await?).await?;
+        if !room::grows(unit) {
+            return Ok(None);
+        }
+        let known = room::known(&self.work, &[unit]).await?;
+        let need = room::need(&self.work, &known, unit, self.share_left(unit).await?).await?;
         let Some(need) = need.filter(|need| need.places.values().any(|place| place.bytes() > 0)) else {
             return Ok(None);
         };

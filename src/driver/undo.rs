@@ -34,8 +34,8 @@ impl Shell {
         if before.is_untouched() {
             return self.record(undone).await;
         }
-        match &unit.down {
-            Down::CoveredBy(_) | Down::Nothing { .. } => self.record(undone).await,
+        match unit.down.in_effect(|by| self.journal.run.was_there(&self.journal.record.program, by)) {
+            Down::CoveredBy(_) | Down::With { .. } | Down::Nothing { .. } => self.record(undone).await,
             Down::Irreversible { .. } if !done && self.left_nothing(unit).await? => self.record(undone).await,
             Down::Irreversible { why } => Err(Fault::new(Class::Fatal, format!("it cannot be undone: {why}")).into()),
             Down::Op(_) if self.is_gone(unit, before, done).await? => self.record(undone).await,

@@ -9,7 +9,7 @@ use toml::{Spanned, de::DeTable};
 use crate::{
     checks::{Gate, Guard},
     plan::{Deals, Lowering, Site},
-    sql::{Ident, QName},
+    sql::{Ident, QName, Stmt},
     unit::{Fill, Unit},
 };
 
@@ -52,6 +52,12 @@ pub trait StepKind: Debug + Send + Sync {
 
     /// The column that it fills where it has no value, and with what.
     fn fills(&self) -> Option<(Object, Fill)> {
+        None
+    }
+
+    /// What in the database forbids it, as an expression: words, or NULL. With the key that it is told at. Asked before anything is
+    /// touched, of what no earlier step changes.
+    fn hindrance(&self) -> Option<(&'static str, Stmt)> {
         None
     }
 
@@ -148,6 +154,8 @@ kinds! {
     revoke => Revoke,
     create_statistics => CreateStatistics,
     analyze => Analyze,
+    drop_column => DropColumn,
+    drop_table => DropTable,
     create_policy => CreatePolicy,
     enable_rls => EnableRls,
     force_rls => ForceRls,

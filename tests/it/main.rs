@@ -47,6 +47,7 @@ mod locks;
 mod lossless;
 mod pause;
 mod pooler;
+mod put_off;
 mod quarantine;
 mod race;
 mod real_schemas;

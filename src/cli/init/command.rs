@@ -80,7 +80,16 @@ fn sound(text: &str, questions: usize) -> Result<(), CliError> {
 fn wishes(args: &Init) -> Result<Wishes, CliError> {
     let table = args.tenant_table.as_deref().map(|name| named("--tenant-table", QName::parse(name))).transpose()?;
     let column = args.column.as_deref().map(|name| named("--column", Ident::parse(name))).transpose()?;
-    Ok(Wishes { tenant_table: table, column, setting: args.setting.clone() })
+    let new_registry =
+        args.new_registry.as_deref().map(|name| named("--new-registry", QName::parse(name))).transpose()?;
+    if let (Some(_), Some(value)) = (&new_registry, &args.tenant_value)
+        && uuid::Uuid::parse_str(value).is_err()
+    {
+        let message = format!("--tenant-value: {value} is no uuid, which the key of a new registry is");
+        return Err(CliError::new(Exit::Usage, message, "write a uuid, or leave it out"));
+    }
+    let (value, setting) = (args.tenant_value.clone(), args.setting.clone());
+    Ok(Wishes { tenant_table: table, new_registry, value, column, setting })
 }
 
 fn named<T>(flag: &str, name: Result<T, crate::sql::IdentError>) -> Result<T, CliError> {
@@ -104,7 +113,7 @@ async fn draft(context: &Context, session: &Connection, facts: &Facts, wishes: &
                 return Err(CliError::new(
                     Exit::Findings,
                     format!("which table are the tenants in? {}", why.join("; ")),
-                    "name it: tenantmig init --from-db --tenant-table TABLE",
+                    "name it: tenantmig init --from-db --tenant-table TABLE; where there is none yet: --new-registry TABLE",
                 ));
             }
             Next::Count(measures) => {

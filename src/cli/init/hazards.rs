@@ -24,7 +24,7 @@ fn scope(draft: &Draft) -> Scope {
             let columns = columns.iter().map(|(child, _)| child.clone()).collect();
             Some(Way { table: entry.table.clone(), columns })
         }
-        infer::Way::Registry | infer::Way::Sql { .. } | infer::Way::Question(_) => None,
+        infer::Way::Registry | infer::Way::Sql { .. } | infer::Way::Value(_) | infer::Way::Question(_) => None,
     };
     let known = std::iter::once(draft.root.table.clone()).chain(draft.shared.iter().map(|one| one.table.clone()));
     Scope {

@@ -15,7 +15,7 @@ const OLD_AFTER_MS: u64 = 5 * 60_000;
 
 /// OIDs of what the scope names and the database has. A plan may name what it is going to make: that bites nobody yet.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Places {
+pub(in crate::pg) struct Places {
     pub tables: Vec<u32>,
     pub written: Vec<u32>,
     pub moved: Vec<u32>,
@@ -31,7 +31,7 @@ pub(super) struct Places {
 
 /// The scope's names as parameters.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(in crate::pg) struct Names {
     pub column: Option<String>,
     pub setting: Option<String>,
     pub ways: serde_json::Value,
