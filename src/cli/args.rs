@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
+    audit::options::Audit,
     init::options::Init,
     throttle::options::{Throttle, reason},
 };
@@ -49,6 +50,10 @@ pub struct Connection {
     /// [env: TENANTMIG_DIRECT_URL]
     #[arg(long, global = true, value_name = "URI")]
     pub direct_url: Option<String>,
+    /// URI or conninfo string of the application, by which `verify` probes as it logs in; in a command line others can read a
+    /// password, so use the variable or a password file [env: TENANTMIG_APP_URL]
+    #[arg(long, global = true, value_name = "URI")]
+    pub app_url: Option<String>,
     /// Role to take after the login (SET ROLE), as pg_dump has it
     #[arg(long, global = true)]
     pub role: Option<String>,
@@ -69,6 +74,7 @@ impl Connection {
             port: self.port.clone(),
             username: self.username.clone(),
             direct_url: self.direct_url.clone(),
+            app_url: self.app_url.clone(),
             role: self.role.clone(),
         }
     }
@@ -78,9 +84,9 @@ impl Connection {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct Output {
-    /// Form of the results on standard output
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    /// Form of the results on standard output; sarif, junit and markdown are audit's
+    #[arg(long, global = true, value_enum, default_value_t = Form::Text)]
+    pub format: Form,
     /// When to colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
@@ -104,8 +110,19 @@ pub struct Output {
     pub log_format: LogFormat,
 }
 
-/// Form of the results.
+/// Form of the results, as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    Text,
+    Json,
+    Ndjson,
+    Sarif,
+    Junit,
+    Markdown,
+}
+
+/// Form of the results that every command has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Text,
     Json,
@@ -175,6 +192,13 @@ pub enum Command {
     Cycle(Cycle),
     /// Measure every gate again and compare the ledger with the database
     Verify(Verify),
+    /// Look for every known way in which isolation leaks, breaks or gets slow; on any database, without a plan, read-only
+    Audit(Audit),
+    /// Print what a code of a finding or hazard means, why it matters and what helps; without one, list them
+    Explain {
+        /// Such as TM0501
+        code: Option<String>,
+    },
     /// Break-glass: take the lease from a holder that is gone for good
     Unlock(Unlock),
     /// Break-glass: say what is wrong with the ledger, or accept a damaged log as it stands
@@ -263,6 +287,9 @@ pub struct Resume {
     /// Take what others changed of the touched objects since the last phase for the new measure
     #[arg(long)]
     pub accept_drift: bool,
+    /// Give up a rollback that a guard stopped on its way, and go forward again
+    #[arg(long)]
+    pub forward: bool,
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,

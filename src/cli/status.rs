@@ -12,6 +12,7 @@ use super::{
     args::Format,
     asked,
     at_work::{self, Doing},
+    consent::{GUARD_NEXT, exposed},
     damage,
     failure::CliError,
     kept::{self, Kept as Aside},
@@ -116,19 +117,22 @@ impl Standing {
             Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
             Effect::Halt(Outcome::Paused) if self.drift().is_some() => ("paused", DRIFT_NEXT),
+            Effect::Halt(Outcome::Paused) if self.guard_speaks() => ("paused", GUARD_NEXT),
             Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
             Effect::Do(_) | Effect::Gate(..) if rested && self.events.is_empty() => ("not begun", "tenantmig resume"),
             Effect::Do(_) | Effect::Gate(..) if rested => {
                 ("stopped half-way", "tenantmig resume, or tenantmig rollback --to PHASE")
             }
-            Effect::Undo(_) | Effect::Check(..) if rested => ("stopped while rolling back", "tenantmig resume"),
+            Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) if rested => {
+                ("stopped while rolling back", "tenantmig resume")
+            }
             Effect::Do(_) | Effect::Gate(..) if self.hold().is_some() => {
                 ("running", "backfills are held; to let them go on: tenantmig throttle --release")
             }
             Effect::Do(_) | Effect::Gate(..) => {
                 ("running", "wait; it works. To stop it, from any host: tenantmig pause")
             }
-            Effect::Undo(_) | Effect::Check(..) => {
+            Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) => {
                 ("rolling back", "wait; it works. To stop it, from any host: tenantmig pause")
             }
         }
@@ -176,6 +180,11 @@ impl Standing {
         }
     }
 
+    /// Whether a guard that was put off is why it is paused.
+    fn guard_speaks(&self) -> bool {
+        matches!(self.events.last().map(|recorded| &recorded.event), Some(Event::GuardAsked { found: Some(_), .. }))
+    }
+
     /// Why it is paused, and by whom.
     fn pause(&self) -> Option<String> {
         if self.effect() != Effect::Halt(Outcome::Paused) {
@@ -186,6 +195,11 @@ impl Standing {
             (Some((why, by)), _) => Some(format!("{why} (asked by {})", pace::asked(&by.by, &by.host, &by.at))),
             (None, Some(Event::Paused { why, .. })) => Some(why.clone()),
             (None, Some(Event::Drifted { .. })) => self.drift(),
+            (None, Some(Event::GuardAsked { found: Some(found), .. })) => Some(format!(
+                "a guard speaks on the way back; {}: {}",
+                exposed(&self.record.program, &self.run),
+                one_line(&found.to_string())
+            )),
             (None, Some(_) | None) => None,
         }
     }
@@ -208,7 +222,8 @@ impl Standing {
             | Effect::Do(_)
             | Effect::Gate(..)
             | Effect::Undo(_)
-            | Effect::Check(..) => Exit::WorkRemains,
+            | Effect::Check(..)
+            | Effect::Ask(..) => Exit::WorkRemains,
         }
     }
 
@@ -367,7 +382,7 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
                 return Some(format!("{at}: after the undo of phase {phase}: {}", what.join("; ")));
             }
             // Whoever resumed, or asked for the rollback, has seen it.
-            Event::Resumed | Event::RollbackRequested { .. } => return None,
+            Event::Resumed | Event::RollbackRequested { .. } | Event::TurnedRound => return None,
             Event::Started { .. }
             | Event::Succeeded { .. }
             | Event::UndoStarted { .. }
@@ -380,6 +395,8 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::Unthrottled { .. }
             | Event::Repaired { .. }
             | Event::UndoChecked { .. }
+            | Event::GuardsPutOff { .. }
+            | Event::GuardAsked { .. }
             | Event::Retuned { .. } => {}
         }
     }

@@ -22,12 +22,13 @@ pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError
     let mut made: BTreeSet<Object> = BTreeSet::new();
     // Whether an earlier step may take away what is in the way by now.
     let mut changed = false;
+    let tables = pg::Tables::read(client, &needed(plan)).await?;
     for step in plan.phases.iter().flat_map(|phase| &phase.steps) {
         for (key, object) in step.step.needs() {
             if !is_made(&made, &object) {
                 let owned =
                     key == "table" && changes_definition(step.kind) || (step.kind, key) == ("copy_rows", "from");
-                if let Some(lack) = pg::lacks(client, &object, owned).await? {
+                if let Some(lack) = pg::lacks(client, &tables, &object, owned).await? {
                     let diag = describe(step, key, &object, lack);
                     // A table that is missing is missed by each of its columns too: told once a place.
                     if !diags.0.contains(&diag) {
@@ -50,6 +51,19 @@ pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError
         made.extend(step.step.makes().into_iter().map(|(object, _)| object));
     }
     Ok(diags)
+}
+
+/// The tables that any step needs, whether the plan makes them or not.
+fn needed(plan: &Plan) -> Vec<QName> {
+    let steps = plan.phases.iter().flat_map(|phase| &phase.steps);
+    let objects = steps.flat_map(|step| step.step.needs()).map(|(_, object)| object);
+    let tables: BTreeSet<QName> = objects
+        .filter_map(|object| match object {
+            Object::Table(table) | Object::Column(table, _) => Some(table),
+            Object::Tablespace(_) => None,
+        })
+        .collect();
+    tables.into_iter().collect()
 }
 
 /// A column of a table that the plan makes cannot be looked up yet.

@@ -72,8 +72,11 @@ impl Shell {
 
     /// What is missing, in words.
     async fn short_of(&mut self, unit: &Unit) -> Result<Option<String>, DriveError> {
-        let need = room::need(&self.work, unit, self.share_left(unit).await?).await?;
-        match need {
+        if !room::grows(unit) {
+            return Ok(None);
+        }
+        let known = room::known(&self.work, &[unit]).await?;
+        match room::need(&self.work, &known, unit, self.share_left(unit).await?).await? {
             Some(need) => self.shortage_of(need).await,
             None => Ok(None),
         }

@@ -91,7 +91,7 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
 pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> bool {
     let word = |event: &Event| match event {
         Event::RollbackRequested { .. } => Some(true),
-        Event::Failed { .. } | Event::GateFailed { .. } => Some(false),
+        Event::Failed { .. } | Event::GateFailed { .. } | Event::TurnedRound => Some(false),
         Event::Started { .. }
         | Event::Succeeded { .. }
         | Event::UndoStarted { .. }
@@ -99,6 +99,8 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
         | Event::UndoFailed { .. }
         | Event::GatePassed { .. }
         | Event::UndoChecked { .. }
+        | Event::GuardsPutOff { .. }
+        | Event::GuardAsked { .. }
         | Event::Paused { .. }
         | Event::Drifted { .. }
         | Event::DriftAccepted { .. }
@@ -113,7 +115,7 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
 
 /// Why taking back the unit with this number runs no statement, in words; `None` where it runs one.
 pub fn nothing_to_run(program: &Program, run: &Run, keep: usize, number: usize) -> Option<String> {
-    let (_, unit) = program.units().nth(number)?;
+    let (_, unit) = program.unit(number)?;
     if let Some(why) = run.unit(number).before().and_then(Before::hands_off) {
         return Some(why.to_owned());
     }

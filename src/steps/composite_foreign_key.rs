@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{Object, StepKind, add_foreign_key::Action, create_index::CreateIndex};
 use crate::{
     checks::{CheckKind, Gate, Guard, invalid_indexes::InvalidIndexes},
-    plan::{Lowering, Site},
+    plan::{Deals, Lowering, Site},
     sql,
     sql::{Ident, List, Literal, QName, Stmt},
     unit::{Down, Due, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
@@ -130,6 +130,11 @@ impl StepKind for CompositeForeignKey {
         self.state().filter(|_| self.replace).map(guard).into_iter().collect()
     }
 
+    fn deals(&self) -> Option<Deals> {
+        let key = || Deals::ForeignKey { table: self.table.clone(), columns: self.columns.clone() };
+        self.replace.then(key)
+    }
+
     fn needs(&self) -> Vec<(&'static str, Object)> {
         let parent = &self.references;
         let ours = self.columns.iter().chain(&self.column).map(|c| ("columns", &self.table, c));
@@ -234,6 +239,9 @@ impl CompositeForeignKey {
     fn drop_old(&self, cx: &Lowering<'_>, state: &State<'_>) -> Unit {
         let (table, parent, old) = (&self.table, &self.references.table, self.usual_name());
         let both = Lock::on(LockLevel::AccessExclusive, table, Hold::Moment);
+        // Which one it is the catalogue says, where the plan does not.
+        let named = self.constraint.as_ref().map_or(String::new(), |name| format!(" {name}"));
+        let columns = self.columns.iter().map(Ident::to_string).collect::<Vec<_>>().join(", ");
         let due = |query: Stmt, restores: bool| Some(Due { table: table.clone(), query, restores });
         let again = sql!(
             "ALTER TABLE {0} ADD CONSTRAINT {1} FOREIGN KEY ({2}) REFERENCES {3} ({4}) NOT VALID;\nALTER TABLE {0} VALIDATE CONSTRAINT {1}",
@@ -245,7 +253,7 @@ impl CompositeForeignKey {
         );
         Unit {
             id: cx.unit("replace"),
-            title: format!("drop the foreign key {old} of {table}, which does not look at the tenant"),
+            title: format!("drop the foreign key{named} of {table} ({columns}), which does not look at the tenant"),
             up: Op::Autocommit {
                 stmt: sql!("ALTER TABLE {} DROP CONSTRAINT {}", table, old),
                 repair: Vec::new(),

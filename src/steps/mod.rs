@@ -8,7 +8,7 @@ use toml::{Spanned, de::DeTable};
 
 use crate::{
     checks::{Gate, Guard},
-    plan::{Lowering, Site},
+    plan::{Deals, Lowering, Site},
     sql::{Ident, QName, Stmt},
     unit::{Fill, Unit},
 };
@@ -58,6 +58,11 @@ pub trait StepKind: Debug + Send + Sync {
     /// What in the database forbids it, as an expression: words, or NULL. With the key that it is told at. Asked before anything is
     /// touched, of what no earlier step changes.
     fn hindrance(&self) -> Option<(&'static str, Stmt)> {
+        None
+    }
+
+    /// What in the database would bite, and does not because of it.
+    fn deals(&self) -> Option<Deals> {
         None
     }
 
@@ -133,6 +138,7 @@ kinds! {
     end_capture => EndCapture,
     backfill => Backfill,
     quarantine => Quarantine,
+    settle => Settle,
     copy_rows => CopyRows,
     create_index => CreateIndex,
     add_foreign_key => AddForeignKey,

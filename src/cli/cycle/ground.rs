@@ -64,7 +64,8 @@ pub async fn refuse_unrest(session: &Connection, real: &Ident, file: &PlanFile) 
             | Effect::Do(_)
             | Effect::Undo(_)
             | Effect::Gate(..)
-            | Effect::Check(..) => {
+            | Effect::Check(..)
+            | Effect::Ask(..) => {
                 let message =
                     format!("the plan `{plan}` is not finished here ({}); nothing was changed", run.mode().word());
                 return Err(CliError::new(

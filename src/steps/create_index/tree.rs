@@ -176,13 +176,15 @@ impl Tree<'_> {
         Due { table: self.table.clone(), query, restores: false }
     }
 
-    /// Indexes of ours on partitions that were detached meanwhile.
+    /// Indexes of ours on partitions that were detached meanwhile. The hash is computed for those alone whose name has one: of the
+    /// thousands of a large schema that is a part of this query's time.
     fn strays(&self) -> Stmt {
         sql!(
             "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind AS kind, format('%I.%I', n.nspname, k.relname) AS tab
                FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_class k ON k.oid = x.indrelid
                JOIN pg_namespace n ON n.oid = k.relnamespace
-              WHERE c.relname = {} AND NOT c.relispartition AND k.oid NOT IN (SELECT t.rel FROM tree t)",
+              WHERE CASE WHEN c.relname ~ '_[0-9a-f]{{8}}$' THEN c.relname = {} ELSE false END
+                AND NOT c.relispartition AND k.oid NOT IN (SELECT t.rel FROM tree t)",
             self.derived("n.nspname", "k.relname")
         )
     }

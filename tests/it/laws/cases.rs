@@ -86,6 +86,22 @@ column = "tenant_id"
 "#,
     ),
     variant(
+        "column_settled",
+        "",
+        r#"
+[[phase.step]]
+kind = "add_column"
+table = "app.users"
+column = "tenant_id"
+type = "uuid"
+[[phase.step]]
+kind = "settle"
+table = "app.users"
+column = "tenant_id"
+from = { table = "app.accounts", match = { account_id = "id" } }
+"#,
+    ),
+    variant(
         "backfill_by_block",
         "CREATE TABLE app.log (line text, tenant_id uuid); INSERT INTO app.log SELECT repeat('x', 200), NULL FROM generate_series(1, 1000)",
         r#"

@@ -315,7 +315,8 @@ impl World {
     pub async fn verified(&self) -> Result<(), String> {
         let session = self.session().await;
         let all = verify(&session, &Ident::parse("tenantmig").unwrap(), None).await.map_err(|e| e.to_string())?;
-        let wrong: Vec<_> = all.into_iter().filter(|v| v.verdict != Verdict::Passed).collect();
+        let wrong: Vec<_> =
+            all.into_iter().filter(|v| !matches!(v.verdict, Verdict::Passed | Verdict::Untried(_))).collect();
         if wrong.is_empty() { Ok(()) } else { Err(format!("verify: {wrong:#?}")) }
     }
 }
