@@ -57,7 +57,7 @@ DROP FUNCTION IF EXISTS public.capture_user_tenant();
 -- undo: create function tenant_for_email
 DROP FUNCTION IF EXISTS public.tenant_for_email(text);
 
--- undo: bring back kept values of public.agent_signals.tenant_id, where there are any
+-- undo: keep the values of public.agent_signals.tenant_id for the next apply
 -- not done by a script: the values of public.agent_signals.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.agent_signals
@@ -66,7 +66,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.agent_signals;
 ALTER TABLE public.agent_signals DROP COLUMN IF EXISTS tenant_id;
 COMMIT;
 
--- undo: bring back kept values of public.risk_metrics.tenant_id, where there are any
+-- undo: keep the values of public.risk_metrics.tenant_id for the next apply
 -- not done by a script: the values of public.risk_metrics.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.risk_metrics
@@ -75,7 +75,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.risk_metrics;
 ALTER TABLE public.risk_metrics DROP COLUMN IF EXISTS tenant_id;
 COMMIT;
 
--- undo: bring back kept values of public.portfolio_snapshots.tenant_id, where there are any
+-- undo: keep the values of public.portfolio_snapshots.tenant_id for the next apply
 -- not done by a script: the values of public.portfolio_snapshots.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.portfolio_snapshots
@@ -84,7 +84,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.portfolio_snapshots;
 ALTER TABLE public.portfolio_snapshots DROP COLUMN IF EXISTS tenant_id;
 COMMIT;
 
--- undo: bring back kept values of public.orders.tenant_id, where there are any
+-- undo: keep the values of public.orders.tenant_id for the next apply
 -- not done by a script: the values of public.orders.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.orders
@@ -93,7 +93,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.orders;
 ALTER TABLE public.orders DROP COLUMN IF EXISTS tenant_id;
 COMMIT;
 
--- undo: bring back kept values of public.positions.tenant_id, where there are any
+-- undo: keep the values of public.positions.tenant_id for the next apply
 -- not done by a script: the values of public.positions.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.positions
@@ -102,7 +102,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.positions;
 ALTER TABLE public.positions DROP COLUMN IF EXISTS tenant_id;
 COMMIT;
 
--- undo: bring back kept values of public.trades.tenant_id, where there are any
+-- undo: keep the values of public.trades.tenant_id for the next apply
 -- not done by a script: the values of public.trades.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.trades
@@ -111,7 +111,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.trades;
 ALTER TABLE public.trades DROP COLUMN IF EXISTS tenant_id;
 COMMIT;
 
--- undo: bring back kept values of public.users.tenant_id, where there are any
+-- undo: keep the values of public.users.tenant_id for the next apply
 -- not done by a script: the values of public.users.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.users

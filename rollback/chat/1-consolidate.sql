@@ -6,7 +6,7 @@ SET row_security = off;
 SET lock_timeout = '500ms';
 SET statement_timeout = '6h';
 
--- undo: assert: chat_messages has as many rows as the old tables together
+-- undo: assert: chat_messages has as many rows as the old tables together, and those that a rollback kept
 -- nothing to run: it only asked
 
 -- undo: create index idx_chat_messages_conversation on public.chat_messages (conversation_id, created_at DESC) concurrently

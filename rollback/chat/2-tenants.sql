@@ -42,7 +42,7 @@ DROP FUNCTION IF EXISTS public.capture_tenant();
 -- undo: create function capture_user_tenant
 DROP FUNCTION IF EXISTS public.capture_user_tenant();
 
--- undo: bring back kept values of public.chat_messages.tenant_id, where there are any
+-- undo: keep the values of public.chat_messages.tenant_id for the next apply
 -- not done by a script: the values of public.chat_messages.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.chat_messages
@@ -51,7 +51,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.chat_messages;
 ALTER TABLE public.chat_messages DROP COLUMN IF EXISTS tenant_id;
 COMMIT;
 
--- undo: bring back kept values of public.friend_requests.tenant_id, where there are any
+-- undo: keep the values of public.friend_requests.tenant_id for the next apply
 -- not done by a script: the values of public.friend_requests.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.friend_requests
@@ -60,7 +60,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.friend_requests;
 ALTER TABLE public.friend_requests DROP COLUMN IF EXISTS tenant_id;
 COMMIT;
 
--- undo: bring back kept values of public.conversation_participants.tenant_id, where there are any
+-- undo: keep the values of public.conversation_participants.tenant_id for the next apply
 -- not done by a script: the values of public.conversation_participants.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.conversation_participants
@@ -69,7 +69,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.conversation_participa
 ALTER TABLE public.conversation_participants DROP COLUMN IF EXISTS tenant_id;
 COMMIT;
 
--- undo: bring back kept values of public.conversations.tenant_id, where there are any
+-- undo: keep the values of public.conversations.tenant_id for the next apply
 -- not done by a script: the values of public.conversations.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.conversations
@@ -78,7 +78,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_tenant_id ON public.conversations;
 ALTER TABLE public.conversations DROP COLUMN IF EXISTS tenant_id;
 COMMIT;
 
--- undo: bring back kept values of public.users.tenant_id, where there are any
+-- undo: keep the values of public.users.tenant_id for the next apply
 -- not done by a script: the values of public.users.tenant_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column tenant_id uuid to public.users
