@@ -40,6 +40,18 @@ pub struct Unit {
     pub grows: Growth,
 }
 
+impl Unit {
+    /// What its undo does, as behind "undo:". Most undos are told by their deed.
+    pub fn undo_title(&self) -> String {
+        match &self.down {
+            Down::Op(Op::Keep(spec)) => format!("keep the values of {}.{} for the next apply", spec.table, spec.column),
+            Down::Op(_) | Down::CoveredBy(_) | Down::With { .. } | Down::Nothing { .. } | Down::Irreversible { .. } => {
+                self.title.clone()
+            }
+        }
+    }
+}
+
 /// What a deed adds to the disk, as far as the plan knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

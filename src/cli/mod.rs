@@ -17,6 +17,7 @@ mod explain;
 mod failure;
 mod hazards;
 mod init;
+mod kept;
 mod pace;
 mod pause;
 mod plan;

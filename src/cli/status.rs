@@ -15,6 +15,7 @@ use super::{
     consent::{GUARD_NEXT, exposed},
     damage,
     failure::CliError,
+    kept::{self, Kept as Aside},
     pace,
     session::Context,
     story::DRIFT_NEXT,
@@ -41,6 +42,7 @@ struct Standing {
     open: Vec<Request>,
     now: DateTime<Utc>,
     doing: Vec<Doing>,
+    aside: Aside,
 }
 
 /// Prints where the newest run, or the one named, stands. Reads only.
@@ -89,7 +91,8 @@ async fn standing(
     let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
     let open = ledger::open_requests(client, schema, record.id).await?;
     let doing = at_work::look(client, holder.as_ref()).await?;
-    Ok(Some(Ok(Standing { record, run, events, progress, holder, open, now, doing })))
+    let aside = kept::look(client, schema).await?;
+    Ok(Some(Ok(Standing { record, run, events, progress, holder, open, now, doing, aside })))
 }
 
 impl Standing {
@@ -262,6 +265,9 @@ impl Standing {
         for line in self.doing.iter().flat_map(Doing::lines) {
             out.push_str(&format!("now     {line}\n"));
         }
+        for line in self.aside.lines() {
+            out.push_str(&format!("kept    {line}\n"));
+        }
         for request in &self.open {
             let what = request.wish.as_ref().map_or_else(|why| format!("cannot be read: {why}"), ToString::to_string);
             let by = pace::asked(&request.actor, &request.host, &request.asked_at);
@@ -344,7 +350,7 @@ impl Standing {
             "created_at": self.record.created_at, "created_by": self.record.created_by, "host": self.record.host,
             "state": state.to_lowercase(), "units_done": self.run.units_done(), "units": self.progress,
             "phases": self.record.program.phases.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
-            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "waits": self.waits(), "doing": doing, "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
+            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "waits": self.waits(), "doing": doing, "kept": self.aside.json(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
 }

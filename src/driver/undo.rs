@@ -17,7 +17,13 @@ impl Shell {
         let state = self.journal.run.unit(number);
         let Some(before) = state.before().cloned() else { return Ok(()) };
         let done = state.is_done();
-        self.say(Notice::Unit { title: unit.title.clone(), undo: true });
+        if let Down::Op(Op::Keep(spec)) = &unit.down
+            && !before.is_untouched()
+            && !self.has_room_to_keep(&unit, spec).await?
+        {
+            return Ok(());
+        }
+        self.say(Notice::Unit { title: unit.undo_title(), undo: true });
         self.record(Event::UndoStarted { unit: unit.id.clone() }).await?;
         match self.take_back(&unit, &before, done).await {
             Ok(()) => Ok(()),

@@ -56,7 +56,7 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
         let mut undo = Undo {
             unit: unit.id.clone(),
             phase,
-            title: unit.title.clone(),
+            title: unit.undo_title(),
             sql: Vec::new(),
             autocommit: false,
             due: None,

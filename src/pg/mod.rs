@@ -10,6 +10,7 @@ mod fault;
 pub mod fingerprint;
 pub mod isolation;
 pub mod keeping;
+pub mod kept;
 mod partitions;
 mod preflight;
 mod probe;

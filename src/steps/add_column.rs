@@ -105,7 +105,7 @@ impl StepKind for AddColumn {
         };
         let values = Unit {
             id: cx.unit("values"),
-            title: format!("write back the values of {table}.{column} that an earlier rollback kept"),
+            title: format!("bring back kept values of {table}.{column}, where there are any"),
             up: Op::Restore(spec.clone()),
             down: Down::Op(Op::Keep(spec)),
             probe: Probe::Ledger,

@@ -7,6 +7,7 @@
 
 mod alphapulse;
 mod apply;
+mod audit;
 mod backfill_faults;
 mod backfills;
 mod backup;
@@ -39,6 +40,7 @@ mod harness_test;
 mod hazards;
 mod indexes;
 mod init;
+mod keeps;
 mod keys;
 mod late;
 mod laws;

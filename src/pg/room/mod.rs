@@ -14,7 +14,8 @@ use super::{Bounds, Fault, connect::Connection, in_transaction};
 use crate::{
     disk::{self, Copying, Index, Need, Rewriting, Sort},
     sql::Ident,
-    unit::{BackfillSpec, BackfillValue, CopySpec, Growth, Hold, IndexShape, Op, Unit},
+    steps::add_column::keep,
+    unit::{BackfillSpec, BackfillValue, CopySpec, Growth, Hold, IndexShape, KeepSpec, Op, Unit},
 };
 
 /// The catalogue is asked, and some thousand rows; where that is not quick an assumption does.
@@ -52,6 +53,22 @@ pub async fn need(session: &Connection, known: &Known, unit: &Unit, share: f64) 
             Some(Need::default())
         }
     })
+}
+
+/// About what keeping a column's values adds to the disk.
+pub async fn need_to_keep(session: &Connection, spec: &KeepSpec) -> Result<Need, Fault> {
+    let read = async |client: &Client| Known::of_column(client, &spec.table, &spec.column).await;
+    let known = in_transaction(session, BOUNDS, read).await?;
+    let rows = known.heaps(&spec.table).iter().map(|heap| heap.rows).sum::<f64>();
+    let place = &known.settings.tablespace;
+    let sampled = sample::kept(session, &spec.table, rows, &spec.column, &keep::differs(spec)).await?;
+    if let Some((share, width)) = sampled {
+        return Ok(disk::keep(rows * share, width, place));
+    }
+    // What would come again cannot be asked, so all that has a value is kept.
+    let column = known.column(&spec.table, &spec.column);
+    let (width, nulls) = column.map_or((WIDTH_ASSUMED, 0.0), |found| (found.column.width, found.column.nulls));
+    Ok(disk::keep(rows * (1.0 - nulls), width, place))
 }
 
 /// `max_wal_size` in bytes: about as much WAL as the server keeps.

@@ -51,7 +51,7 @@ impl Aside {
     /// other tables go, or those could lose no row that one of these points at; they come back NOT VALID.
     pub fn away(&self, unless: &Stmt) -> Stmt {
         block(&sql!(
-            "
+            r#"
 DECLARE
     home regclass := to_regclass({0});
     held text;
@@ -66,7 +66,7 @@ BEGIN
         RAISE EXCEPTION '% cannot be put aside: %', home, held USING ERRCODE = 'dependent_objects_still_exist';
     END IF;
     {3}
-    SELECT jsonb_build_object('table', {0}::text, 'by', {4}::text, 'at', clock_timestamp(), 'things',
+    SELECT jsonb_build_object('table', {0}::text, 'by', {4}::text, 'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), 'things',
                (SELECT jsonb_agg(jsonb_build_object('kind', t.kind, 'name', t.name, 'home', t.home)) FROM (
                     SELECT 'TABLE' AS kind, c.relname AS name, c.relnamespace::regnamespace::name AS home FROM family f JOIN pg_class c USING (oid)
                     UNION ALL SELECT 'STATISTICS', s.stxname, s.stxnamespace::regnamespace::name FROM family f JOIN pg_statistic_ext s ON s.stxrelid = f.oid) t),
@@ -84,7 +84,7 @@ BEGIN
     FOR thing IN SELECT * FROM jsonb_to_recordset(note -> 'things') AS t (kind text, name text, home text) LOOP
         EXECUTE format('ALTER %s %I.%I SET SCHEMA %I', thing.kind, thing.home, thing.name, {6});
     END LOOP;
-END ",
+END "#,
             Literal::new(self.table.to_string()),
             unless,
             obstacles(&self.table),
