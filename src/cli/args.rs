@@ -51,6 +51,10 @@ pub struct Connection {
     /// [env: TENANTMIG_DIRECT_URL]
     #[arg(long, global = true, value_name = "URI")]
     pub direct_url: Option<String>,
+    /// URI or conninfo string of the application, by which `verify` probes as it logs in; in a command line others can read a
+    /// password, so use the variable or a password file [env: TENANTMIG_APP_URL]
+    #[arg(long, global = true, value_name = "URI")]
+    pub app_url: Option<String>,
     /// Role to take after the login (SET ROLE), as pg_dump has it
     #[arg(long, global = true)]
     pub role: Option<String>,
@@ -71,6 +75,7 @@ impl Connection {
             port: self.port.clone(),
             username: self.username.clone(),
             direct_url: self.direct_url.clone(),
+            app_url: self.app_url.clone(),
             role: self.role.clone(),
         }
     }
@@ -249,6 +254,9 @@ pub struct Resume {
     /// Take what others changed of the touched objects since the last phase for the new measure
     #[arg(long)]
     pub accept_drift: bool,
+    /// Give up a rollback that a guard stopped on its way, and go forward again
+    #[arg(long)]
+    pub forward: bool,
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,

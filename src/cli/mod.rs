@@ -18,6 +18,7 @@ mod failure;
 mod form;
 mod hazards;
 mod init;
+mod kept;
 mod pace;
 mod pause;
 mod plan;

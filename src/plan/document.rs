@@ -13,7 +13,7 @@ use super::{
     limits,
     section::{self, Table},
     throttle::Throttle,
-    types::{BackfillDefaults, Backup, Capture, LEASE, Safety, Tenancy},
+    types::{BackfillDefaults, Backup, Capture, LEASE, OnUnset, Safety, Tenancy},
     wording::a,
 };
 use crate::diag::{Diag, Diags};
@@ -181,6 +181,14 @@ fn check_sections(doc: &DeTable<'_>, safety: Option<&Safety>, tenancy: Option<&T
                 format!("`{}` is not a custom setting", tenancy.setting),
             )
             .help("PostgreSQL takes only names with a dot, such as \"app.tenant_id\""),
+        );
+    }
+    // No expression over a setting raises the error of a missing right; only a function does.
+    if tenancy.is_some_and(|tenancy| tenancy.on_unset == OnUnset::Error && tenancy.function.is_none()) {
+        let message = "on_unset = \"error\" needs a context function, which raises the error";
+        diags.push(
+            Diag::error("TM0111", place("tenancy", "on_unset"), message)
+                .help("write function = \"app.current_tenant\"; [[table]] creates it, or a step create_function with template = \"tenant_context\""),
         );
     }
 }

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod constants;
+mod deals;
 mod disk;
 mod document;
 mod expand;
@@ -19,6 +20,7 @@ mod types;
 mod wording;
 
 pub use bytes::Bytes;
+pub use deals::Deals;
 pub use disk::{Disk, FreeCommand, Reserve};
 pub use expand::Shared;
 pub use explicit::{Explicit, explicit};
@@ -28,6 +30,6 @@ pub use site::Site;
 pub use throttle::{OnCritical, Pacing, SynchronousCommit, Throttle, Tuning, UserSignal};
 pub use tuning::{HOLD_CHARS_MAX, TARGET_BATCH, WORKERS};
 pub use types::{
-    BackfillDefaults, Backup, Capture, Lowering, Millis, OnDiskFull, OnFailure, Phase, Plan, PlanGate, PlanStep,
-    Registry, Safety, ServerFacts, Tenancy,
+    BackfillDefaults, Backup, Capture, Lowering, Millis, OnDiskFull, OnFailure, OnUnset, Phase, Plan, PlanGate,
+    PlanStep, Registry, Safety, ServerFacts, Tenancy,
 };

@@ -2,15 +2,16 @@
 //!
 //! Lock: none on a table; the catalogue changes. With `replace = true` a function of that name and those argument types
 //! gives way to this one by CREATE OR REPLACE, which keeps its owner, its rights and what depends on it; without it, another
-//! definition stops the run. The template is LANGUAGE sql, STABLE and PARALLEL SAFE: an IMMUTABLE one would serve one
-//! tenant's rows to another from a prepared statement.
+//! definition stops the run. The template is STABLE and PARALLEL SAFE: an IMMUTABLE one would serve one tenant's rows to
+//! another from a prepared statement. It is LANGUAGE sql; with `on_unset = "error"` in [tenancy] plpgsql, and raises 42501
+//! where the setting is missing or empty.
 //! Undo: drops the function, unless it was there before; one that was replaced comes back as it was, with its comment.
 
 use serde::Deserialize;
 
 use super::StepKind;
 use crate::{
-    plan::{Lowering, Site},
+    plan::{Lowering, OnUnset, Site, Tenancy},
     sql,
     sql::{Ident, List, Literal, QName, Stmt, TypeName, mask},
     unit::{Down, Growth, Lock, Op, Probe, Twin, Unit},
@@ -134,7 +135,8 @@ impl CreateFunction {
         match site.tenancy() {
             Some(tenancy) => {
                 self.returns = Some(tenancy.registry.r#type.clone());
-                self.body = Some(sql!("SELECT {}", tenancy.setting_read()).as_str().to_owned());
+                let (language, body) = context_body(tenancy);
+                (self.language, self.body) = (language, Some(body.as_str().to_owned()));
                 self.volatility = Some(Volatility::Stable);
                 self.parallel = Some(Parallel::Safe);
             }
@@ -224,6 +226,32 @@ impl CreateFunction {
                     namespace
                 ),
             }),
+        }
+    }
+}
+
+/// The body of the context function, and its language where that is not sql. MESSAGE and HINT are values, so that nothing in
+/// the setting's name is a placeholder of RAISE.
+fn context_body(tenancy: &Tenancy) -> (Option<Ident>, Stmt) {
+    match tenancy.on_unset {
+        OnUnset::Deny => (None, sql!("SELECT {}", tenancy.setting_read())),
+        OnUnset::Error => {
+            let setting = &tenancy.setting;
+            let body = sql!(
+                "DECLARE
+    tenant text := NULLIF(current_setting({}, true), '');
+BEGIN
+    IF tenant IS NULL THEN
+        RAISE insufficient_privilege USING MESSAGE = {}, HINT = {};
+    END IF;
+    RETURN tenant::{};
+END",
+                Literal::new(setting.clone()),
+                Literal::new(format!("{setting} is not set: this session has not said which tenant it is")),
+                Literal::new(format!("say it in the same transaction: SET LOCAL {setting} = '…'")),
+                tenancy.registry.r#type
+            );
+            (Ident::parse("plpgsql").ok(), body)
         }
     }
 }

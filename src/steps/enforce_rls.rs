@@ -1,7 +1,8 @@
 //! Puts a table and everything below it (partitions, children) under row-level security, in one transaction. That is the
 //! canonical policy (the tenant column equals the session's tenant, for reading and writing), the same again as a RESTRICTIVE
 //! floor that no later policy can open, ENABLE, and FORCE for the owner. `floor = false` and `force = false` leave those out;
-//! so does `[tenancy]` with `force = false`. A query that names a partition is bound by the partition's own policies only.
+//! so does `[tenancy]` with `force = false`. `extra` is a condition that a row must fulfil besides, for reading and for writing;
+//! it stands in both policies. A query that names a partition is bound by the partition's own policies only.
 //!
 //! Lock: ACCESS EXCLUSIVE on the table and everything below it for a moment, parent first; the catalogue changes, no row is
 //! read. All of them together are waited for no longer than `lock_timeout`. What the application reads in that moment waits, and
@@ -14,12 +15,12 @@
 
 use serde::Deserialize;
 
-use super::{Object, StepKind};
+use super::{Object, StepKind, create_policy::with_tenant};
 use crate::{
     checks::{CheckKind, Gate, unprotected::Unprotected},
-    plan::{Lowering, Site, Tenancy},
+    plan::{Deals, Lowering, Site, Tenancy},
     sql,
-    sql::{Ident, QName, Stmt},
+    sql::{Expr, Ident, QName, Stmt},
     unit::Unit,
 };
 
@@ -41,6 +42,8 @@ pub struct EnforceRls {
     floor: Floor,
     /// Whether the owner is bound too; what [tenancy] says where it is left out.
     force: Option<bool>,
+    /// A condition beyond the tenant, over the row's columns; `{tenant}` stands for the context.
+    extra: Option<Expr>,
     /// A policy of one of the names with another text gives way, and comes back with the undo.
     #[serde(default)]
     replace: bool,
@@ -104,8 +107,16 @@ impl StepKind for EnforceRls {
         match site.tenancy() {
             Some(tenancy) => {
                 let column = self.column.get_or_insert_with(|| tenancy.column.clone());
-                let text = expression(column, tenancy);
-                if let Err(why) = sql::Expr::parse(text.as_str()) {
+                if let Some(extra) = &mut self.extra {
+                    match Expr::parse(&with_tenant(extra.as_str(), &tenancy.context())) {
+                        Ok(full) => *extra = full,
+                        Err(why) => {
+                            site.error("extra", "TM0351", why);
+                        }
+                    }
+                }
+                let text = expression(column, tenancy, self.extra.as_ref());
+                if let Err(why) = Expr::parse(text.as_str()) {
                     site.error("table", "TM0351", why);
                 }
             }
@@ -134,6 +145,10 @@ impl StepKind for EnforceRls {
         vec![Unprotected { tables: vec![self.table.clone()], policies, force: Some(family.force) }.lower()]
     }
 
+    fn deals(&self) -> Option<Deals> {
+        Some(Deals::Family { table: self.table.clone() })
+    }
+
     fn needs(&self) -> Vec<(&'static str, Object)> {
         let mut needs = vec![("table", Object::Table(self.table.clone()))];
         needs.extend(self.column.iter().map(|c| ("column", Object::Column(self.table.clone(), c.clone()))));
@@ -146,16 +161,20 @@ fn named(site: &mut Site<'_>, key: &str, name: &str) -> Option<Ident> {
     Ident::parse(name).map_err(|why| site.error(key, "TM0103", why.to_string()).help("write another name")).ok()
 }
 
-/// What a row must fulfil to be the session's tenant's.
-fn expression(column: &Ident, tenancy: &Tenancy) -> Stmt {
-    sql!("{} = {}", column, tenancy.context())
+/// What a row must fulfil to be seen and written.
+fn expression(column: &Ident, tenancy: &Tenancy, extra: Option<&Expr>) -> Stmt {
+    let of_the_tenant = sql!("{} = {}", column, tenancy.context());
+    match extra {
+        Some(extra) => sql!("{} AND ({})", of_the_tenant, extra),
+        None => of_the_tenant,
+    }
 }
 
 impl EnforceRls {
     /// `None`: the plan has an error, which `check` has told.
     fn family(&self, cx: &Lowering<'_>) -> Option<Family<'_>> {
         let (tenancy, column, name) = (cx.tenancy?, self.column.as_ref()?, self.name.as_ref()?);
-        let row = expression(column, tenancy);
+        let row = expression(column, tenancy, self.extra.as_ref());
         let policy = |name: &Ident, kind: &str| Policy {
             name: name.clone(),
             rest: sql!("AS {0} FOR ALL TO PUBLIC USING ({1}) WITH CHECK ({1})", Stmt::raw(kind), row),
@@ -196,6 +215,8 @@ mod tests {
     fn what_cannot_be_meant_is_found() {
         check(TENANCY, "", &[]);
         check(TENANCY, "floor = false\nforce = false\nname = 'mine'\ncolumn = '\"Org\"'", &[]);
+        check(TENANCY, "extra = 'deleted_at IS NULL OR owner = {tenant}'", &[]);
+        check(TENANCY, "extra = 'a) OR (b'", &["TM0103"]);
         check(TENANCY, "floor = 'mine'\nname = 'mine'", &["TM0350"]);
         check(TENANCY, "floor = 5", &["TM0103"]);
         check("", "", &["TM0351"]);

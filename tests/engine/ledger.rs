@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use tenantmig::{
     engine::{Asker, Event, Failure, Finding, Program, Run},
-    plan::{Millis, OnFailure, Registry, Tenancy},
+    plan::{Millis, OnFailure, OnUnset, Registry, Tenancy},
     sql::{Expr, Ident, Literal, QName, Stmt, TypeName},
     unit::{
         BackfillSpec, BackfillValue, Before, Down, Hold, Lock, LockLevel, OnOrphan, Op, Presence, Probe, Twin, UnitId,
@@ -61,6 +61,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         phase().prop_map(|keep| Event::RollbackRequested { keep, consents: vec![] }),
         (phase(), gate(), prop::collection::vec(found, 0..2))
             .prop_map(|(phase, gate, findings)| { Event::UndoChecked { phase, gate, findings } }),
+        (phase(), gate()).prop_map(|(phase, gate)| Event::GuardAsked { phase, gate, found: None, agreed: None }),
+        Just(Event::TurnedRound),
         any::<String>().prop_map(|why| Event::Paused { why, asked: None }),
         any::<[String; 4]>().prop_map(|[why, by, host, at]| Event::Paused { why, asked: Some(Asker { by, host, at }) }),
         (phase(), any::<[String; 2]>()).prop_map(|(phase, [since, found])| Event::Drifted { phase, since, found }),
@@ -144,6 +146,7 @@ fn full_program(on_failure: OnFailure, name: Ident, text: String, number: u32) -
         bypass: vec![],
         function: None,
         force: true,
+        on_unset: OnUnset::Error,
     });
     program
 }

@@ -98,7 +98,7 @@ pub(super) async fn rows(
     scope: &Scope,
 ) -> Result<Vec<Row>, Fault> {
     let names = places.names(scope);
-    let params: [(&(dyn ToSql + Sync), Type); 11] = [
+    let params: [(&(dyn ToSql + Sync), Type); 12] = [
         (&places.tables, Type::OID_ARRAY),
         (&places.written, Type::OID_ARRAY),
         (&places.moved, Type::OID_ARRAY),
@@ -110,6 +110,7 @@ pub(super) async fn rows(
         (&names.ways, Type::JSONB),
         (&names.function, Type::TEXT),
         (&names.old_after_ms, Type::INT8),
+        (&names.deals, Type::JSONB),
     ];
     read_only(session, async |client: &Client| {
         client.query_typed(query.as_str(), &params).await.map_err(|e| Fault::from(e).in_statement(title))

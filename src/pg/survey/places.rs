@@ -6,6 +6,7 @@ use tokio_postgres::{Client, types::Type};
 use super::super::{Fault, connect::Connection};
 use crate::{
     hazards::{Scope, Server},
+    plan::Deals,
     sql::{Ident, QName},
 };
 
@@ -36,6 +37,7 @@ pub(in crate::pg) struct Names {
     pub ways: serde_json::Value,
     pub function: Option<String>,
     pub old_after_ms: i64,
+    pub deals: serde_json::Value,
 }
 
 /// The tables with their partitions and children.
@@ -111,8 +113,27 @@ impl Places {
                 .iter()
                 .map(|way| json!({ "table": way.table.to_string(), "columns": columns(&way.columns) }))
                 .collect(),
+            deals: scope.deals.iter().map(deal).collect(),
             old_after_ms: i64::try_from(scope.old_after.map_or(OLD_AFTER_MS, |age| age.0)).unwrap_or(i64::MAX),
             function: scope.function.as_ref().map(|f| format!("{}.{}", f.schema.as_str(), f.name.as_str())),
+        }
+    }
+}
+
+/// Columns as the catalogue has them, without quotes.
+fn deal(deals: &Deals) -> serde_json::Value {
+    let names = |columns: &[Ident]| columns.iter().map(|c| c.as_str().to_owned()).collect::<Vec<_>>();
+    match deals {
+        Deals::UniqueKey { table, columns, name } => {
+            let name = name.as_ref().map(Ident::as_str);
+            json!({ "what": "unique_key", "table": table.to_string(), "columns": names(columns), "name": name })
+        }
+        Deals::ForeignKey { table, columns } => {
+            json!({ "what": "foreign_key", "table": table.to_string(), "columns": names(columns) })
+        }
+        Deals::Family { table } => json!({ "what": "family", "table": table.to_string() }),
+        Deals::Kept { table, columns } => {
+            json!({ "what": "kept", "table": table.to_string(), "columns": names(columns) })
         }
     }
 }

@@ -15,6 +15,7 @@ pub fn phase<'i>(whole: &Whole<'_, 'i>) -> Made<'i> {
             .maybe("id", entry.id("rls"))
             .put("table", entry.table())
             .maybe("column", other)
+            .maybe("extra", entry.extra.clone())
             .done()
     };
     Made { steps: whole.tables.iter().filter(|entry| entry.enforce).map(enforce).collect(), gates: Vec::new() }

@@ -19,7 +19,7 @@ use crate::{
         section::{self, Table},
         wording::a,
     },
-    sql::{Ident, QName},
+    sql::{Expr, Ident, QName},
 };
 
 /// A `[[table]]` as it was read.
@@ -46,6 +46,8 @@ pub struct Entry<'i> {
     pub on_delete: Option<Node<'i>>,
     pub not_null: bool,
     pub enforce: bool,
+    /// A condition of its policies beyond the tenant.
+    pub extra: Option<Node<'i>>,
     /// The places of the keys that it writes.
     pub keys: BTreeMap<String, Range<usize>>,
     /// Another table has the same name in another schema, so that the ids of its steps carry the schema.
@@ -96,6 +98,8 @@ struct Form {
     _on_delete: Option<IgnoredAny>,
     not_null: Option<bool>,
     enforce: Option<bool>,
+    #[serde(rename = "extra")]
+    _extra: Option<Expr>,
 }
 
 impl<'i> Entry<'i> {
@@ -125,6 +129,7 @@ impl<'i> Entry<'i> {
             on_delete: table.get_ref().get("on_delete").cloned(),
             not_null: form.not_null.unwrap_or(true),
             enforce: form.enforce.unwrap_or(true),
+            extra: table.get_ref().get("extra").cloned(),
             keys,
             homonym: false,
             name,

@@ -43,6 +43,9 @@ pub fn check(entry: &Entry<'_>, tenancy: &Tenancy, default: Orphans, diags: &mut
     if !entry.foreign_key {
         meaningless(entry, &["on_delete"], "a table without a foreign key to the registry", diags);
     }
+    if !entry.enforce {
+        meaningless(entry, &["extra"], "a table that is not enforced", diags);
+    }
 }
 
 /// Keys that say nothing for what the table is.
