@@ -6,6 +6,7 @@ use super::{args, args::Format, failure::CliError, session::Context};
 use crate::{
     driver::{self, Verdict, Verified},
     exit::Exit,
+    isolation::{Asked, Report, Verdict as Probed},
     report::Mark,
 };
 
@@ -46,17 +47,38 @@ fn text(context: &Context, all: &[Verified], failed: usize, untold: usize) -> St
                 (Mark::Failed, findings.iter().map(line).collect())
             }
             Verdict::Unmeasurable(why) => (Mark::Wait, vec![format!("cannot be told: {why}")]),
+            Verdict::Untried(why) => (Mark::Blank, vec![format!("not tried: {why}")]),
         };
+        let details = details.into_iter().chain(verified.isolation.iter().flat_map(asides));
         out.push_str(&format!("{} {phase}{}\n", look.mark(mark), verified.what));
         for detail in details {
             out.push_str(&format!("    {detail}\n"));
         }
     }
-    let passed = all.len() - failed - untold;
+    let untried = all.iter().filter(|v| matches!(v.verdict, Verdict::Untried(_))).count();
+    let passed = all.len() - failed - untold - untried;
     out.push_str(&format!("{passed} passed, {failed} failed, {untold} could not be told\n"));
     if untold > 0 {
         out.push_str("\nnext    tenantmig verify, as a role with BYPASSRLS that may read the ledger (-U or --role)\n");
     }
+    out
+}
+
+/// What neither fails nor is silent: what is weak, and what was not tried, one line for each reason.
+fn asides(report: &Report) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut untried: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Asked { probe, title, verdict, .. } in &report.probes {
+        match verdict {
+            Probed::Weak(why) => out.push(format!("{} {title}: {why}", probe.code())),
+            Probed::Untried(why) => match untried.iter_mut().find(|(other, _)| other == why) {
+                Some((_, codes)) => codes.push(probe.code()),
+                None => untried.push((why, vec![probe.code()])),
+            },
+            Probed::Holds(_) | Probed::Leak(_) | Probed::Outage(_) | Probed::Unmeasured(_) => {}
+        }
+    }
+    out.extend(untried.into_iter().map(|(why, codes)| format!("not tried: {}: {why}", codes.join(", "))));
     out
 }
 
@@ -65,6 +87,8 @@ fn json_of(verified: &Verified) -> serde_json::Value {
         Verdict::Passed => ("passed", json!([]), None),
         Verdict::Failed(findings) => ("failed", json!(findings), None),
         Verdict::Unmeasurable(why) => ("unmeasurable", json!([]), Some(why)),
+        Verdict::Untried(why) => ("untried", json!([]), Some(why)),
     };
-    json!({ "phase": verified.phase, "what": verified.what, "verdict": verdict, "findings": findings, "why": why })
+    let isolation = &verified.isolation;
+    json!({ "phase": verified.phase, "what": verified.what, "verdict": verdict, "findings": findings, "why": why, "isolation": isolation })
 }

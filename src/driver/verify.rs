@@ -5,11 +5,13 @@ use tokio_postgres::Client;
 use super::{
     error::DriveError,
     gate::{Measured, measure},
+    isolation::verify_isolation,
     open::find,
     repair::differing,
 };
 use crate::{
     engine::{Finding, Program, Run, UnitState},
+    isolation::Report,
     ledger::{self, Kept},
     pg::{
         Bounds,
@@ -18,7 +20,7 @@ use crate::{
         in_transaction, probe,
     },
     sql::Ident,
-    unit::{Down, Presence, Probe},
+    unit::{Down, Op, Presence, Probe},
 };
 
 /// What one verification said.
@@ -28,6 +30,8 @@ pub enum Verdict {
     Failed(Vec<Finding>),
     /// The role may not see what it takes to tell.
     Unmeasurable(String),
+    /// There is nothing to tell it by; nothing was asked.
+    Untried(String),
 }
 
 /// One thing that was verified.
@@ -36,6 +40,8 @@ pub struct Verified {
     pub phase: Option<String>,
     pub what: String,
     pub verdict: Verdict,
+    /// What was asked as the application.
+    pub isolation: Option<Report>,
 }
 
 /// Verifies the newest run, or the one named. Changes nothing.
@@ -73,7 +79,12 @@ pub async fn verify(
                 example: None,
             }])
         };
-        out.push(Verified { phase: Some(record.program.phases[p].id.clone()), what: unit.title.clone(), verdict });
+        out.push(Verified {
+            phase: Some(record.program.phases[p].id.clone()),
+            what: unit.title.clone(),
+            verdict,
+            isolation: None,
+        });
     }
     for (p, phase) in record.program.phases.iter().enumerate() {
         for (g, gate) in phase.gates.iter().enumerate().filter(|(g, _)| state.gate_passed(p, *g)) {
@@ -84,9 +95,10 @@ pub async fn verify(
                 Measured::Unmeasurable(why) => Verdict::Unmeasurable(why),
             };
             tracing::debug!("gate {g} of {}: {verdict:?}", phase.id);
-            out.push(Verified { phase: Some(phase.id.clone()), what: gate.title.clone(), verdict });
+            out.push(Verified { phase: Some(phase.id.clone()), what: gate.title.clone(), verdict, isolation: None });
         }
     }
+    out.extend(verify_isolation(connection, &record.program, &state).await?);
     Ok(out)
 }
 
@@ -108,16 +120,19 @@ async fn undrifted(
     let findings: Vec<_> = changes.into_iter().map(|what| Finding { what, count: 1, example: None }).collect();
     let verdict = if findings.is_empty() { Verdict::Passed } else { Verdict::Failed(findings) };
     let what = "nobody else changed what the plan touches since then".to_owned();
-    Ok(Some(Verified { phase: Some(print.phase), what, verdict }))
+    Ok(Some(Verified { phase: Some(print.phase), what, verdict, isolation: None }))
 }
 
-/// Whether a later unit of the plan took away on purpose what this one made: its deed is this one's undo.
+/// Whether a later unit of the plan took away on purpose what this one made (its deed is this one's undo), or made it anew
+/// (the two have the same undo, hence the same object: a column's default). That later one's probe says what is there.
 fn is_ended(program: &Program, state: &Run, number: usize) -> bool {
-    let undo = program.units().nth(number).map(|(_, unit)| &unit.down);
+    let Some(Down::Op(undo)) = program.unit(number).map(|(_, unit)| &unit.down) else { return false };
+    let is_empty = matches!(undo, Op::Tx(statements) if statements.is_empty());
     let later = program.units().enumerate().skip(number + 1);
     later.into_iter().any(|(n, (_, unit))| {
-        matches!(state.unit(n), UnitState::Done { .. })
-            && undo.is_some_and(|undo| matches!(undo, Down::Op(op) if *op == unit.up))
+        let again =
+            !is_empty && matches!(&unit.down, Down::Op(op) if op == undo) && !matches!(unit.probe, Probe::Ledger);
+        matches!(state.unit(n), UnitState::Done { .. }) && (unit.up == *undo || again)
     })
 }
 
@@ -136,5 +151,6 @@ async fn projection(
         phase: None,
         what: "the progress that status shows agrees with the events of the ledger".to_owned(),
         verdict,
+        isolation: None,
     })
 }

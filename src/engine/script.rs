@@ -38,7 +38,11 @@ pub fn backward_phase(program: &Program, phase: &ProgramPhase) -> String {
     );
     let mut text = head(&program.plan, &what, &program.safety);
     for unit in phase.units.iter().rev() {
-        text.push_str(&format!("\n{}{}", comment(&format!("undo: {}", unit.title)), down(unit, &program.safety)));
+        text.push_str(&format!(
+            "\n{}{}",
+            comment(&format!("undo: {}", unit.undo_title())),
+            down(unit, &program.safety)
+        ));
     }
     text
 }
@@ -111,6 +115,19 @@ fn down(unit: &Unit, safety: &Safety) -> String {
         Down::Op(Op::Autocommit { stmt, due: Some(due), .. }) => dropped(stmt, due, safety),
         Down::Op(back) => op(back, &unit.title, safety),
         Down::CoveredBy(other) => comment(&format!("nothing to run: undone together with {other}")),
+        Down::With { unit, alone } => {
+            let alone = match alone.as_ref() {
+                Down::Op(Op::Tx(stmts)) => List(stmts, "; ").to_string(),
+                Down::Op(_)
+                | Down::CoveredBy(_)
+                | Down::With { .. }
+                | Down::Nothing { .. }
+                | Down::Irreversible { .. } => "nothing".to_owned(),
+            };
+            comment(&format!(
+                "nothing to run: undone together with {unit}; where that was there before and stays: {alone}"
+            ))
+        }
         Down::Nothing { why } => comment(&format!("nothing to run: {why}")),
         Down::Irreversible { why } => comment(&format!("CANNOT BE UNDONE: {why}")),
     }

@@ -96,7 +96,7 @@ fn state(facts: &Facts) -> State {
         Effect::Do(_) | Effect::Gate(..) => {
             halted(Tone::Caution, "not complete", "Steps of the plan remain to be done.".to_owned())
         }
-        Effect::Undo(_) | Effect::Check(..) => {
+        Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) => {
             halted(Tone::Caution, "rolling back", "Steps remain to be undone.".to_owned())
         }
     }

@@ -5,7 +5,7 @@ use super::{
     model::{Happened, Tone},
 };
 use crate::{
-    engine::{Asker, Event, Failure, Finding, Given, Held, Program, option},
+    engine::{Agreed, Asker, Event, Failure, Finding, Found, Given, Held, Program, PutOff, option},
     report::quantity,
     unit::{Before, Presence, UnitId},
 };
@@ -62,6 +62,11 @@ fn told(program: &Program, event: &Event) -> (Tone, String, Details) {
             };
             (Tone::Caution, text, consents.iter().map(|given| ("consent", consent(given))).collect())
         }
+        Event::GuardsPutOff { guards, agreed } => put_off(guards, agreed),
+        Event::GuardAsked { phase, gate, found, agreed } => asked(phase, gate, found.as_ref(), agreed.as_ref()),
+        Event::TurnedRound => {
+            (Tone::Caution, "the rollback was given up; the run goes forward again".to_owned(), Vec::new())
+        }
         Event::UndoChecked { phase, gate, findings } => {
             let (tone, verb) = if findings.is_empty() { (Tone::Good, "holds") } else { (Tone::Bad, "does not hold") };
             let details = findings.iter().map(|f| ("found", finding(f))).collect();
@@ -99,6 +104,24 @@ fn gate_title(program: &Program, phase: &str, gate: &str) -> String {
     let phase = program.phases.iter().find(|p| p.id == phase);
     let mut gates = phase.into_iter().flat_map(|phase| phase.gates.iter().chain(&phase.after_undo));
     gates.find(|known| known.id == gate).map_or_else(|| gate.to_owned(), |known| known.title.clone())
+}
+
+/// Guards that are asked on the way back, and who agreed beforehand to whatever they find.
+fn put_off(guards: &[PutOff], agreed: &[Agreed]) -> (Tone, String, Details) {
+    let details = guards.iter().map(|guard| ("later", guard.to_string()));
+    let details = details.chain(agreed.iter().map(|agreed| ("consent", agreed.to_string()))).collect();
+    (Tone::Caution, "guards are asked on the way, once row-level security is off".to_owned(), details)
+}
+
+fn asked(phase: &str, gate: &str, found: Option<&Found>, agreed: Option<&Agreed>) -> (Tone, String, Details) {
+    let mut details: Details = found.map(|found| ("found", found.to_string())).into_iter().collect();
+    details.extend(agreed.map(|agreed| ("consent", agreed.to_string())));
+    let (tone, word) = match (found, agreed) {
+        (None, _) => (Tone::Good, "found nothing"),
+        (Some(_), Some(_)) => (Tone::Caution, "found something that was agreed to"),
+        (Some(_), None) => (Tone::Bad, "found something, and stopped the rollback"),
+    };
+    (tone, format!("guard {gate} of phase {phase} {word}"), details)
 }
 
 /// What stood there before, where something did.

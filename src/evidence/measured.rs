@@ -22,6 +22,21 @@ pub struct Matrix {
     pub how: String,
     pub contexts: Vec<String>,
     pub rows: Vec<MatrixRow>,
+    /// What is no field of the matrix: plans, views, prepared statements and the like.
+    pub probes: Vec<Probed>,
+}
+
+/// One question to one table as one role.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Probed {
+    pub table: String,
+    pub role: String,
+    pub code: String,
+    pub title: String,
+    pub expected: String,
+    pub tone: Tone,
+    pub result: String,
+    pub why: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-pub use super::measured::{Cell, Checked, Finding, Latency, Matrix, MatrixRow};
+pub use super::measured::{Cell, Checked, Finding, Latency, Matrix, MatrixRow, Probed};
 
 /// What was looked at, or why it was not.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -118,6 +118,11 @@ fn undo(down: &Down) -> Vec<String> {
     match down {
         Down::Op(op) => deed(op),
         Down::CoveredBy(by) => vec![format!("-- undone together with {by}")],
+        Down::With { unit, alone } => {
+            let mut all = vec![format!("-- undone together with {unit}, where that made what this is in; otherwise:")];
+            all.extend(undo(alone));
+            all
+        }
         Down::Nothing { why } => vec![format!("-- nothing to undo: {why}")],
         Down::Irreversible { why } => vec![format!("-- cannot be undone: {why}")],
     }

@@ -148,11 +148,12 @@ fn isolation(evidence: &Evidence) -> Verdict {
     let claim = "No session sees or writes another tenant's rows";
     match &evidence.isolation {
         Section::Given(matrix) => {
-            let cells: Vec<Tone> = matrix.rows.iter().flat_map(|row| &row.cells).map(|cell| cell.tone).collect();
+            let cells = matrix.rows.iter().flat_map(|row| &row.cells).map(|cell| cell.tone);
+            let cells: Vec<Tone> = cells.chain(matrix.probes.iter().map(|probe| probe.tone)).collect();
             let count = |tone: Tone| cells.iter().filter(|found| **found == tone).count();
             let (bad, doubt) = (count(Tone::Bad), count(Tone::Caution));
             let told = format!(
-                "{} of {} answers as expected, {bad} not, {doubt} weak or not to be told",
+                "{} of {} answers as expected, {bad} not, {doubt} weak or not to be told, the others do not apply",
                 count(Tone::Good),
                 cells.len()
             );

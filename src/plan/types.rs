@@ -12,7 +12,7 @@ use super::expand::Shared;
 use super::throttle::{Pacing, SynchronousCommit, Throttle};
 use crate::{
     checks::CheckKind,
-    sql,
+    isolation, sql,
     sql::{Ident, Literal, QName, Stmt, TypeName},
     steps::{Object, StepKind},
     unit::{Fill, OnOrphan, UnitId},
@@ -237,6 +237,22 @@ impl Tenancy {
     /// that a session that never set it sees no row instead of an error.
     pub fn context(&self) -> Stmt {
         sql!("(SELECT {})", self.context_once())
+    }
+
+    /// What is asked of a table of this column's, as the application.
+    pub fn isolation_of(&self, table: &QName) -> isolation::Spec {
+        let registry = &self.registry;
+        let column = if *table == registry.table { &registry.key } else { &self.column };
+        isolation::Spec {
+            table: table.clone(),
+            column: column.clone(),
+            setting: self.setting.clone(),
+            roles: self.roles.clone(),
+            bypass: self.bypass.clone(),
+            registry: (registry.table.clone(), registry.key.clone()),
+            force: self.force,
+            strict: false,
+        }
     }
 
     /// The same without the subquery around it, for a place that takes none and evaluates it once anyway: a column's default.

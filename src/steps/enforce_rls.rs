@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{Object, StepKind, create_policy::with_tenant};
 use crate::{
     checks::{CheckKind, Gate, unprotected::Unprotected},
-    plan::{Lowering, Site, Tenancy},
+    plan::{Deals, Lowering, Site, Tenancy},
     sql,
     sql::{Expr, Ident, QName, Stmt},
     unit::Unit,
@@ -143,6 +143,10 @@ impl StepKind for EnforceRls {
         let Some(family) = self.family(cx) else { return Vec::new() };
         let policies = family.policies.into_iter().map(|policy| policy.name).collect();
         vec![Unprotected { tables: vec![self.table.clone()], policies, force: Some(family.force) }.lower()]
+    }
+
+    fn deals(&self) -> Option<Deals> {
+        Some(Deals::Family { table: self.table.clone() })
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

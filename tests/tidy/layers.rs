@@ -12,23 +12,39 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("diag", &[]),
     ("sql", &[]),
     ("unit", &["sql"]),
+    ("isolation", &["sql"]),
     // L1
-    ("checks", &["plan", "sql", "unit"]),
+    ("checks", &["isolation", "plan", "sql", "unit"]),
     ("steps", &["checks", "diag", "plan", "sql", "unit"]),
-    ("plan", &["checks", "diag", "sql", "steps", "unit"]),
+    ("plan", &["checks", "diag", "isolation", "sql", "steps", "unit"]),
     ("hazards", &["plan", "sql"]),
+    ("audit", &["hazards", "sql"]),
     // L2
     ("engine", &["checks", "plan", "sql", "unit"]),
     ("pace", &["engine", "plan"]),
     ("disk", &["plan"]),
     ("infer", &["sql"]),
     // L3
-    ("pg", &["disk", "engine", "hazards", "infer", "pace", "plan", "sql", "steps", "unit"]),
+    ("pg", &["audit", "disk", "engine", "hazards", "infer", "isolation", "pace", "plan", "sql", "steps", "unit"]),
     ("ledger", &["engine", "pg", "plan", "sql", "unit"]),
     // L4: the reporters know the engine's events and nothing of where they come from
     (
         "driver",
-        &["checks", "diag", "disk", "engine", "hazards", "ledger", "pace", "pg", "plan", "sql", "steps", "unit"],
+        &[
+            "checks",
+            "diag",
+            "disk",
+            "engine",
+            "hazards",
+            "isolation",
+            "ledger",
+            "pace",
+            "pg",
+            "plan",
+            "sql",
+            "steps",
+            "unit",
+        ],
     ),
     ("report", &["engine", "unit"]),
     // A page about a run, out of facts that others gather.
@@ -39,8 +55,26 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "demo", "diag", "disk", "driver", "engine", "evidence", "exit", "hazards", "infer", "ledger", "pace", "pg",
-            "plan", "report", "sql", "steps", "checks", "unit",
+            "audit",
+            "demo",
+            "diag",
+            "disk",
+            "driver",
+            "engine",
+            "evidence",
+            "exit",
+            "hazards",
+            "infer",
+            "isolation",
+            "ledger",
+            "pace",
+            "pg",
+            "plan",
+            "report",
+            "sql",
+            "steps",
+            "checks",
+            "unit",
         ],
     ),
     ("main", &["cli", "exit"]),
@@ -59,8 +93,22 @@ const USERS: &[(&str, &[&str])] = &[
     ("anyhow", &["src/driver/", "src/cli/", "src/demo/"]),
 ];
 
-const PURE: &[&str] =
-    &["diag", "sql", "unit", "checks", "steps", "plan", "hazards", "engine", "pace", "disk", "infer", "evidence"];
+const PURE: &[&str] = &[
+    "diag",
+    "sql",
+    "unit",
+    "isolation",
+    "checks",
+    "steps",
+    "plan",
+    "hazards",
+    "audit",
+    "engine",
+    "pace",
+    "disk",
+    "infer",
+    "evidence",
+];
 
 /// Time, chance, files and output come in as arguments and go out as values.
 const IMPURE: &[&str] = &[

@@ -55,6 +55,7 @@ impl Throwaway {
             port: None,
             username: None,
             direct_url: None,
+            app_url: None,
             role: role.clone(),
             ledger_schema: ledger_schema.clone(),
             help: None,

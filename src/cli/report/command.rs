@@ -9,7 +9,7 @@ use std::{
 
 use super::{gather::gather, options::Report};
 use crate::{
-    cli::{args::Format, failure::CliError, session::Context},
+    cli::{args::Form, failure::CliError, session::Context},
     evidence::{assemble, html, json},
     exit::Exit,
 };
@@ -20,9 +20,9 @@ pub async fn run(context: &Context, args: &Report) -> Result<Exit, CliError> {
         return Err(taken(out));
     }
     let evidence = assemble(&gather(context, args).await?);
-    let text = match context.console.format {
-        Format::Text => html(&evidence),
-        Format::Json | Format::Ndjson => json(&evidence)
+    let text = match context.console.form {
+        Form::Text | Form::Html | Form::Sarif | Form::Junit | Form::Markdown => html(&evidence),
+        Form::Json | Form::Ndjson => json(&evidence)
             .map_err(|error| CliError::new(Exit::Failed, error.to_string(), "tenantmig report, as a page"))?,
     };
     match &args.out {

@@ -61,7 +61,7 @@ pub(super) async fn gather(context: &Context, args: &Report) -> Result<Facts, Cl
         read = self::read(&session, &schema, Some(id)).await?;
     }
     let now = catalogue(&session, &read).await;
-    let verified = measured(context, &session, &schema, read.kept.record.id, args).await?;
+    let verified = measured(context, &session, &schema, &read.kept.record, args).await?;
     Ok(facts(read, &session, &schema, now, verified))
 }
 

@@ -2,6 +2,7 @@
 
 mod command;
 mod gather;
+mod isolation;
 mod measured;
 pub mod options;
 

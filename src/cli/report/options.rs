@@ -18,7 +18,13 @@ pub struct Report {
     /// Replace a file that is there
     #[arg(long, requires = "out")]
     pub force: bool,
-    /// Also measure now what verify measures: every deed and every gate
+    /// Also measure now what verify measures: every deed, every gate, and isolation as the application
     #[arg(long)]
     pub verify: bool,
+    /// Also audit the database now, with the plan's tenancy
+    #[arg(long)]
+    pub audit: bool,
+    /// Findings of the audit that are accepted, each with a reason and a day on which that ends
+    #[arg(long, value_name = "FILE", requires = "audit")]
+    pub waivers: Option<PathBuf>,
 }

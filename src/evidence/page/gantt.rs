@@ -109,7 +109,8 @@ fn gates(phase: &crate::evidence::model::Phase, axis: &Axis, y: f64) -> Markup {
 
 /// What concerns the run as a whole: pauses, rollbacks, takeovers.
 fn moments(evidence: &Evidence, axis: &Axis) -> Markup {
-    const KINDS: [(&str, &str); 6] = [
+    const KINDS: [(&str, &str); 7] = [
+        ("turned_round", "rollback given up"),
         ("rollback_requested", "rollback"),
         ("paused", "paused"),
         ("resumed", "resumed"),

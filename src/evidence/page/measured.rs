@@ -35,7 +35,24 @@ fn matrix(matrix: &Matrix) -> Markup {
                 }
             }
         }))
+        (probes(matrix))
     }
+}
+
+fn probes(matrix: &Matrix) -> Markup {
+    let rows: Vec<Markup> = matrix
+        .probes
+        .iter()
+        .map(|probe| {
+            html! { tr class=[(probe.tone == crate::evidence::Tone::Bad).then_some("bad-row")] {
+                th scope="row" { (probe.table) span class="detail" { "as " (probe.role) } }
+                td { (probe.code) } td class="title" { (probe.title) span class="detail" { "expected: " (probe.expected) } }
+                td { (badge(probe.tone, &probe.result)) } td class="title" { (probe.why) }
+            } }
+        })
+        .collect();
+    let headings = [("Table", false), ("Probe", false), ("Asked", false), ("Result", false), ("Because", false)];
+    html! { @if !rows.is_empty() { (table("Every probe of every table", &headings, &rows)) } }
 }
 
 /// Deeds and gates, audit and latency.

@@ -182,6 +182,12 @@ impl Connection {
         ["/", "localhost:", "127.", "[::1]:"].iter().any(|start| self.at.starts_with(start))
     }
 
+    /// The settings that it was opened with: for another session of the same kind.
+    #[must_use]
+    pub fn origin(&self) -> &Settings {
+        &self.means.settings
+    }
+
     /// Asks the server to cancel the running statement, over TLS where the session is. `Ok` means that the request was
     /// delivered, not that something was cancelled.
     ///

@@ -25,6 +25,8 @@ const TCP_USER_TIMEOUT_MS: u64 = 15_000;
 
 /// Holds a connection string for the server behind the pooler.
 const DIRECT_VARIABLE: &str = "TENANTMIG_DIRECT_URL";
+/// Holds the application's own connection string.
+const APP_VARIABLE: &str = "TENANTMIG_APP_URL";
 
 /// The connection flags, as psql has them.
 #[derive(Clone, Default)]
@@ -39,6 +41,8 @@ pub struct ConnectFlags {
     pub username: Option<String>,
     /// `--direct-url`: a connection string for the server behind the pooler.
     pub direct_url: Option<String>,
+    /// `--app-url`: the application's connection string.
+    pub app_url: Option<String>,
     /// `--role`: the role that every session takes by `SET ROLE`, as `pg_dump --role` does.
     pub role: Option<String>,
 }
@@ -88,6 +92,8 @@ pub struct Settings {
     pub tcp_user_timeout: Setting<Option<Duration>>,
     /// The server behind the pooler.
     pub direct: Option<Box<Settings>>,
+    /// How the application connects.
+    pub app: Option<Box<Settings>>,
     /// What was ignored, and why.
     pub warnings: Vec<String>,
     /// What the sessions opened with these settings, and with their clones, have in common.
@@ -134,6 +140,17 @@ pub fn resolve(flags: &ConnectFlags, env: &Environment) -> Result<Settings, Sett
         settings.warnings.extend(direct.warnings.iter().cloned());
         settings.direct = Some(Box::new(direct));
     }
+    let flag = flags.app_url.as_deref().filter(|url| !url.is_empty()).map(|url| (url, Origin::Flag("--app-url")));
+    if let Some((url, origin)) = flag.or_else(|| env.set_var(APP_VARIABLE).map(|url| (url, Origin::Env(APP_VARIABLE))))
+    {
+        let mut app = settle(&Layers::of_string(url, &origin, env)?, flags, env)?;
+        settings.warnings.append(&mut app.warnings);
+        // The application logs in as itself.
+        app.role = None;
+        // A read or write pool of the application's: whichever it gets is where it works.
+        app.fleet = settings.fleet.clone();
+        settings.app = Some(Box::new(app));
+    }
     Ok(settings)
 }
 
@@ -179,6 +196,7 @@ fn settle(layers: &Layers, flags: &ConnectFlags, env: &Environment) -> Result<Se
         user,
         dbname,
         direct: None,
+        app: None,
         warnings,
         fleet: Fleet::default(),
     })

@@ -1,0 +1,27 @@
+//! One table whose rows belong to tenants, and as whom it is looked at.
+
+use serde::{Deserialize, Serialize};
+
+use crate::sql::{Ident, QName};
+
+/// What is known of a protected table before it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    pub table: QName,
+    /// The column that carries the tenant.
+    pub column: Ident,
+    /// The setting by which the application names the tenant.
+    pub setting: String,
+    /// The application's runtime roles.
+    pub roles: Vec<Ident>,
+    /// Roles that see every tenant's rows: what a tenant has is counted as one of them, where the migrating role may not see it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bypass: Vec<Ident>,
+    /// Where tenants are found that a table's own rows do not tell: a table and its key.
+    pub registry: (QName, Ident),
+    /// Whether the owner must be bound too.
+    pub force: bool,
+    /// Whether a session without a tenant is refused with 42501, and not only shown nothing.
+    #[serde(default)]
+    pub strict: bool,
+}

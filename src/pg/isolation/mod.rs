@@ -1,0 +1,184 @@
+//! Asks the database what `isolation` wants to know: as the application's role by SET ROLE, and over its own connection string.
+//!
+//! Every statement is in a transaction that is rolled back, under a lock_timeout and a statement_timeout of its own, and bound by
+//! row_security = on, which no other session of ours has. What a rollback does not undo: a sequence's next number (no statement
+//! here asks for one; rows are inserted with the numbers that their clones have), and what a trigger does outside the
+//! transaction, so that nothing is written into a table whose triggers or rules a write would fire.
+
+mod actor;
+mod copy;
+mod facts;
+mod reads;
+mod role;
+mod tenant;
+mod transaction;
+mod trial;
+mod writes;
+
+use tokio_postgres::Client;
+
+use self::{
+    actor::Actor,
+    facts::{facts, name, rights},
+    role::takeable,
+    tenant::tenants,
+    transaction::{BOUNDS, rolled_back},
+    trial::{Found, Trial},
+};
+use super::{
+    Fault,
+    connect::{ConnectError, Connection, SessionSpec, connect},
+    settings::Settings,
+};
+use crate::{
+    isolation::{Asked, Phantoms, Probe, Report, Spec, Verdict, Way},
+    sql::Ident,
+};
+
+/// Why nothing could be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum IsolationError {
+    #[error("{0}")]
+    Server(#[from] Fault),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+/// Asks all probes of these tables, as each of their roles. `admin` is a session of the migrating role's.
+pub async fn isolation(admin: &Connection, specs: &[Spec]) -> Result<Vec<Report>, IsolationError> {
+    let mut reports = Vec::new();
+    let mut found = Vec::new();
+    for spec in specs {
+        match look(admin, spec).await? {
+            Some(one) => found.push(one),
+            None => reports.push(unasked(
+                spec,
+                "",
+                Way::SetRole,
+                format!("there is no table {} with a column {}", spec.table, spec.column),
+            )),
+        }
+    }
+    let settings = admin.origin();
+    let own = settings.past_pooler().unwrap_or_else(|| settings.clone());
+    let mut taken = Vec::new();
+    for role in roles(specs) {
+        let of: Vec<&Found<'_>> = found.iter().filter(|found| found.spec.roles.contains(&role)).collect();
+        match takeable(admin, &role).await? {
+            Ok(()) => {
+                let session = open(&own).await?;
+                let actor = Actor { session: &session, role: Some(&role), name: &role, way: Way::SetRole };
+                reports.extend(ask(admin, &actor, &of, true).await?);
+                taken.push(role);
+            }
+            Err(why) if settings.app.is_none() => {
+                let why = format!("{why}; or give the application's connection string: TENANTMIG_APP_URL");
+                reports.extend(of.iter().map(|found| unasked(found.spec, role.as_str(), Way::SetRole, why.clone())));
+            }
+            // Everything is asked over the application's own connection then.
+            Err(_) => {}
+        }
+    }
+    if let Some(app) = &settings.app {
+        reports.extend(logged_in(admin, app, &found, &taken).await?);
+    }
+    reports.sort_by(|a, b| (&a.table, &a.role).cmp(&(&b.table, &b.role)));
+    Ok(reports)
+}
+
+/// Over the application's own connection string.
+async fn logged_in(
+    admin: &Connection,
+    app: &Settings,
+    found: &[Found<'_>],
+    taken: &[Ident],
+) -> Result<Vec<Report>, IsolationError> {
+    let session = match open(app).await {
+        Ok(session) => session,
+        Err(error) => {
+            let told = format!("the application's connection string leads nowhere: {error}");
+            return Ok(found
+                .iter()
+                .map(|f| unasked(f.spec, app.user.value.as_str(), Way::Login, told.clone()))
+                .collect());
+        }
+    };
+    let who = "SELECT current_user::text, current_database()::text";
+    let row =
+        rolled_back(&session, BOUNDS, async |client: &Client| Ok(client.query_typed_one(who, &[]).await?)).await?;
+    let (user, database): (String, String) =
+        (row.try_get(0).map_err(Fault::from)?, row.try_get(1).map_err(Fault::from)?);
+    let ours = rolled_back(admin, BOUNDS, async |client: &Client| Ok(client.query_typed_one(who, &[]).await?)).await?;
+    let ours: String = ours.try_get(1).map_err(Fault::from)?;
+    let way = if session.pooled { Way::Pooler } else { Way::Login };
+    if ours != database {
+        let told = format!("the application's connection string leads to the database {database}, not to {ours}");
+        return Ok(found.iter().map(|f| unasked(f.spec, &user, way, told.clone())).collect());
+    }
+    let user = name(user)?;
+    let actor = Actor { session: &session, role: None, name: &user, way };
+    let all: Vec<&Found<'_>> = found.iter().collect();
+    let mut reports = ask(admin, &actor, &all, !taken.contains(&user)).await?;
+    for found in found {
+        for role in found.spec.roles.iter().filter(|role| !taken.contains(role) && **role != user) {
+            let why = format!(
+                "the application's connection string is {user}'s, and the migrating role may not SET ROLE {role}"
+            );
+            reports.push(unasked(found.spec, role.as_str(), Way::Login, why));
+        }
+    }
+    Ok(reports)
+}
+
+/// All probes of these tables on one session: first of each what only a session can be asked that never had a tenant.
+async fn ask(admin: &Connection, actor: &Actor<'_>, found: &[&Found<'_>], whole: bool) -> Result<Vec<Report>, Fault> {
+    let mut trials = Vec::new();
+    for found in found {
+        let rights =
+            rolled_back(admin, BOUNDS, async |client: &Client| rights(client, found.spec, actor.name).await).await?;
+        let mut trial = Trial::new(found, rights);
+        trial.fresh(admin, actor).await?;
+        trials.push(trial);
+    }
+    let mut reports = Vec::new();
+    for mut trial in trials {
+        trial.later(admin, actor, whole).await?;
+        reports.push(trial.report(actor));
+    }
+    Ok(reports)
+}
+
+async fn look<'s>(admin: &Connection, spec: &'s Spec) -> Result<Option<Found<'s>>, Fault> {
+    let facts = rolled_back(admin, BOUNDS, async |client: &Client| facts(client, spec).await).await?;
+    let Some(facts) = facts else { return Ok(None) };
+    let tenants = tenants(admin, spec).await?;
+    let phantoms = Phantoms::new(&facts.base_type, [rand::random(), rand::random(), rand::random()]);
+    Ok(Some(Found { spec, facts, tenants, phantoms }))
+}
+
+async fn open(settings: &Settings) -> Result<Connection, ConnectError> {
+    let mut spec = SessionSpec::new("tenantmig probe", BOUNDS.lock);
+    spec.statement_timeout = Some(BOUNDS.statement);
+    connect(settings, &spec).await
+}
+
+/// Each once, in their order.
+fn roles(specs: &[Spec]) -> Vec<Ident> {
+    let mut roles: Vec<Ident> = Vec::new();
+    for role in specs.iter().flat_map(|spec| &spec.roles) {
+        if !roles.contains(role) {
+            roles.push(role.clone());
+        }
+    }
+    roles
+}
+
+fn unasked(spec: &Spec, role: &str, way: Way, why: String) -> Report {
+    Report {
+        table: spec.table.to_string(),
+        role: role.to_owned(),
+        way,
+        probes: vec![Asked::new(Probe::Role, Verdict::Unmeasured(why))],
+        matrix: Vec::new(),
+    }
+}

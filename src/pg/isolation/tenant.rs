@@ -1,0 +1,111 @@
+//! A real tenant: one that has rows in the table. Found by whoever sees every row, by an index or at the table's beginning.
+
+use tokio_postgres::Client;
+
+use super::transaction::{BOUNDS, become_role, refusal, rolled_back, set};
+use crate::{
+    isolation::Spec,
+    pg::{Fault, connect::Connection},
+    sql,
+    sql::{Ident, Literal, Stmt},
+};
+
+/// The most tenants of the registry of which it is tried whether they have rows.
+const CANDIDATES: u32 = 25;
+/// The most rows of a tenant that are counted.
+pub(super) const SAMPLE: u32 = 1_000;
+
+/// Who sees every row of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Eye {
+    /// The migrating role itself.
+    Own,
+    /// A role of `[tenancy].bypass`.
+    Bypass(Ident),
+    /// Nobody whom the migrating role may be: policies bind it as they bind the application.
+    Nobody,
+}
+
+/// What is known of real tenants of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tenants {
+    pub eye: Eye,
+    /// One that has rows.
+    pub real: Option<String>,
+    /// Why none is known.
+    pub why: String,
+}
+
+/// Looks for a real tenant.
+pub(super) async fn tenants(connection: &Connection, spec: &Spec) -> Result<Tenants, Fault> {
+    let mut eyes = vec![Eye::Own];
+    eyes.extend(spec.bypass.iter().cloned().map(Eye::Bypass));
+    let mut whys = Vec::new();
+    for eye in eyes {
+        let looked = rolled_back(connection, BOUNDS, async |client: &Client| {
+            open(client, &eye).await?;
+            first(client, &sql!("SELECT {0}::text FROM {1} WHERE {0} IS NOT NULL LIMIT 1", spec.column, spec.table))
+                .await
+        });
+        match looked.await {
+            Ok(real) => return Ok(Tenants { eye, real, why: "the table has no row".to_owned() }),
+            Err(fault) => whys.push(refusal(fault)?.told()),
+        }
+    }
+    let real = among_registered(connection, spec).await?;
+    let why = format!(
+        "no tenant is known that has rows: {}; name a role with BYPASSRLS in [tenancy] bypass, and GRANT it TO the migrating role",
+        whys.join("; ")
+    );
+    Ok(Tenants { eye: Eye::Nobody, real, why })
+}
+
+/// From here on the transaction sees every row.
+pub(super) async fn open(client: &Client, eye: &Eye) -> Result<(), Fault> {
+    match eye {
+        // `in_transaction` has switched row_security off.
+        Eye::Own | Eye::Nobody => Ok(()),
+        Eye::Bypass(role) => set(client, "role", role.as_str()).await,
+    }
+}
+
+/// Tries the tenants that the registry has, as the migrating role under the policies.
+async fn among_registered(connection: &Connection, spec: &Spec) -> Result<Option<String>, Fault> {
+    let (registry, key) = &spec.registry;
+    let tried = rolled_back(connection, BOUNDS, async |client: &Client| {
+        let list = sql!("SELECT {0}::text FROM {1} LIMIT {2}", key, registry, CANDIDATES);
+        let rows = client.query_typed(list.as_str(), &[]).await?;
+        become_role(client, None).await?;
+        for row in rows {
+            let tenant: Option<String> = row.try_get(0)?;
+            let Some(tenant) = tenant else { continue };
+            set(client, &spec.setting, &tenant).await?;
+            let look = sql!("SELECT {0}::text FROM {1} WHERE {0} IS NOT NULL LIMIT 1", spec.column, spec.table);
+            if let Some(found) = first(client, &look).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    });
+    match tried.await {
+        Ok(found) => Ok(found),
+        Err(fault) => refusal(fault).map(|_| None),
+    }
+}
+
+async fn first(client: &Client, stmt: &Stmt) -> Result<Option<String>, Fault> {
+    let row = client.query_typed_opt(stmt.as_str(), &[]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?.flatten())
+}
+
+/// How many rows of the tenant there are, up to `SAMPLE`, for a transaction that sees them all.
+pub(super) async fn owed(client: &Client, spec: &Spec, tenant: &str, most: u32) -> Result<i64, Fault> {
+    let count = sql!(
+        "SELECT count(*) FROM (SELECT 1 FROM {} WHERE {} = {} LIMIT {}) s",
+        spec.table,
+        spec.column,
+        Literal::new(tenant),
+        most
+    );
+    Ok(client.query_typed_one(count.as_str(), &[]).await?.try_get(0)?)
+}
