@@ -38,11 +38,34 @@ id = "second"
   columns = ["tenant_id"]
 "#;
 
-/// A failure, a rollback, a wait that an operator asked for, and a complete run.
+/// Who the tenants are, and a table that belongs to them.
+fn enforced(role: &str) -> String {
+    format!(
+        r#"
+[tenancy]
+registry = {{ table = "app.tenants", key = "id", type = "uuid" }}
+column = "tenant_id"
+setting = "app.tenant_id"
+roles = ["{role}"]
+[[phase]]
+id = "enforce"
+  [[phase.step]]
+  kind = "enforce_rls"
+  table = "app.users"
+"#
+    )
+}
+
+/// A failure, a rollback, and a complete run.
 fn run_of(name: &str) -> Scene {
     let scene = Scene::new(name, 4_000);
     scene.db.sql("CREATE TABLE app.\"<script>window.bitten = true</script>&notes\" (id bigint PRIMARY KEY)");
-    let plan = plan("", &[EXPAND, SECOND]);
+    let app = scene.db.role("app", "LOGIN");
+    scene.db.sql(&format!(
+        "CREATE TABLE app.tenants (id uuid PRIMARY KEY); INSERT INTO app.tenants SELECT tenant_id FROM app.accounts;
+         GRANT USAGE ON SCHEMA app TO {app}; GRANT SELECT, INSERT, UPDATE, DELETE ON app.users TO {app}"
+    ));
+    let plan = plan("", &[EXPAND, SECOND, &enforced(&app)]);
     let _ = scene.apply(&plan).expect_code(5);
     let _ = scene.run("rollback --to start --yes").expect_code(0);
     scene.db.sql("CREATE TABLE app.mended ()");
@@ -76,7 +99,7 @@ fn json_of(scene: &Scene, code: i32) -> Value {
 #[test]
 fn the_page_is_readable_on_a_phone_and_a_desk_without_a_network() {
     let scene = run_of("evidence_page");
-    let (file, text) = page(&scene, "page.html", &["--verify"], 0);
+    let (file, text) = page(&scene, "page.html", &["--verify", "--audit"], 0);
     assert!(!text.contains("hunter2") && !text.contains("<script") && !text.contains("<img"), "{}", file.display());
     let mut browser = Browser::start();
     for (name, width, height, dark) in [
@@ -95,9 +118,16 @@ fn the_page_is_readable_on_a_phone_and_a_desk_without_a_network() {
         assert_eq!((&shown["bitten"], &shown["scripts"], &shown["images"]), (&json!(false), &json!(0), &json!(0)));
         assert_eq!((&shown["headings"], &shown["captions"]), (&json!(1), &json!(true)), "{name}: {shown}");
         let text = shown["text"].as_str().unwrap();
-        for words in
-            ["completed", "verified", "Course of the run", "no gap, no overlap", HOSTILE, "Changed by the migration"]
-        {
+        for words in [
+            "completed",
+            "verified",
+            "Course of the run",
+            "no gap, no overlap",
+            "as a tenant that does not exist",
+            "UPDATE into another tenant",
+            HOSTILE,
+            "Changed by the migration",
+        ] {
             assert!(text.contains(words), "{name}: `{words}` is not to be read");
         }
         assert_eq!(browser.requests(), Vec::<String>::new(), "{name}: something was loaded");
