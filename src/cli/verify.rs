@@ -58,27 +58,33 @@ fn text(context: &Context, all: &[Verified], failed: usize, untold: usize) -> St
     let untried = all.iter().filter(|v| matches!(v.verdict, Verdict::Untried(_))).count();
     let passed = all.len() - failed - untold - untried;
     out.push_str(&format!("{passed} passed, {failed} failed, {untold} could not be told\n"));
-    if untold > 0 {
+    // What the application is asked says itself what is missing.
+    let hidden = |v: &&Verified| v.isolation.is_none() && matches!(v.verdict, Verdict::Unmeasurable(_));
+    if all.iter().any(|v| hidden(&v)) {
         out.push_str("\nnext    tenantmig verify, as a role with BYPASSRLS that may read the ledger (-U or --role)\n");
     }
     out
 }
 
-/// What neither fails nor is silent: what is weak, and what was not tried, one line for each reason.
+/// What neither fails nor is silent: what is weak, and what was not tried, or not on the table itself; one line for each reason.
 fn asides(report: &Report) -> Vec<String> {
     let mut out = Vec::new();
-    let mut untried: Vec<(&str, Vec<&str>)> = Vec::new();
-    for Asked { probe, title, verdict, .. } in &report.probes {
+    let mut grouped: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    let mut group = |how, why, code| match grouped.iter_mut().find(|(h, w, _)| (*h, *w) == (how, why)) {
+        Some((_, _, codes)) => codes.push(code),
+        None => grouped.push((how, why, vec![code])),
+    };
+    for Asked { probe, title, verdict, copy_only, .. } in &report.probes {
         match verdict {
             Probed::Weak(why) => out.push(format!("{} {title}: {why}", probe.code())),
-            Probed::Untried(why) => match untried.iter_mut().find(|(other, _)| other == why) {
-                Some((_, codes)) => codes.push(probe.code()),
-                None => untried.push((why, vec![probe.code()])),
-            },
+            Probed::Untried(why) => group("not tried", why, probe.code()),
             Probed::Holds(_) | Probed::Leak(_) | Probed::Outage(_) | Probed::Unmeasured(_) => {}
         }
+        if let Some(why) = copy_only {
+            group("tried on a copy of the policies only", why, probe.code());
+        }
     }
-    out.extend(untried.into_iter().map(|(why, codes)| format!("not tried: {}: {why}", codes.join(", "))));
+    out.extend(grouped.into_iter().map(|(how, why, codes)| format!("{how}: {}: {why}", codes.join(", "))));
     out
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::{Finding, Program, Run, UnitState},
-    isolation::{Report, Spec, Verdict as Probed, Way},
+    isolation::{Probe, Report, Spec, Verdict as Probed, Way},
     pg::{
         connect::Connection,
         isolation::{IsolationError, isolation},
@@ -121,6 +121,11 @@ fn title(report: &Report) -> String {
         Way::Login => "by its own login",
         Way::Pooler => "by its own login, through a pooler",
     };
+    if let [only] = report.probes.as_slice()
+        && only.probe == Probe::Role
+    {
+        return format!("isolation of {} as {}, {way}: not asked", report.table, report.role);
+    }
     let held = report.probes.iter().filter(|asked| matches!(asked.verdict, Probed::Holds(_))).count();
     format!("isolation of {} as {}, {way}: {held} of {} probes hold", report.table, report.role, report.probes.len())
 }

@@ -19,23 +19,24 @@ pub struct Case {
     pub strict: bool,
     /// Whether the row is made up although the policies read further columns: a refusal says nothing then.
     pub unfit: bool,
+    /// Whether the tenant says which partition takes a row: that is asked before the policies are, and a phantom may have none.
+    pub routed: bool,
 }
 
 impl Case {
     /// A plain one: nothing is owed and nothing moved.
     pub fn new(command: Command, context: Context, on: On, strict: bool) -> Self {
-        Self { command, context, on, moves: false, owed: None, strict, unfit: false }
+        Self { command, context, on, moves: false, owed: None, strict, unfit: false, routed: false }
     }
 }
 
 /// The verdict on one answer.
 pub fn judge(case: Case, answer: &Answer) -> Verdict {
-    match said(case, answer) {
-        Verdict::Outage(_) | Verdict::Holds(_) if case.unfit => {
-            Verdict::Untried("the policies read further columns, which a row that is made up has not".to_owned())
-        }
-        verdict => verdict,
+    let verdict = said(case, answer);
+    if case.unfit && matches!(verdict, Verdict::Outage(_) | Verdict::Holds(_)) {
+        return Verdict::Untried("the policies read further columns, which a row that is made up has not".to_owned());
     }
+    verdict
 }
 
 fn said(case: Case, answer: &Answer) -> Verdict {
@@ -134,8 +135,9 @@ fn refused_its_own(case: Case, refusal: &Refusal) -> Verdict {
     if case.moves {
         return match refusal.sqlstate.as_str() {
             "42501" => Verdict::Holds("refused, 42501".to_owned()),
-            // Which partition takes a row is asked before the policy is, and a phantom may have none.
-            "23514" if case.on == On::Table => unmeasured(refusal),
+            "23514" if case.routed => Verdict::Untried(
+                "no partition takes a tenant that does not exist: tried on a copy of its policies only".to_owned(),
+            ),
             _ if refusal.is_past_the_policies() => Verdict::Leak(format!(
                 "a row can be moved into another tenant; only a constraint stopped this one: {}",
                 refusal.told()
@@ -221,14 +223,16 @@ mod tests {
         };
         assert_eq!([see(Some(3), 3, 0), see(Some(3), 2, 0), see(None, 1, 0)], ["holds", "outage", "holds"]);
         assert_eq!([see(Some(3), 0, 0), see(Some(3), 3, 1), see(None, 0, 0)], ["outage", "leak", "outage"]);
-        let moved = |answer: &Answer| {
-            let case = Case { moves: true, ..Case::new(Command::Update, Context::Real, On::Table, false) };
+        let moves = |routed: bool, answer: &Answer| {
+            let case = Case { moves: true, routed, ..Case::new(Command::Update, Context::Real, On::Table, false) };
             word(&judge(case, answer))
         };
+        let moved = |answer: &Answer| moves(false, answer);
+        assert_eq!(moves(true, &Answer::refused("23514", "no partition")), "untried");
         assert_eq!(moved(&Answer::refused("42501", "no")), "holds");
         assert_eq!(moved(&Answer::rows(1)), "leak");
         assert_eq!(moved(&Answer::refused("23503", "no such tenant")), "leak");
-        assert_eq!(moved(&Answer::refused("23514", "no partition")), "unmeasured");
+        assert_eq!(moved(&Answer::refused("23514", "a check")), "leak");
         assert_eq!(moved(&Answer::rows(0)), "unmeasured");
     }
 }

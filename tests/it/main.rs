@@ -39,6 +39,7 @@ mod harness_test;
 mod hazards;
 mod indexes;
 mod init;
+mod isolation;
 mod keys;
 mod late;
 mod laws;

@@ -6,10 +6,12 @@
 //! transaction, so that nothing is written into a table whose triggers or rules a write would fire.
 
 mod actor;
+mod around;
 mod copy;
 mod facts;
 mod reads;
 mod role;
+mod shape;
 mod tenant;
 mod transaction;
 mod trial;
