@@ -6,7 +6,7 @@ use super::{args, args::Format, failure::CliError, session::Context};
 use crate::{
     driver::{self, Verdict, Verified},
     exit::Exit,
-    isolation::{Asked, Report, Verdict as Probed},
+    isolation::Report,
     report::Mark,
 };
 
@@ -49,7 +49,7 @@ fn text(context: &Context, all: &[Verified], failed: usize, untold: usize) -> St
             Verdict::Unmeasurable(why) => (Mark::Wait, vec![format!("cannot be told: {why}")]),
             Verdict::Untried(why) => (Mark::Blank, vec![format!("not tried: {why}")]),
         };
-        let details = details.into_iter().chain(verified.isolation.iter().flat_map(asides));
+        let details = details.into_iter().chain(verified.isolation.iter().flat_map(Report::asides));
         out.push_str(&format!("{} {phase}{}\n", look.mark(mark), verified.what));
         for detail in details {
             out.push_str(&format!("    {detail}\n"));
@@ -63,28 +63,6 @@ fn text(context: &Context, all: &[Verified], failed: usize, untold: usize) -> St
     if all.iter().any(|v| hidden(&v)) {
         out.push_str("\nnext    tenantmig verify, as a role with BYPASSRLS that may read the ledger (-U or --role)\n");
     }
-    out
-}
-
-/// What neither fails nor is silent: what is weak, and what was not tried, or not on the table itself; one line for each reason.
-fn asides(report: &Report) -> Vec<String> {
-    let mut out = Vec::new();
-    let mut grouped: Vec<(&str, &str, Vec<&str>)> = Vec::new();
-    let mut group = |how, why, code| match grouped.iter_mut().find(|(h, w, _)| (*h, *w) == (how, why)) {
-        Some((_, _, codes)) => codes.push(code),
-        None => grouped.push((how, why, vec![code])),
-    };
-    for Asked { probe, title, verdict, copy_only, .. } in &report.probes {
-        match verdict {
-            Probed::Weak(why) => out.push(format!("{} {title}: {why}", probe.code())),
-            Probed::Untried(why) => group("not tried", why, probe.code()),
-            Probed::Holds(_) | Probed::Leak(_) | Probed::Outage(_) | Probed::Unmeasured(_) => {}
-        }
-        if let Some(why) = copy_only {
-            group("tried on a copy of the policies only", why, probe.code());
-        }
-    }
-    out.extend(grouped.into_iter().map(|(how, why, codes)| format!("{how}: {}: {why}", codes.join(", "))));
     out
 }
 

@@ -17,8 +17,10 @@ pub struct Case {
     pub owed: Option<i64>,
     /// Whether a session without a tenant must be refused.
     pub strict: bool,
-    /// Whether the row is made up although the policies read further columns: a refusal says nothing then.
-    pub unfit: bool,
+    /// Whether the policies have conditions beyond the tenant, which may hide a tenant's own rows.
+    pub further: bool,
+    /// Whether the row is made up: it has the tenant and nothing else.
+    pub made_up: bool,
     /// Whether the tenant says which partition takes a row: that is asked before the policies are, and a phantom may have none.
     pub routed: bool,
 }
@@ -26,15 +28,22 @@ pub struct Case {
 impl Case {
     /// A plain one: nothing is owed and nothing moved.
     pub fn new(command: Command, context: Context, on: On, strict: bool) -> Self {
-        Self { command, context, on, moves: false, owed: None, strict, unfit: false, routed: false }
+        Self { command, context, on, moves: false, owed: None, strict, further: false, made_up: false, routed: false }
     }
 }
 
 /// The verdict on one answer.
 pub fn judge(case: Case, answer: &Answer) -> Verdict {
     let verdict = said(case, answer);
-    if case.unfit && matches!(verdict, Verdict::Outage(_) | Verdict::Holds(_)) {
-        return Verdict::Untried("the policies read further columns, which a row that is made up has not".to_owned());
+    let says_nothing = match &verdict {
+        Verdict::Outage(_) => true,
+        Verdict::Holds(_) => case.made_up,
+        Verdict::Leak(_) | Verdict::Weak(_) | Verdict::Untried(_) | Verdict::Unmeasured(_) => false,
+    };
+    if case.further && says_nothing {
+        return Verdict::Untried(
+            "the policies have conditions beyond the tenant, which nobody here may fulfil".to_owned(),
+        );
     }
     verdict
 }
@@ -84,6 +93,9 @@ fn own(case: Case, rows: i64, foreign: i64) -> Verdict {
         (Command::Select, _) if rows == 0 => Verdict::Outage(
             "a tenant that has rows sees none of them: is the setting's name the one that the policy reads?".to_owned(),
         ),
+        (Command::Select, Some(owed)) if owed > rows && case.further && rows > 0 => Verdict::Holds(format!(
+            "{rows} of its {owed} rows and no others; the policies have conditions beyond the tenant"
+        )),
         (Command::Select, Some(owed)) if owed > rows => {
             Verdict::Outage(format!("a tenant sees {rows} of its {owed} rows"))
         }

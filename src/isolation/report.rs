@@ -215,4 +215,26 @@ impl Report {
     pub fn unmeasured(&self) -> impl Iterator<Item = &Asked> {
         self.probes.iter().filter(|asked| matches!(asked.verdict, Verdict::Unmeasured(_)))
     }
+
+    /// What neither fails nor is silent: what is weak, and what was not tried, or not on the table itself; one line for each reason.
+    pub fn asides(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut grouped: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+        let mut group = |how, why, code| match grouped.iter_mut().find(|(h, w, _)| (*h, *w) == (how, why)) {
+            Some((_, _, codes)) => codes.push(code),
+            None => grouped.push((how, why, vec![code])),
+        };
+        for Asked { probe, title, verdict, copy_only, .. } in &self.probes {
+            match verdict {
+                Verdict::Weak(why) => out.push(format!("{} {title}: {why}", probe.code())),
+                Verdict::Untried(why) => group("not tried", why, probe.code()),
+                Verdict::Holds(_) | Verdict::Leak(_) | Verdict::Outage(_) | Verdict::Unmeasured(_) => {}
+            }
+            if let Some(why) = copy_only {
+                group("tried on a copy of the policies only", why, probe.code());
+            }
+        }
+        out.extend(grouped.into_iter().map(|(how, why, codes)| format!("{how}: {}: {why}", codes.join(", "))));
+        out
+    }
 }

@@ -251,6 +251,7 @@ impl Tenancy {
             bypass: self.bypass.clone(),
             registry: (registry.table.clone(), registry.key.clone()),
             force: self.force,
+            extra: false,
             strict: self.on_unset == OnUnset::Error,
         }
     }

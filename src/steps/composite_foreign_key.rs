@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{Object, StepKind, add_foreign_key::Action, create_index::CreateIndex};
 use crate::{
-    checks::{CheckKind, Gate, Guard, invalid_indexes::InvalidIndexes},
+    checks::{CheckKind, Gate, Guard, Measure, invalid_indexes::InvalidIndexes},
     plan::{Lowering, Site},
     sql,
     sql::{Ident, List, Literal, QName, Stmt},
@@ -293,6 +293,7 @@ impl CompositeForeignKey {
             baseline: None,
             tables: vec![table.clone(), parent.clone()],
             wait: None,
+            measure: Measure::Query,
         }
     }
 }

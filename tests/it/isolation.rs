@@ -3,5 +3,7 @@
 mod around;
 mod broken;
 mod canonical;
+mod gate;
 mod ground;
+mod pooler;
 mod verify;

@@ -59,7 +59,8 @@ impl<'s> Trial<'s> {
     }
 
     fn reads(&mut self, context: Context, owed: Option<i64>, answer: Answer) {
-        let case = Case { owed, ..Case::new(Command::Select, context, On::Table, self.found.spec.strict) };
+        let further = self.found.facts.further || self.found.spec.extra;
+        let case = Case { owed, further, ..Case::new(Command::Select, context, On::Table, self.found.spec.strict) };
         self.cells.push(Cell::new(case, answer));
     }
 

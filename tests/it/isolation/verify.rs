@@ -11,15 +11,16 @@ const SCHEMA: &str = "
     INSERT INTO app.notes (org_id, body) SELECT ('00000000-0000-0000-0000-00000000000' || (1 + n % 3))::uuid, 'secret-' || n FROM generate_series(1, 30) n;
     CREATE TABLE app.empty (id bigint PRIMARY KEY, org_id uuid NOT NULL);";
 
-struct Scene {
-    db: Db,
-    owner: String,
-    app: String,
+/// A database, its owner and its application.
+pub struct Scene {
+    pub db: Db,
+    pub owner: String,
+    pub app: String,
 }
 
 impl Scene {
     /// The owner migrates, and is a member of the application's role.
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let db = database(name);
         let app = db.role("app", "LOGIN PASSWORD 'hunter2'");
         let owner = db.role("owner", &format!("LOGIN IN ROLE {app}"));
@@ -30,7 +31,7 @@ impl Scene {
         Self { db, owner, app }
     }
 
-    fn plan(&self) -> String {
+    pub fn plan(&self) -> String {
         format!(
             "format = 1\nname = \"isolation\"\n[safety]\nlock_timeout = \"300ms\"\nlock_retries = 2\n
              [tenancy]\nregistry = {{ table = \"app.orgs\", key = \"id\", type = \"uuid\" }}\ncolumn = \"org_id\"\n\
@@ -41,7 +42,7 @@ impl Scene {
         )
     }
 
-    fn tool(&self) -> Tool {
+    pub fn tool(&self) -> Tool {
         let tool = Tool::new(&self.db).url(&self.db.url_as(&self.owner));
         tool.file("plan.toml", &self.plan());
         tool
