@@ -11,7 +11,8 @@
 //! | Bug | Law (constant in `law.rs`) |
 //! |---|---|
 //! | half-done units (Started, Failed) skipped when unwinding | BACKWARDS, FINISHED, BEFORE |
-//! | gates not forgotten on unwinding; forgotten one phase too late | ORDER, GATE, MEASURED |
+//! | gates not forgotten when their phase is undone; forgotten one phase too late | ORDER, GATE, MEASURED |
+//! | gates forgotten although nothing of their phase was undone when the rollback was given up | ONCE |
 //! | gates forgotten one phase too early | ONCE |
 //! | gates not awaited before the next phase | ORDER |
 //! | undo order reversed | BACKWARDS |
@@ -38,7 +39,8 @@
 //! | preview: drops what stood in the way, or what was there before | FOREIGN |
 //! | preview: forgets what was replaced | BEFORE |
 //! | preview: forgets the rollback under way | PREVIEW |
-//! | a guard that is put off is never asked | ASKED |
+//! | a guard that is put off is never asked; what it found lets through | ASKED |
+//! | a rollback is given up while an undo is half-way; its guards stay put off | VERDICT |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 #[path = "model/action.rs"]

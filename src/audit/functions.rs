@@ -44,13 +44,13 @@ pub(super) const KINDS: &[Rule] = &[
 /// by right, so only a function that takes no argument or reads a setting is meant.
 const IMMUTABLE: &str = r#"
 SELECT p.oid::regprocedure::text, 'is IMMUTABLE, and a policy takes the tenant from it',
-       (SELECT count(DISTINCT y.polrelid) || ' tables' FROM pg_policy y WHERE y.polrelid = ANY ($1)
+       (SELECT count(DISTINCT y.polrelid) || ' tables' FROM pg_policy y WHERE y.polrelid IN (SELECT unnest($1))
            AND concat(y.polqual::text, y.polwithcheck::text) ~ (':(funcid|opfuncid) ' || p.oid || '\M')),
        format('ALTER FUNCTION %s STABLE', p.oid::regprocedure)
   FROM pg_proc p
  WHERE p.provolatile = 'i' AND p.oid >= 16384 AND (p.pronargs = 0 OR position('current_setting' IN p.prosrc) > 0)
    AND p.oid IN (SELECT m[1]::oid FROM pg_policy y CROSS JOIN regexp_matches(concat(y.polqual::text, ' ', y.polwithcheck::text), ':(?:funcid|opfuncid) (\d+)', 'g') m
-                  WHERE y.polrelid = ANY ($1))
+                  WHERE y.polrelid IN (SELECT unnest($1)))
  ORDER BY 1"#;
 
 /// Those that the server brings as well: random(), clock_timestamp().
@@ -59,7 +59,7 @@ SELECT p.oid::regprocedure::text, 'is VOLATILE, and a policy calls it for each r
        CASE WHEN p.oid >= 16384 THEN format('ALTER FUNCTION %s STABLE', p.oid::regprocedure) END
   FROM (SELECT y.polrelid, m[1]::oid AS oid FROM pg_policy y
          CROSS JOIN regexp_matches(concat(y.polqual::text, ' ', y.polwithcheck::text), ':(?:funcid|opfuncid) (\d+)', 'g') m
-         WHERE y.polrelid = ANY ($1)) f
+         WHERE y.polrelid IN (SELECT unnest($1))) f
   JOIN pg_proc p ON p.oid = f.oid
  WHERE p.provolatile = 'v'
  GROUP BY p.oid
@@ -79,13 +79,13 @@ SELECT p.oid::regprocedure::text,
          FROM unnest($4) a WHERE has_function_privilege(a, p.oid, 'EXECUTE')) callers
   LEFT JOIN LATERAL (
        SELECT string_agg(c.oid::regclass::text, ', ') AS tables
-         FROM pg_class c WHERE c.oid = ANY ($1) AND NOT c.relispartition
+         FROM pg_class c WHERE c.oid IN (SELECT unnest($1)) AND NOT c.relispartition
           AND (p.prosrc ~* ('\m' || regexp_replace(c.relname, '\W', '.', 'g') || '\M')
                OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refobjid = c.oid))) named ON true
  WHERE p.prosecdef AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AND callers.names IS NOT NULL
    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND p.proname NOT LIKE 'tenantmig%'
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
-   AND (r.rolsuper OR r.rolbypassrls OR EXISTS (SELECT FROM pg_class c WHERE c.oid = ANY ($1) AND NOT c.relforcerowsecurity
+   AND (r.rolsuper OR r.rolbypassrls OR EXISTS (SELECT FROM pg_class c WHERE c.oid IN (SELECT unnest($1)) AND NOT c.relforcerowsecurity
                                                    AND pg_has_role(r.oid, c.relowner, 'USAGE')))
    AND (named.tables IS NOT NULL OR l.lanname NOT IN ('sql', 'plpgsql') OR p.prosrc ~* '\mexecute\M')
  ORDER BY 1"#;

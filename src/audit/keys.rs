@@ -24,33 +24,48 @@ pub(super) const KINDS: &[Rule] = &[
     },
 ];
 
-/// Only between tenants' tables; the column must stand at the same place on both sides. The parent needs a unique index of the
-/// same columns. Before 15 SET NULL would empty the tenant as well, so there the words alone are told.
-fn foreign(ground: &Ground) -> Stmt {
-    let sets = if ground.server.version_num >= 150_000 { "" } else { "AND f.confdeltype NOT IN ('n', 'd')" };
-    sql!(
-        r#"
-SELECT c.oid::regclass || '.' || quote_ident(f.conname), 'may point at another tenant''s row of ' || t.oid::regclass, pg_get_constraintdef(f.oid),
-       CASE WHEN x.attname IS NOT NULL AND f.confupdtype NOT IN ('n', 'd') {} THEN
-         format('CREATE UNIQUE INDEX IF NOT EXISTS %I ON %s (%I, %s); ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %6$I %s',
+/// SQL text of an SQL expression: what gives the foreign key `f` of `c` on `t` the tenant column `y` of the parent, where its own columns
+/// are `k.children` and the parent's `k.parents`. Both sides need it, and the parent a unique index.
+pub(super) const CARRY: &str = r"format('CREATE UNIQUE INDEX IF NOT EXISTS %I ON %s (%I, %s); ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %6$I %s',
                 left('tenant_' || t.relname || '_' || regexp_replace(k.parents, '\W+', '_', 'g'), 60), t.oid::regclass, y.attname, k.parents,
                 c.oid::regclass, f.conname,
                 regexp_replace(
                     regexp_replace(
-                        regexp_replace(pg_get_constraintdef(f.oid), '^FOREIGN KEY \(', 'FOREIGN KEY (' || quote_ident(x.attname) || ', '),
+                        regexp_replace(pg_get_constraintdef(f.oid), '^FOREIGN KEY \(', 'FOREIGN KEY (' || quote_ident(y.attname) || ', '),
                         ' REFERENCES ([^(]+)\(', ' REFERENCES \1(' || quote_ident(y.attname) || ', '),
-                    ' ON DELETE SET (NULL|DEFAULT)(?! \()', ' ON DELETE SET \1 (' || k.children || ')')) END
-  FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_class t ON t.oid = f.confrelid
-  JOIN pg_attribute x ON x.attrelid = c.oid AND x.attname = $6 AND NOT x.attisdropped
-  JOIN pg_attribute y ON y.attrelid = t.oid AND y.attname = $6 AND NOT y.attisdropped
-  CROSS JOIN LATERAL (
+                    ' ON DELETE SET (NULL|DEFAULT)(?! \()', ' ON DELETE SET \1 (' || k.children || ')'))";
+
+/// The columns of `f`, and whether it carries the tenant.
+pub(super) const COLUMNS: &str = "(
        SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY u.place) AS children, string_agg(quote_ident(b.attname), ', ' ORDER BY u.place) AS parents,
               bool_or(a.attname = $6 AND b.attname = $6) AS carries
          FROM unnest(f.conkey, f.confkey) WITH ORDINALITY u (child, parent, place)
-         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.child JOIN pg_attribute b ON b.attrelid = t.oid AND b.attnum = u.parent) k
- WHERE f.contype = 'f' AND f.conparentid = 0 AND c.oid = ANY ($1) AND t.oid = ANY ($1) AND NOT t.oid = ANY ($5) AND NOT k.carries
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.child JOIN pg_attribute b ON b.attrelid = t.oid AND b.attnum = u.parent)";
+
+/// Whether [`CARRY`] is right: before 15 SET NULL would empty the tenant as well, so there the words alone are told.
+pub(super) fn carries(ground: &Ground) -> Stmt {
+    Stmt::raw(if ground.server.version_num >= 150_000 {
+        "f.confupdtype NOT IN ('n', 'd')"
+    } else {
+        "f.confupdtype NOT IN ('n', 'd') AND f.confdeltype NOT IN ('n', 'd')"
+    })
+}
+
+/// Only between tenants' tables; the column must stand at the same place on both sides.
+fn foreign(ground: &Ground) -> Stmt {
+    sql!(
+        r#"
+SELECT c.oid::regclass || '.' || quote_ident(f.conname), 'may point at another tenant''s row of ' || t.oid::regclass, pg_get_constraintdef(f.oid),
+       CASE WHEN {} THEN {} END
+  FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_class t ON t.oid = f.confrelid
+  JOIN pg_attribute x ON x.attrelid = c.oid AND x.attname = $6 AND NOT x.attisdropped
+  JOIN pg_attribute y ON y.attrelid = t.oid AND y.attname = $6 AND NOT y.attisdropped
+  CROSS JOIN LATERAL {} k
+ WHERE f.contype = 'f' AND f.conparentid = 0 AND c.oid IN (SELECT unnest($1)) AND t.oid IN (SELECT unnest($1)) AND NOT t.oid = ANY ($5) AND NOT k.carries
  ORDER BY 1"#,
-        Stmt::raw(sets)
+        carries(ground),
+        Stmt::raw(CARRY),
+        Stmt::raw(COLUMNS)
     )
 }
 
@@ -81,6 +96,6 @@ SELECT c.oid::regclass || ' (' || k.columns || ')',
          LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.attnum AND x.attnum > 0
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE x.place <= i.indnkeyatts) k
- WHERE c.oid = ANY ($1) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND i.indisunique AND i.indislive
+ WHERE c.oid IN (SELECT unnest($1)) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND i.indisunique AND i.indislive
    AND NOT k.scoped AND NOT k.surrogate AND NOT k.owned AND NOT (i.indisprimary AND k.numbered)
  ORDER BY 1"#;

@@ -49,7 +49,7 @@ SELECT c.oid::regclass::text, 'is a foreign table on server ' || quote_ident(s.s
   CROSS JOIN LATERAL (
        SELECT string_agg(DISTINCT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, ', ') AS names
          FROM aclexplode(c.relacl) x WHERE x.grantee <> c.relowner) granted
- WHERE c.oid = ANY ($1) AND users.names IS NOT NULL
+ WHERE c.oid IN (SELECT unnest($1)) AND users.names IS NOT NULL
  ORDER BY 1"#;
 
 /// The database's owner takes them, which keeps what they hold.
@@ -84,7 +84,7 @@ SELECT 'publication ' || quote_ident(l.pubname),
   FROM pg_publication_tables l JOIN pg_publication p ON p.pubname = l.pubname JOIN pg_namespace n ON n.nspname = l.schemaname
   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = l.tablename
   LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
- WHERE c.oid = ANY ($1) AND {}
+ WHERE c.oid IN (SELECT unnest($1)) AND {}
  GROUP BY l.pubname, p.puballtables
 UNION ALL
 SELECT 'subscription ' || quote_ident(s.subname), format('writes as %I, whom policies bind', r.rolname), NULL,

@@ -1,7 +1,7 @@
 //! Tables without row-level security, or with a part of it.
 
 use super::{
-    mend,
+    keys, mend,
     rule::{Ground, Look, Rule},
 };
 use crate::{
@@ -83,7 +83,7 @@ pub(super) const KINDS: &[Rule] = &[
 
 /// The tenant's tables with their column, which `a` stands on.
 const FROM: &str = "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $6 AND NOT a.attisdropped
- WHERE c.oid = ANY ($1) AND c.relkind IN ('r', 'p')";
+ WHERE c.oid IN (SELECT unnest($1)) AND c.relkind IN ('r', 'p')";
 
 const CHILD: &str = "EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid)";
 
@@ -100,7 +100,7 @@ const USERS: &str = "(SELECT string_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE quote
 
 /// A protected table with the same columns, whose name is a part of this one's.
 const ORIGINAL: &str = "(SELECT min(o.oid::regclass::text) FROM pg_class o
-  WHERE o.oid = ANY ($1) AND o.relrowsecurity AND o.oid <> c.oid AND position(o.relname IN c.relname) > 0 AND o.relnatts > 2
+  WHERE o.oid IN (SELECT unnest($1)) AND o.relrowsecurity AND o.oid <> c.oid AND position(o.relname IN c.relname) > 0 AND o.relnatts > 2
     AND (SELECT array_agg(x.attname || ' ' || x.atttypid ORDER BY x.attname) FROM pg_attribute x WHERE x.attrelid = o.oid AND x.attnum > 0 AND NOT x.attisdropped)
       = (SELECT array_agg(x.attname || ' ' || x.atttypid ORDER BY x.attname) FROM pg_attribute x WHERE x.attrelid = c.oid AND x.attnum > 0 AND NOT x.attisdropped))";
 
@@ -138,7 +138,7 @@ fn copies(ground: &Ground) -> Stmt {
 fn off(ground: &Ground) -> Stmt {
     sql!(
         "SELECT c.oid::regclass::text, 'has policies, and row-level security is off', 'policies ' || {}, {}
-           FROM pg_class c WHERE c.oid = ANY ($1) AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND {} AND NOT {} ORDER BY 1",
+           FROM pg_class c WHERE c.oid IN (SELECT unnest($1)) AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND {} AND NOT {} ORDER BY 1",
         raw(NAMES),
         mend::flags(ground),
         raw(ANY_POLICY),
@@ -165,14 +165,14 @@ fn owners(ground: &Ground) -> Stmt {
         "SELECT c.oid::regclass::text, format('does not bind its owner %I', pg_get_userbyid(c.relowner)), 'without FORCE',
                 format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', c.oid::regclass)
            FROM pg_class c
-          WHERE c.oid = ANY ($1) AND c.relkind IN ('r', 'p') AND c.relrowsecurity AND NOT c.relforcerowsecurity AND {0} AND NOT {1} AND {2}
+          WHERE c.oid IN (SELECT unnest($1)) AND c.relkind IN ('r', 'p') AND c.relrowsecurity AND NOT c.relforcerowsecurity AND {0} AND NOT {1} AND {2}
          UNION ALL
          SELECT c.oid::regclass::text, format('belongs to %I, a role of the application', pg_get_userbyid(c.relowner)),
                 'an owner can switch row-level security off',
                 CASE WHEN NOT d.datdba = ANY ($4) THEN format('ALTER TABLE %s OWNER TO %I; GRANT SELECT, INSERT, UPDATE, DELETE ON %1$s TO %3$I',
                      c.oid::regclass, pg_get_userbyid(d.datdba), pg_get_userbyid(c.relowner)) END
            FROM pg_class c JOIN pg_database d ON d.datname = current_database()
-          WHERE c.oid = ANY ($1) AND c.relkind IN ('r', 'p') AND c.relowner = ANY ($4) AND NOT c.relispartition
+          WHERE c.oid IN (SELECT unnest($1)) AND c.relkind IN ('r', 'p') AND c.relowner = ANY ($4) AND NOT c.relispartition
           ORDER BY 1, 2",
         unbound,
         raw(CHILD),
@@ -209,7 +209,7 @@ fn commands(ground: &Ground) -> Stmt {
                    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $6 AND NOT a.attisdropped
                    JOIN pg_roles r ON r.oid = ANY ($4) AND NOT r.rolsuper AND NOT r.rolbypassrls
                    CROSS JOIN (VALUES (1, 'r', 'SELECT'), (2, 'a', 'INSERT'), (3, 'w', 'UPDATE'), (4, 'd', 'DELETE')) k (place, command, word)
-                  WHERE c.oid = ANY ($1) AND c.relkind IN ('r', 'p') AND c.relrowsecurity AND {2}
+                  WHERE c.oid IN (SELECT unnest($1)) AND c.relkind IN ('r', 'p') AND c.relrowsecurity AND {2}
                     AND has_table_privilege(r.oid, c.oid, k.word)
                     AND NOT EXISTS (SELECT FROM pg_policy p
                                      WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd IN ('*', k.command::\"char\")
@@ -231,20 +231,24 @@ fn joins(ground: &Ground) -> Stmt {
                 format('ALTER TABLE %s ADD COLUMN %I %s; UPDATE %1$s SET %2$I = tenant_parent.%2$I FROM %4$s tenant_parent WHERE %5$s; '
                        || 'ALTER TABLE %1$s ALTER COLUMN %2$I SET NOT NULL; CREATE INDEX ON %1$s (%2$I); ',
                        c.oid::regclass, a.attname, format_type(a.atttypid, a.atttypmod), t.oid::regclass,
-                       (SELECT string_agg(format('%s.%I = tenant_parent.%I', c.oid::regclass, x.attname, y.attname), ' AND ')
-                          FROM unnest(f.conkey, f.confkey) k (child, parent)
-                          JOIN pg_attribute x ON x.attrelid = c.oid AND x.attnum = k.child
-                          JOIN pg_attribute y ON y.attrelid = t.oid AND y.attnum = k.parent))
-                || {1}
+                       (SELECT string_agg(format('%s.%I = tenant_parent.%I', c.oid::regclass, x.attname, z.attname), ' AND ')
+                          FROM unnest(f.conkey, f.confkey) u (child, parent)
+                          JOIN pg_attribute x ON x.attrelid = c.oid AND x.attnum = u.child
+                          JOIN pg_attribute z ON z.attrelid = t.oid AND z.attnum = u.parent))
+                || CASE WHEN {4} THEN {5} || '; ' ELSE '' END || {1}
            FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_class t ON t.oid = f.confrelid
            JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $6 AND NOT a.attisdropped
-          WHERE f.contype = 'f' AND f.conparentid = 0 AND t.oid = ANY ($1) AND NOT c.oid = ANY ($1) AND NOT c.oid = ANY ($5)
+           CROSS JOIN LATERAL (SELECT a.attname) y CROSS JOIN LATERAL {6} k
+          WHERE f.contype = 'f' AND f.conparentid = 0 AND t.oid IN (SELECT unnest($1)) AND NOT c.oid = ANY ($1) AND NOT c.oid = ANY ($5)
             AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity AND {0} IS NOT NULL AND NOT {2}
             AND c.relname NOT LIKE {3}
           ORDER BY c.oid, f.conname",
         raw(USERS),
         mend::protect(ground),
         raw(CHILD),
-        Literal::new("tenantmig%")
+        Literal::new("tenantmig%"),
+        keys::carries(ground),
+        raw(keys::CARRY),
+        raw(keys::COLUMNS)
     )
 }

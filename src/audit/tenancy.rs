@@ -31,8 +31,8 @@ pub struct Votes {
 }
 
 impl Votes {
-    /// Of the text of one policy: both expressions, with the sources of functions by their names.
-    pub fn count(&mut self, texts: &[String], sources: &BTreeMap<String, String>) {
+    /// Of the text of `policies` policies: both expressions, with the sources of functions by their names.
+    pub fn count(&mut self, texts: &[String], policies: usize, sources: &BTreeMap<String, String>) {
         let mut compares = Vec::new();
         for text in texts {
             collect(&Form::read(text), &mut compares);
@@ -59,7 +59,7 @@ impl Votes {
                 1 => &mut self.settings,
                 _ => &mut self.functions,
             };
-            *votes.entry(name).or_default() += 1;
+            *votes.entry(name).or_default() += policies;
         }
     }
 
@@ -125,7 +125,7 @@ mod tests {
         )]);
         let mut votes = Votes::default();
         for policy in policies {
-            votes.count(&[(*policy).to_owned(), (*policy).to_owned()], &sources);
+            votes.count(&[(*policy).to_owned(), (*policy).to_owned()], 1, &sources);
         }
         let mut tenancy = Tenancy::default();
         votes.fill(&mut tenancy);

@@ -45,7 +45,7 @@ pub(super) const KINDS: &[Rule] = &[
 const OVER: &str = "over AS (
     SELECT w.ev_class AS view, d.refobjid AS base
       FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid
-     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = ANY ($1) AND w.ev_class <> d.refobjid
+     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid IN (SELECT unnest($1)) AND w.ev_class <> d.refobjid
     UNION
     SELECT w.ev_class, o.base
       FROM over o JOIN pg_depend d ON d.refobjid = o.view AND d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_rewrite'::regclass

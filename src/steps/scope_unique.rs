@@ -4,11 +4,14 @@
 //! Lock: the new index is built CONCURRENTLY (SHARE UPDATE EXCLUSIVE; readers and writers go on). Then, in one transaction and
 //! for a moment under ACCESS EXCLUSIVE, it becomes the constraint and the old one is dropped: at no moment is neither there.
 //! From then on `ON CONFLICT (email)` fails (42P10) and `ON CONFLICT (tenant_id, email)` works; both work between the two units.
-//! Refused before anything is touched: an old one that foreign keys or other objects need, one of a partitioned table, and
-//! one that is the replica identity while the tenant may be NULL. A primary key is never taken for it.
+//! A partitioned table: an index is built CONCURRENTLY on each partition, and the exchange takes them in from the partitions upwards
+//! (ACCESS EXCLUSIVE on all of them, for a moment). The tenant's column need not be in the partition key.
+//! Refused before anything is touched: an old one that foreign keys or other objects need, and one that is the replica identity
+//! while the tenant may be NULL. A primary key is never taken for it.
 //! Undo: builds the old one CONCURRENTLY again, then gives it back its name, comment and marks and drops the new one, in one
 //! transaction. Once tenants share keys that would fail: a rollback looks for such keys first, and is refused.
 
+mod exchange;
 mod state;
 
 use serde::Deserialize;

@@ -55,7 +55,7 @@ impl Scene {
         Written::read(&self.init(&[]).expect_code(0).stdout)
     }
 
-    /// The plan is carried out as it was written: it validates, and goes up and down twice; then up, to stay.
+    /// The plan is carried out as it was written: it validates, and goes up and down twice, but for its keys; then up with them, to stay.
     #[track_caller]
     fn carried_out(&self, written: &Written) {
         let run = |words: &[&str]| {

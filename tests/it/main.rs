@@ -7,6 +7,7 @@
 
 mod alphapulse;
 mod apply;
+mod audit;
 mod backfill_faults;
 mod backfills;
 mod backup;

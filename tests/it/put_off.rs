@@ -59,15 +59,17 @@ const FORCED: &str = "SELECT relforcerowsecurity FROM pg_class WHERE oid = 'app.
 struct Stage {
     scene: Scene,
     url: String,
+    /// Of a member of the owner that sees all rows.
+    bypass: String,
 }
 
 impl Stage {
     fn new(name: &str) -> Self {
         let scene = Scene::new(name, 100);
         scene.db.sql("ALTER TABLE app.users ADD UNIQUE (email)");
-        let (owner, _) = owners(&scene.db);
-        let url = scene.db.url_as(&owner);
-        Self { scene, url }
+        let (owner, bypass) = owners(&scene.db);
+        let [url, bypass] = [owner, bypass].map(|role| scene.db.url_as(&role));
+        Self { scene, url, bypass }
     }
 
     fn tool(&self) -> Tool {
@@ -200,6 +202,23 @@ fn a_rollback_that_a_failure_begins_asks_as_well() {
     stage.waits_at_the_guard();
     scene.db.sql(MENDED);
     let _ = stage.run("resume").expect_code(5);
+    assert!(!scene.has_column("app.users", "tenant_id"));
+}
+
+#[test]
+fn who_sees_all_rows_is_told_before_anything_is_touched() {
+    let stage = Stage::new("put_off_bypass");
+    let scene = &stage.scene;
+    let _ = stage.apply(&plan("", &[EXPAND, SCOPE, ENFORCE]), "").expect_code(0);
+    scene.db.sql(TWICE);
+    let shown = stage.run("rollback --to start --dry-run").expect_code(0).stdout_has("with BYPASSRLS (-U or --role)");
+    let _ = shown.stdout_has("asked on the way, once row-level security is off app.users");
+    let events = scene.events();
+    let back = || scene.tool().url(&stage.bypass).args(stage.back().split_whitespace()).run();
+    let _ = back().expect_code(4).stderr_has("user1@example.org").stderr_has("nothing was changed");
+    assert_eq!(scene.events(), events);
+    scene.db.sql(MENDED);
+    let _ = back().expect_code(0);
     assert!(!scene.has_column("app.users", "tenant_id"));
 }
 

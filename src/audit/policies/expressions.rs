@@ -1,8 +1,8 @@
 //! Expressions of policies that isolate, and break, leak in some sessions, or are slow; and functions that policies call.
 
 use super::{
-    Form, Policy, Seen, Table,
-    judge::{Flaw, Side, judge},
+    Policy, Seen, Table,
+    judge::{Flaw, Side},
 };
 use crate::{
     audit::rule::{Look, Row, Rule},
@@ -96,10 +96,7 @@ fn flawed(seen: &Seen, flaw: Flaw) -> Vec<Row> {
     for table in &seen.tables {
         for policy in &table.policies {
             let has = |side: Side| {
-                policy.side(side).is_some_and(|text| {
-                    let verdict = judge(seen, table, &Form::read(text));
-                    verdict.hole.is_none() && verdict.flaws.contains(&flaw)
-                })
+                policy.verdict(side).is_some_and(|verdict| verdict.hole.is_none() && verdict.flaws.contains(&flaw))
             };
             if has(Side::Using) || has(Side::Check) {
                 rows.push((table.object(policy), said(flaw, table), Some(policy.text()), policy.mend.clone()));

@@ -2,8 +2,8 @@
 //! commands and roles that it names.
 
 use super::{
-    Form, Policy, Seen, Table,
-    judge::{COMMANDS, Hole, Side, Verdict, judge},
+    Policy, Seen, Table,
+    judge::{COMMANDS, Hole, Side},
 };
 use crate::{
     audit::rule::{Look, Row, Rule},
@@ -83,26 +83,22 @@ enum Opening {
     Unknown,
 }
 
-fn verdict(seen: &Seen, table: &Table, text: Option<&String>) -> Option<Verdict> {
-    text.map(|text| judge(seen, table, &Form::read(text)))
-}
-
 /// Whether what `policy` shows for this command is held by a restrictive policy that isolates.
-fn floored(seen: &Seen, table: &Table, policy: &Policy, command: char, side: Side, everybody: bool) -> bool {
+fn floored(table: &Table, policy: &Policy, command: char, side: Side, everybody: bool) -> bool {
     table.policies.iter().filter(|other| !other.permissive && other.is_for(command)).any(|other| {
-        let isolates = verdict(seen, table, other.side(side)).is_some_and(|verdict| verdict.hole.is_none());
+        let isolates = other.verdict(side).is_some_and(|verdict| verdict.hole.is_none());
         isolates && (!everybody || other.reaches(policy))
     })
 }
 
 /// The holes of a permissive policy that nothing closes: the commands and sides.
-fn holes(seen: &Seen, table: &Table, policy: &Policy) -> Vec<(char, Side, Hole)> {
+fn holes(table: &Table, policy: &Policy) -> Vec<(char, Side, Hole)> {
     let mut out = Vec::new();
     for (command, sides) in COMMANDS.iter().filter(|(command, _)| policy.is_for(*command)) {
         for side in *sides {
-            let hole = verdict(seen, table, policy.side(*side)).and_then(|verdict| verdict.hole);
+            let hole = policy.verdict(*side).and_then(|verdict| verdict.hole);
             // A floor that is only not for all roles is a finding of its own, and closes this one when it is mended.
-            if let Some(hole) = hole.filter(|_| !floored(seen, table, policy, *command, *side, false)) {
+            if let Some(hole) = hole.filter(|_| !floored(table, policy, *command, *side, false)) {
                 out.push((*command, *side, hole));
             }
         }
@@ -114,8 +110,8 @@ fn opened(seen: &Seen, class: Opening) -> Vec<Row> {
     let mut rows = Vec::new();
     for table in seen.tables.iter().filter(|table| table.enabled) {
         for policy in table.policies.iter().filter(|policy| policy.permissive) {
-            let holes = holes(seen, table, policy);
-            let Some(opening) = opening(seen, table, policy, &holes).filter(|opening| *opening == class) else {
+            let holes = holes(table, policy);
+            let Some(opening) = opening(table, policy, &holes).filter(|opening| *opening == class) else {
                 continue;
             };
             let mut commands: Vec<&str> = holes.iter().map(|(command, _, _)| word(*command)).collect();
@@ -133,7 +129,7 @@ fn opened(seen: &Seen, class: Opening) -> Vec<Row> {
     rows
 }
 
-fn opening(seen: &Seen, table: &Table, policy: &Policy, holes: &[(char, Side, Hole)]) -> Option<Opening> {
+fn opening(table: &Table, policy: &Policy, holes: &[(char, Side, Hole)]) -> Option<Opening> {
     let worst = holes.iter().map(|(_, _, hole)| *hole).min()?;
     Some(match worst {
         Hole::Unset => Opening::Unset,
@@ -141,9 +137,7 @@ fn opening(seen: &Seen, table: &Table, policy: &Policy, holes: &[(char, Side, Ho
         Hole::Open if policy.command == 'a' || holes.iter().all(|(_, side, _)| *side == Side::Check) => Opening::Check,
         Hole::Open if policy.command != '*' => Opening::Command,
         Hole::Open => {
-            let isolates = |other: &Policy| {
-                verdict(seen, table, other.side(Side::Using)).is_some_and(|verdict| verdict.hole.is_none())
-            };
+            let isolates = |other: &Policy| other.verdict(Side::Using).is_some_and(|verdict| verdict.hole.is_none());
             let beside = |other: &&Policy| other.permissive && other.name != policy.name && other.meets(policy);
             let second = table.policies.iter().filter(beside).any(isolates);
             if second { Opening::Second } else { Opening::Unknown }
@@ -182,9 +176,9 @@ fn partly(seen: &Seen) -> Vec<Row> {
                     && COMMANDS.iter().filter(|(command, _)| policy.is_for(*command) && floor.is_for(*command)).any(
                         |(command, sides)| {
                             sides.iter().any(|side| {
-                                let open = verdict(seen, table, policy.side(*side)).is_some_and(|v| v.hole.is_some());
-                                let closes = verdict(seen, table, floor.side(*side)).is_some_and(|v| v.hole.is_none());
-                                open && closes && !floored(seen, table, policy, *command, *side, true)
+                                let open = policy.verdict(*side).is_some_and(|v| v.hole.is_some());
+                                let closes = floor.verdict(*side).is_some_and(|v| v.hole.is_none());
+                                open && closes && !floored(table, policy, *command, *side, true)
                             })
                         },
                     )

@@ -1,6 +1,8 @@
 //! Policies: what each of them lets through, by its expression taken apart. Neither its name nor a pattern in its text counts:
 //! what is not one of the forms that are known to isolate is told.
 
+use std::collections::HashMap;
+
 mod expressions;
 mod form;
 mod judge;
@@ -8,6 +10,7 @@ mod meet;
 pub mod read;
 
 pub use form::{Compare, Context, Form, Source};
+pub use judge::{Side, Verdict};
 pub(super) use {expressions::KINDS as EXPRESSIONS, meet::KINDS as MEET};
 
 /// Everything that the rules over policies know.
@@ -53,6 +56,8 @@ pub struct Policy {
     pub check: Option<String>,
     /// Tables that its expressions read.
     pub reads: Vec<u32>,
+    /// On USING and on what WITH CHECK is in effect; [`Seen::judge`] gives them.
+    pub verdicts: [Option<Verdict>; 2],
     /// ALTER POLICY that gives it the canonical expression; `None` where the table has no tenant column.
     pub mend: Option<String>,
 }
@@ -69,6 +74,26 @@ pub struct Function {
     pub mend: Option<String>,
 }
 
+impl Seen {
+    /// Judges every expression, once for all rules. Tables are many and texts are few, so each text is taken apart once.
+    pub fn judge(&mut self) {
+        let mut forms: HashMap<String, Form> = HashMap::new();
+        let mut tables = std::mem::take(&mut self.tables);
+        for table in &mut tables {
+            let mut policies = std::mem::take(&mut table.policies);
+            for policy in &mut policies {
+                policy.verdicts = [Side::Using, Side::Check].map(|side| {
+                    let text = policy.side(side)?;
+                    let form = forms.entry(text.clone()).or_insert_with(|| Form::read(text));
+                    Some(judge::judge(self, table, form))
+                });
+            }
+            table.policies = policies;
+        }
+        self.tables = tables;
+    }
+}
+
 impl Table {
     /// `app.users.tenant_isolation`.
     fn object(&self, policy: &Policy) -> String {
@@ -77,6 +102,15 @@ impl Table {
 }
 
 impl Policy {
+    /// On a side; `None` where it says nothing.
+    fn verdict(&self, side: Side) -> Option<&Verdict> {
+        let [using, check] = &self.verdicts;
+        match side {
+            Side::Using => using.as_ref(),
+            Side::Check => check.as_ref(),
+        }
+    }
+
     fn is_for_all_roles(&self) -> bool {
         self.roles.contains(&0)
     }

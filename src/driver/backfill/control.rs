@@ -146,7 +146,7 @@ impl Shell {
         let workers = pacing.workers.unwrap_or(cores.workers);
         let orders = Orders { go: true, closing: false, workers, target_batch: pacing.target_batch.duration() };
         let (orders, watched) = watch::channel(orders);
-        if start.walk.sweep() == 0 && pacing.workers.is_none() {
+        if start.walk.sweep() == 0 && pacing.workers.is_none() && start.blocks_all > BLOCKS_ALONE {
             self.say(Notice::Note { text: said(&cores) });
         }
         let means = Means {

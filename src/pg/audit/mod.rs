@@ -7,7 +7,7 @@ mod tenants;
 use super::{
     Class, Fault,
     connect::Connection,
-    survey::{Places, answer, read_only, told, unasked},
+    survey::{answer, told, unasked},
 };
 use crate::{
     audit::{self, Ground, Look, mend, tenancy::Tenancy},
@@ -20,7 +20,7 @@ pub struct Audited {
     pub survey: Survey,
     /// Filled where nobody said it.
     pub tenancy: Tenancy,
-    /// The tables that were looked at, partitions and children not counted.
+    /// How many tables were looked at, partitions and children among them.
     pub tables: usize,
     /// The classes whose query failed, which the survey tells among those that it could not look for.
     pub failed: Vec<&'static str>,
@@ -30,13 +30,11 @@ pub struct Audited {
 /// of which nobody can tell who the tenants are: then the tenancy's column is `None`.
 pub async fn audit(session: &Connection, asked: Tenancy, ledger: &str) -> Result<Audited, Fault> {
     let mut tenancy = asked;
-    let scope = tenants::find(session, &mut tenancy, ledger).await?;
-    let tables = scope.tables.len();
     let (mut survey, mut failed) = (Survey::default(), Vec::new());
-    if tenancy.column.is_none() {
-        return Ok(Audited { survey, tenancy, tables, failed });
-    }
-    let places = read_only(session, async |client| Places::find(client, &scope).await).await?;
+    let Some((scope, places)) = tenants::find(session, &mut tenancy, ledger).await? else {
+        return Ok(Audited { survey, tenancy, tables: 0, failed });
+    };
+    let tables = places.tables.len();
     let ground = Ground {
         server: places.server(session),
         context: mend::context(tenancy.function.as_ref()),

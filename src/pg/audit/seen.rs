@@ -42,6 +42,7 @@ pub(super) async fn see(session: &Connection, ground: &Ground, places: &Places, 
         };
         seen.functions.push(function);
     }
+    seen.judge();
     Ok(seen)
 }
 
@@ -68,6 +69,7 @@ fn policy(row: &Row) -> Result<Policy, Error> {
         using: row.try_get(11)?,
         check: row.try_get(12)?,
         reads: row.try_get(13)?,
+        verdicts: [None, None],
         mend: row.try_get(14)?,
     })
 }

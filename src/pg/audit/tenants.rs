@@ -2,10 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::{
+    Client,
+    types::{ToSql, Type},
+};
 
 use super::{
-    super::{Fault, connect::Connection, survey::read_only},
+    super::{
+        Fault,
+        connect::Connection,
+        survey::{Places, read_only},
+    },
     scope,
 };
 use crate::{
@@ -28,7 +35,7 @@ const USUAL: &str = "SELECT a.attname::text, count(*) FROM pg_attribute a JOIN p
 
 /// Tables with the column or with policies. What an extension brings, the ledger and what tenantmig keeps aside is not the
 /// application's: unless somebody was granted it.
-const TABLES: &str = "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+const TABLES: &str = "SELECT n.nspname::text, c.relname::text, c.relrowsecurity, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', $2)
     AND (EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = $1 AND NOT a.attisdropped)
          OR c.relrowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid))
@@ -58,12 +65,20 @@ const ROLES: &str = "WITH tables AS (SELECT c.oid, c.relowner FROM pg_class c JO
       ELSE EXISTS (SELECT FROM tables c WHERE has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE')) END
     ORDER BY 1";
 
-/// Fills the tenancy, and makes the scope of it.
-pub(super) async fn find(session: &Connection, tenancy: &mut Tenancy, ledger: &str) -> Result<Scope, Fault> {
+/// Names are compared and not resolved, which needs no right on their schemas.
+const KNOWN: &str = "SELECT coalesce(array_agg(c.oid), '{}') FROM unnest($1, $2) k (schema, name)
+   JOIN pg_namespace n ON n.nspname = k.schema JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = k.name";
+
+/// Fills the tenancy, and makes the scope of it, with the tables' numbers. `None`: nobody can tell the tenant column.
+pub(super) async fn find(
+    session: &Connection,
+    tenancy: &mut Tenancy,
+    ledger: &str,
+) -> Result<Option<(Scope, Places)>, Fault> {
     read_only(session, async |client: &Client| {
         infer(client, tenancy).await?;
         let Some(column) = tenancy.column.as_ref().map(|column| column.as_str().to_owned()) else {
-            return Ok(Scope::default());
+            return Ok(None);
         };
         if tenancy.registry.is_none()
             && let Some(row) = client.query_typed(REGISTRY, &[(&column, Type::TEXT)]).await?.first()
@@ -76,11 +91,24 @@ pub(super) async fn find(session: &Connection, tenancy: &mut Tenancy, ledger: &s
         if tenancy.roles.is_empty() {
             roles(client, tenancy, &column, ledger).await?;
         }
-        let mut scope = scope(tenancy);
+        let scope = scope(tenancy);
+        let of =
+            |part: fn(&QName) -> &Ident| scope.known.iter().map(|n| part(n).as_str().to_owned()).collect::<Vec<_>>();
+        let (schemas, names) = (of(|name| &name.schema), of(|name| &name.name));
+        let params = [(&schemas as &(dyn ToSql + Sync), Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)];
+        let known: Vec<u32> = client.query_typed_one(KNOWN, &params).await?.try_get(0)?;
+        let mut tables = Vec::new();
         for row in client.query_typed(TABLES, &[(&column, Type::TEXT), (&ledger, Type::TEXT)]).await? {
-            scope.tables.extend(name(row.try_get(0)?, row.try_get(1)?).filter(|table| !scope.known.contains(table)));
+            let (protected, oid): (bool, u32) = (row.try_get(2)?, row.try_get(3)?);
+            // The registry need not be protected; where it is, it counts like the others.
+            let registry =
+                name(row.try_get(0)?, row.try_get(1)?).is_some_and(|n| tenancy.registry.as_ref() == Some(&n));
+            if !known.contains(&oid) || protected && registry {
+                tables.push(oid);
+            }
         }
-        Ok(scope)
+        let places = Places::over(client, &scope, tables, known).await?;
+        Ok(Some((scope, places)))
     })
     .await
 }
@@ -93,7 +121,8 @@ async fn infer(client: &Client, tenancy: &mut Tenancy) -> Result<(), Fault> {
     let mut votes = Votes::default();
     for row in client.query_typed(read::VOTES, &[]).await? {
         let texts: Vec<String> = row.try_get(0)?;
-        votes.count(&texts, &sources);
+        let policies: i64 = row.try_get(1)?;
+        votes.count(&texts, usize::try_from(policies).unwrap_or(0), &sources);
     }
     votes.fill(tenancy);
     if tenancy.column.is_none()

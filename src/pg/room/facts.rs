@@ -96,13 +96,14 @@ impl Found {
 pub(super) type Named = (String, String);
 
 /// The columns' widths, NULLs and numbers of values: of the table itself where it was analysed, else of its largest partition. The
-/// statistics are joined once to all columns: pg_stats is a view that a look-up by name reads through to its end.
+/// names are given as a list as well: without it the server reads through all of pg_stats, for one column too.
 pub(super) async fn columns(client: &Client, wanted: &[Named]) -> Result<BTreeMap<Named, Found>, Fault> {
     let query = "WITH RECURSIVE u AS MATERIALIZED (SELECT tab, name, n, to_regclass(tab)::oid AS rel FROM unnest($1, $2) WITH ORDINALITY AS u (tab, name, n)),
          tree AS (SELECT rel, rel AS oid FROM u UNION SELECT tree.rel, i.inhrelid FROM pg_inherits i JOIN tree ON tree.oid = i.inhparent),
          s AS (SELECT DISTINCT ON (u.n) u.n, st.avg_width, st.null_frac, st.n_distinct
                  FROM u JOIN tree ON tree.rel = u.rel JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace ns ON ns.oid = c.relnamespace
                  JOIN pg_stats st ON st.schemaname = ns.nspname AND st.tablename = c.relname AND st.attname = u.name
+                  AND st.tablename = ANY (ARRAY(SELECT k.relname FROM tree JOIN pg_class k ON k.oid = tree.oid))
                 ORDER BY u.n, c.oid = u.rel DESC, st.inherited DESC, pg_relation_size(c.oid) DESC)
          SELECT coalesce(s.avg_width, nullif(t.typlen, -1))::float8, coalesce(s.null_frac, 0)::float8, nullif(s.n_distinct, 0)::float8,
                 coalesce(t.typalign, 'i')::text, coalesce(t.typlen, -1)::integer,

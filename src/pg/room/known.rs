@@ -83,6 +83,17 @@ impl Known {
         })
     }
 
+    /// Of one column alone.
+    pub(super) async fn of_column(client: &Client, table: &QName, column: &Ident) -> Result<Self, Fault> {
+        Ok(Self {
+            heaps: heaps(client, &[table.to_string()]).await?,
+            columns: columns(client, &[named(table, column)]).await?,
+            indexed: BTreeSet::new(),
+            sizes: BTreeMap::new(),
+            settings: settings(client).await?,
+        })
+    }
+
     /// The heaps of a table; none where it is not there.
     pub(super) fn heaps(&self, table: &QName) -> &[Heap] {
         self.heaps.get(&table.to_string()).map_or(&[], Vec::as_slice)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, types::Type};
 
-use self::facts::{Found, Settings, columns, heaps, settings};
+use self::facts::{Found, Settings, settings};
 pub use self::known::Known;
 use super::{Bounds, Fault, connect::Connection, in_transaction};
 use crate::{
@@ -38,25 +38,6 @@ pub fn grows(unit: &Unit) -> bool {
     }
 }
 
-/// About what keeping a column's values adds to the disk.
-pub async fn need_to_keep(session: &Connection, spec: &KeepSpec) -> Result<Need, Fault> {
-    let named = (spec.table.to_string(), spec.column.as_str().to_owned());
-    let (rows, place, column) = in_transaction(session, BOUNDS, async |client: &Client| {
-        let heaps = heaps(client, std::slice::from_ref(&named.0)).await?;
-        let rows = heaps.values().flatten().map(|heap| heap.rows).sum::<f64>();
-        let column = columns(client, std::slice::from_ref(&named)).await?.into_values().next();
-        Ok::<_, Fault>((rows, settings(client).await?.tablespace, column))
-    })
-    .await?;
-    let sampled = sample::kept(session, &spec.table, rows, &spec.column, &keep::differs(spec)).await?;
-    if let Some((share, width)) = sampled {
-        return Ok(disk::keep(rows * share, width, &place));
-    }
-    // What would come again cannot be asked, so all that has a value is kept.
-    let (width, nulls) = column.map_or((WIDTH_ASSUMED, 0.0), |found| (found.column.width, found.column.nulls));
-    Ok(disk::keep(rows * (1.0 - nulls), width, &place))
-}
-
 /// About what the unit adds to the disk; `None`: unknown. `share` is what is left of a backfill.
 pub async fn need(session: &Connection, known: &Known, unit: &Unit, share: f64) -> Result<Option<Need>, Fault> {
     Ok(match (&unit.grows, &unit.up) {
@@ -72,6 +53,22 @@ pub async fn need(session: &Connection, known: &Known, unit: &Unit, share: f64) 
             Some(Need::default())
         }
     })
+}
+
+/// About what keeping a column's values adds to the disk.
+pub async fn need_to_keep(session: &Connection, spec: &KeepSpec) -> Result<Need, Fault> {
+    let read = async |client: &Client| Known::of_column(client, &spec.table, &spec.column).await;
+    let known = in_transaction(session, BOUNDS, read).await?;
+    let rows = known.heaps(&spec.table).iter().map(|heap| heap.rows).sum::<f64>();
+    let place = &known.settings.tablespace;
+    let sampled = sample::kept(session, &spec.table, rows, &spec.column, &keep::differs(spec)).await?;
+    if let Some((share, width)) = sampled {
+        return Ok(disk::keep(rows * share, width, place));
+    }
+    // What would come again cannot be asked, so all that has a value is kept.
+    let column = known.column(&spec.table, &spec.column);
+    let (width, nulls) = column.map_or((WIDTH_ASSUMED, 0.0), |found| (found.column.width, found.column.nulls));
+    Ok(disk::keep(rows * (1.0 - nulls), width, place))
 }
 
 /// `max_wal_size` in bytes: about as much WAL as the server keeps.

@@ -61,7 +61,14 @@ const SERVER: &str = "SELECT (SELECT n.nspname::text FROM pg_extension e JOIN pg
 impl Places {
     /// Asks the catalogue, with `search_path = pg_catalog`.
     pub async fn find(client: &Client, scope: &Scope) -> Result<Self, Fault> {
-        let tables = tree(client, &scope.tables).await?;
+        let (tables, known) = (tree(client, &scope.tables).await?, tree(client, &scope.known).await?);
+        let places = Self::over(client, scope, tables, known).await?;
+        let (written, moved) = (tree(client, &scope.written).await?, tree(client, &scope.moved).await?);
+        Ok(Self { written, moved, ..places })
+    }
+
+    /// The same where the tables are known by number: a name is found only with USAGE on its schema.
+    pub async fn over(client: &Client, scope: &Scope, tables: Vec<u32>, known: Vec<u32>) -> Result<Self, Fault> {
         let roles: Vec<&str> = scope.roles.iter().map(Ident::as_str).collect();
         let named = "SELECT coalesce(array_agg(oid), '{}') FROM pg_roles WHERE rolname = ANY ($1)";
         let mut roles: Vec<u32> = client.query_typed_one(named, &[(&roles, Type::TEXT_ARRAY)]).await?.try_get(0)?;
@@ -76,9 +83,9 @@ impl Places {
         let row = client.query_typed_one(SERVER, &[(&tenant_type, Type::TEXT)]).await?;
         let statements: Option<String> = row.try_get(0)?;
         Ok(Self {
-            written: tree(client, &scope.written).await?,
-            moved: tree(client, &scope.moved).await?,
-            known: tree(client, &scope.known).await?,
+            written: Vec::new(),
+            moved: Vec::new(),
+            known,
             tables,
             roles,
             statements: statements.and_then(|schema| Ident::new(schema).ok()),

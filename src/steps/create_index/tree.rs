@@ -27,21 +27,26 @@ pub(super) struct Tree<'a> {
     pub needs_15: bool,
 }
 
-impl Tree<'_> {
-    /// The name of the index of one of the partitions, which `space` and `rel` name: readable, at most 63 bytes, and with a
-    /// hash that no name of somebody else has by chance; by it an index is known as ours, even on a partition that was detached.
-    fn derived(&self, space: &str, rel: &str) -> Stmt {
-        let (space, rel) = (Stmt::raw(space), Stmt::raw(rel));
-        let whole = sql!("({} || '_' || {})", rel, Literal::new(self.name.as_str()));
-        // 54 characters, or 13 of up to four bytes, leave room for the hash.
-        sql!(
-            "left({0}, CASE WHEN octet_length(left({0}, 54)) <= 54 THEN 54 ELSE 13 END) || '_' || left(encode(sha256(convert_to(
+/// The name of the index of one of the partitions, which `space` and `rel` name, where that of `table` is `name`: readable, at
+/// most 63 bytes, and with a hash that no name of somebody else has by chance; by it an index is known as ours, even on a
+/// partition that was detached.
+pub(in crate::steps) fn derived(table: &QName, name: &Ident, space: &str, rel: &str) -> Stmt {
+    let (space, rel) = (Stmt::raw(space), Stmt::raw(rel));
+    let whole = sql!("({} || '_' || {})", rel, Literal::new(name.as_str()));
+    // 54 characters, or 13 of up to four bytes, leave room for the hash.
+    sql!(
+        "left({0}, CASE WHEN octet_length(left({0}, 54)) <= 54 THEN 54 ELSE 13 END) || '_' || left(encode(sha256(convert_to(
                  format('%s %I.%I', {1}, {2}, {3}), 'UTF8')), 'hex'), 8)",
-            whole,
-            Literal::new(self.table.sibling(self.name.clone()).to_string()),
-            space,
-            rel
-        )
+        whole,
+        Literal::new(table.sibling(name.clone()).to_string()),
+        space,
+        rel
+    )
+}
+
+impl Tree<'_> {
+    fn derived(&self, space: &str, rel: &str) -> Stmt {
+        derived(self.table, self.name, space, rel)
     }
 
     /// Tables and their indexes: `own` by its name, `attached` to the index of the parent; `idx` whichever there is. Then the

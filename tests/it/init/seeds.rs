@@ -77,6 +77,7 @@ async fn funds_of_one_of_three_organizations() {
     let _ = scene.init(&["--new-registry", "firms", "--tenant-value", "z"]).expect_code(64).stderr_has("is no uuid");
     let written = answered(&scene, &asks, &flags);
     assert_eq!((written.tables.len(), written.shared.len()), (4, 0));
+    assert!(written.text.contains("composite = [{"));
     three(&scene, &written, "");
     isolation::holds(&scene, &written);
 }

@@ -36,6 +36,7 @@ const DEEP: &[&str] = &[
     "family_partly",
     "key_partitioned",
     "unique_with_marks",
+    "unique_partitioned",
     "capture_ended_as_it_stood",
     "function_replaced_under_a_policy",
     "drop_table_with_everything",
