@@ -1,5 +1,7 @@
 //! `rollback`: undoes everything after a phase, by the ledger alone.
 
+pub mod options;
+
 use std::path::PathBuf;
 
 use tokio_postgres::Client;

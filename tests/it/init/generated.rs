@@ -73,8 +73,7 @@ fn many_tables() {
     let bound = std::time::Duration::from_secs(1800);
     let run = |words: &[&str]| {
         let tool = Tool::new(&scene.db).timeout(bound);
-        let text = written.text.clone();
-        let path = tool.file("plan.toml", &text);
+        let path = tool.file("plan.toml", &written.text);
         tool.args([words[0].as_ref(), path.as_os_str()]).args(&words[1..]).run().expect_code(0)
     };
     let _ = timed("validate", || run(&["validate"]));
