@@ -14,7 +14,8 @@ pub enum Exit {
     WorkRemains = 2,
     /// A check ran and found problems; or a rollback is done, and a gate of its `after_undo` found some.
     Findings = 3,
-    /// Refused: a guard, a changed plan, no confirmation, a point of no return.
+    /// Refused: a guard (before a rollback, or on its way, where it could not be asked before), a changed plan, no confirmation, a
+    /// point of no return.
     Refused = 4,
     /// A step or gate failed and the rollback to the stated phase was clean.
     RolledBack = 5,
@@ -43,7 +44,7 @@ impl Exit {
         (Self::Failed, "the operation failed, checkpoint kept"),
         (Self::WorkRemains, "with --detailed-exitcode: work remains"),
         (Self::Findings, "a check ran and found problems; rolled back, and after_undo found some"),
-        (Self::Refused, "refused (guard, changed plan, unconfirmed, irreversible)"),
+        (Self::Refused, "refused (guard, before a rollback or on its way; changed plan, unconfirmed, irreversible)"),
         (Self::RolledBack, "failed and rolled back cleanly to the stated phase"),
         (Self::Stuck, "stuck: the rollback itself failed"),
         (Self::Usage, "usage"),

@@ -8,6 +8,7 @@ pub mod isolation;
 pub mod sql;
 pub mod unit;
 // L1: a plan and what it is made of, pure
+pub mod audit;
 pub mod checks;
 pub mod hazards;
 pub mod plan;

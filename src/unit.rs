@@ -40,6 +40,18 @@ pub struct Unit {
     pub grows: Growth,
 }
 
+impl Unit {
+    /// What its undo does, as behind "undo:". Most undos are told by their deed.
+    pub fn undo_title(&self) -> String {
+        match &self.down {
+            Down::Op(Op::Keep(spec)) => format!("keep the values of {}.{} for the next apply", spec.table, spec.column),
+            Down::Op(_) | Down::CoveredBy(_) | Down::With { .. } | Down::Nothing { .. } | Down::Irreversible { .. } => {
+                self.title.clone()
+            }
+        }
+    }
+}
+
 /// What a deed adds to the disk, as far as the plan knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -140,6 +152,8 @@ pub enum Down {
     Op(Op),
     /// The undo of an earlier unit of the same program takes this along: dropping a column drops what was filled in.
     CoveredBy(UnitId),
+    /// As `CoveredBy` where that unit made what this one is in; where that was there before, and stays, this one is taken back alone.
+    With { unit: UnitId, alone: Box<Down> },
     /// There is nothing to take back.
     Nothing { why: String },
     /// The point of no return: a rollback past this unit is refused.
@@ -328,6 +342,16 @@ pub enum OnOrphan {
 }
 
 impl Down {
+    /// What is to be carried out. `was_there`: whether what that unit makes was there before it.
+    pub fn in_effect(&self, was_there: impl Fn(&UnitId) -> bool) -> &Self {
+        match self {
+            Self::With { unit, alone } if was_there(unit) => alone,
+            Self::With { .. } | Self::Op(_) | Self::CoveredBy(_) | Self::Nothing { .. } | Self::Irreversible { .. } => {
+                self
+            }
+        }
+    }
+
     /// An undo of one transaction.
     pub fn tx(stmts: impl Into<Vec<Stmt>>) -> Self {
         Self::Op(Op::Tx(stmts.into()))

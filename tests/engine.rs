@@ -180,7 +180,7 @@ fn the_table_going_forward() {
         RollbackAll,
         &format!("{P0}; start b"),
         "fail b",
-        "unwinding to start | done failed pending pending pending | ",
+        "unwinding to start | done failed pending pending pending | g",
     );
     check(Pause, &format!("{P0}; start b"), "fail b", "paused forward | done failed pending pending pending | g");
     check(
@@ -190,12 +190,17 @@ fn the_table_going_forward() {
         "forward | done running pending pending pending | g",
     );
     let h = &format!("{P0}; start b; done b; start c; done c; pass p1/h");
-    check(Rollback, h, "block p1/i", "unwinding to p0 | done done done pending pending | g");
-    check(RollbackAll, h, "block p1/i", "unwinding to start | done done done pending pending | ");
+    check(Rollback, h, "block p1/i", "unwinding to p0 | done done done pending pending | g h");
+    check(RollbackAll, h, "block p1/i", "unwinding to start | done done done pending pending | g h");
     check(Pause, h, "block p1/i", "paused forward | done done done pending pending | g h");
     let d = &format!("{P1}; start d; done d; start e");
     check(Rollback, d, "fail e", "paused forward | done done done done failed | g h i");
-    check(RollbackAll, &format!("{P1}; start d"), "fail d", "unwinding to start | done done done failed pending | ");
+    check(
+        RollbackAll,
+        &format!("{P1}; start d"),
+        "fail d",
+        "unwinding to start | done done done failed pending | g h i",
+    );
     check(
         Rollback,
         &format!("{P1}; start d present; done d; start e"),
@@ -206,29 +211,29 @@ fn the_table_going_forward() {
 
 #[test]
 fn the_table_of_requests() {
-    check(Rollback, P1, "rollback start", "unwinding to start | done done done pending pending | ");
-    check(Rollback, P1, "rollback p0", "unwinding to p0 | done done done pending pending | g");
-    check(Rollback, &format!("{P1}; pause"), "rollback p0", "unwinding to p0 | done done done pending pending | g");
+    check(Rollback, P1, "rollback start", "unwinding to start | done done done pending pending | g h i");
+    check(Rollback, P1, "rollback p0", "unwinding to p0 | done done done pending pending | g h i");
+    check(Rollback, &format!("{P1}; pause"), "rollback p0", "unwinding to p0 | done done done pending pending | g h i");
     check(
         Rollback,
         &format!("{P1}; rollback p0"),
         "rollback start",
-        "unwinding to start | done done done pending pending | ",
+        "unwinding to start | done done done pending pending | g h i",
     );
     check(
         Rollback,
         &format!("{P1}; rollback start"),
         "rollback p0",
-        "unwinding to start | done done done pending pending | ",
+        "unwinding to start | done done done pending pending | g h i",
     );
     check(
         Rollback,
         &format!("{P1}; rollback start; pause"),
         "rollback p0",
-        "unwinding to start | done done done pending pending | ",
+        "unwinding to start | done done done pending pending | g h i",
     );
     let stuck = &format!("{P1}; rollback p0; undo c; undo-fails c");
-    check(Rollback, stuck, "rollback start", "unwinding to start | done done stuck pending pending | ");
+    check(Rollback, stuck, "rollback start", "unwinding to start | done done stuck pending pending | g");
     check(Rollback, stuck, "rollback p1", "unwinding to p0 | done done stuck pending pending | g");
     check(Rollback, stuck, "resume", "unwinding to p0 | done done stuck pending pending | g");
     check(Rollback, P0, "pause", "paused forward | done pending pending pending pending | g");
@@ -237,7 +242,7 @@ fn the_table_of_requests() {
         Rollback,
         &format!("{P0}; rollback start; pause"),
         "resume",
-        "unwinding to start | done pending pending pending pending | ",
+        "unwinding to start | done pending pending pending pending | g",
     );
     check(
         Rollback,

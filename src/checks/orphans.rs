@@ -174,7 +174,11 @@ impl Orphans {
             matched(parent),
             theirs
         );
-        let what = format!("{}.{} differs from {}.{theirs}", self.table, self.column, parent.table);
+        let mends = takes_the_parents(&self.table, &self.column, &parent.table, theirs, &matched(parent));
+        let what = format!(
+            "{}.{} differs from {}.{theirs} (to take the parent's: {mends})",
+            self.table, self.column, parent.table
+        );
         self.count(&what, &condition)
     }
 
@@ -215,4 +219,18 @@ impl Orphans {
 fn matched(parent: &Parent) -> Stmt {
     let pairs: Vec<Stmt> = parent.r#match.iter().map(|(child, up)| sql!("parent.{} = row.{}", up, child)).collect();
     sql!("{}", List(&pairs, " AND "))
+}
+
+/// The UPDATE that gives rows their parent's tenant; `equal` compares `row` with `parent`.
+pub fn takes_the_parents(table: &QName, column: &Ident, parent: &QName, theirs: &Ident, equal: &Stmt) -> Stmt {
+    sql!(
+        "UPDATE {} AS row SET {} = parent.{} FROM {} AS parent WHERE {} AND row.{} IS DISTINCT FROM parent.{}",
+        table,
+        column,
+        theirs,
+        parent,
+        equal,
+        column,
+        theirs
+    )
 }

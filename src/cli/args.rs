@@ -4,7 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use super::rollback::options::Rollback;
 use super::{
+    audit::options::Audit,
     init::options::Init,
     throttle::options::{Throttle, reason},
 };
@@ -83,9 +85,9 @@ impl Connection {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub struct Output {
-    /// Form of the results on standard output
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    /// Form of the results on standard output; sarif, junit and markdown are audit's
+    #[arg(long, global = true, value_enum, default_value_t = Form::Text)]
+    pub format: Form,
     /// When to colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
@@ -109,8 +111,19 @@ pub struct Output {
     pub log_format: LogFormat,
 }
 
-/// Form of the results.
+/// Form of the results, as it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    Text,
+    Json,
+    Ndjson,
+    Sarif,
+    Junit,
+    Markdown,
+}
+
+/// Form of the results that every command has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Text,
     Json,
@@ -180,6 +193,13 @@ pub enum Command {
     Cycle(Cycle),
     /// Measure every gate again and compare the ledger with the database
     Verify(Verify),
+    /// Look for every known way in which isolation leaks, breaks or gets slow; on any database, without a plan, read-only
+    Audit(Audit),
+    /// Print what a code of a finding or hazard means, why it matters and what helps; without one, list them
+    Explain {
+        /// Such as TM0501
+        code: Option<String>,
+    },
     /// Break-glass: take the lease from a holder that is gone for good
     Unlock(Unlock),
     /// Break-glass: say what is wrong with the ledger, or accept a damaged log as it stands
@@ -268,6 +288,9 @@ pub struct Resume {
     /// Take what others changed of the touched objects since the last phase for the new measure
     #[arg(long)]
     pub accept_drift: bool,
+    /// Give up a rollback that a guard stopped on its way, and go forward again
+    #[arg(long)]
+    pub forward: bool,
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,
@@ -301,43 +324,6 @@ pub struct Status {
     /// Exit 2 while work remains, 6 when stuck
     #[arg(long)]
     pub detailed_exitcode: bool,
-}
-
-/// `rollback`.
-#[derive(Debug, Args)]
-pub struct Rollback {
-    /// The phase that stays, with everything before it; `start` undoes all
-    #[arg(long, value_name = "PHASE|start")]
-    pub to: String,
-    /// The run; the newest by default
-    #[arg(long, value_name = "RUN", value_parser = run_id)]
-    pub run: Option<uuid::Uuid>,
-    /// Show what would be undone and do nothing
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-    /// With --dry-run: print it as a psql script
-    #[arg(long, requires = "dry_run")]
-    pub sql: bool,
-    /// Copy the database into this folder by pg_dump first, where something is lost (by default the plan's [backup] directory)
-    #[arg(long, value_name = "FOLDER", conflicts_with = "no_backup")]
-    pub backup: Option<PathBuf>,
-    /// Make no copy, whatever the plan's [backup] says
-    #[arg(long)]
-    pub no_backup: bool,
-    /// The database's name, where taking row-level security back asks for it
-    #[arg(long, value_name = "NAME")]
-    pub confirm: Option<String>,
-    /// Go on although values are lost that nothing keeps; the guards say which
-    #[arg(long)]
-    pub allow_data_loss: bool,
-    /// Go on although rows become visible to sessions that they are hidden from; the guards say which
-    #[arg(long)]
-    pub accept_exposure: bool,
-    /// Take this server for the one of the ledger: a restored copy that is meant, or the same after pg_upgrade
-    #[arg(long)]
-    pub accept_server: bool,
-    #[command(flatten)]
-    pub patience: Patience,
 }
 
 /// `cycle`.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::args::{Color, Format, Output};
+use super::args::{Color, Form, Format, Output};
 use serde_json::{Value, json};
 
 use super::failure::CliError;
@@ -14,6 +14,8 @@ pub struct Console {
     pub out: Look,
     pub err: Look,
     pub format: Format,
+    /// As it was asked for: one of audit's reports is Text for everything else.
+    pub form: Form,
     pub quiet: bool,
     pub no_progress: bool,
     pub yes: bool,
@@ -43,7 +45,12 @@ impl Console {
         Self {
             out: look(io::stdout().is_terminal()),
             err: look(io::stderr().is_terminal()),
-            format: output.format,
+            format: match output.format {
+                Form::Text | Form::Sarif | Form::Junit | Form::Markdown => Format::Text,
+                Form::Json => Format::Json,
+                Form::Ndjson => Format::Ndjson,
+            },
+            form: output.format,
             quiet: output.quiet,
             no_progress: output.no_progress,
             yes: output.yes,

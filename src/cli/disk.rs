@@ -9,7 +9,7 @@ use crate::{
     disk::{Free, Need, shortage},
     driver::free_space,
     engine::{Program, Run},
-    pg::{Class, connect::Connection, room},
+    pg::{Class, Fault, connect::Connection, room, room::Known},
     plan::{Bytes, Disk},
     unit::Unit,
 };
@@ -30,9 +30,11 @@ impl Room {
     /// Looks at everything that is not done yet.
     pub async fn look(session: &Connection, program: &Program, run: Option<&Run>) -> Result<Self, CliError> {
         let (mut units, mut all) = (Vec::new(), Need::default());
+        let growing: Vec<&Unit> = program.units().map(|(_, unit)| unit).filter(|unit| room::grows(unit)).collect();
+        let known = room::known(session, &growing).await;
         for (number, (_, unit)) in program.units().enumerate() {
             let done = run.is_some_and(|run| run.unit(number).is_done());
-            let need = match room::need(session, unit, 1.0).await {
+            let need = match of(session, &known, unit).await {
                 _ if done => Some(Need::default()),
                 Ok(need) => need,
                 Err(fault) if fault.class == Class::Ambiguous => return Err(fault.into()),
@@ -130,6 +132,15 @@ impl Room {
             .collect();
         let short = shortage(&self.places, &self.free, &self.disk).map(|short| short.to_string());
         json!({ "needed": self.places, "free": free, "wal": self.all.wal, "assumed": self.all.assumed, "short": short })
+    }
+}
+
+/// What the unit needs, by what is known of all.
+async fn of(session: &Connection, known: &Result<Known, Fault>, unit: &Unit) -> Result<Option<Need>, Fault> {
+    match known {
+        Ok(known) => room::need(session, known, unit, 1.0).await,
+        Err(_) if !room::grows(unit) => Ok(Some(Need::default())),
+        Err(fault) => Err(fault.clone()),
     }
 }
 

@@ -4,6 +4,7 @@ mod apply;
 mod args;
 mod asked;
 mod at_work;
+mod audit;
 mod completions;
 mod consent;
 mod console;
@@ -12,9 +13,11 @@ mod damage;
 mod demo;
 mod disk;
 mod doctor;
+mod explain;
 mod failure;
 mod hazards;
 mod init;
+mod kept;
 mod pace;
 mod pause;
 mod plan;
@@ -37,7 +40,7 @@ use clap::Parser;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use self::{
-    args::{Cli, Command, LogFormat},
+    args::{Cli, Command, Form, LogFormat},
     console::Console,
     failure::CliError,
     session::Context,
@@ -122,6 +125,16 @@ fn log(cli: &Cli, console: &Console) {
     }
 }
 
+/// A form of the results that the command does not have is not passed over.
+fn reports_are_audits(cli: &Cli) -> Result<(), CliError> {
+    let report = matches!(cli.output.format, Form::Sarif | Form::Junit | Form::Markdown);
+    if report && !matches!(cli.command, Command::Audit(_)) {
+        let message = "--format sarif, junit and markdown are for audit";
+        return Err(CliError::new(Exit::Usage, message, "--format text, json or ndjson"));
+    }
+    Ok(())
+}
+
 async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
     let stop = Stop::new();
     // The demo hears them itself, to end its server and its commands.
@@ -129,6 +142,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         stop.listen()?;
         tokio::spawn(guard(stop.clone(), console.clone()));
     }
+    reports_are_audits(&cli)?;
     let context = Context { connection: cli.connection, console, stop, holder: uuid::Uuid::now_v7() };
     match cli.command {
         Command::Init(args) => init::run(&context, &args).await,
@@ -141,6 +155,8 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         Command::Pause(args) => pause::run(&context, &args).await,
         Command::Rollback(args) => rollback::run(&context, &args).await,
         Command::Cycle(args) => cycle::run(&context, &args).await,
+        Command::Audit(args) => audit::run(&context, &args).await,
+        Command::Explain { code } => explain::run(&context, code.as_deref()),
         Command::Verify(args) => verify::run(&context, &args).await,
         Command::Unlock(args) => unlock::run(&context, &args).await,
         Command::Repair(args) => repair::run(&context, &args).await,

@@ -63,7 +63,7 @@ fn at_rest(context: &Context, kept: &Kept) -> Result<Option<Exit>, CliError> {
         ))
     };
     match kept.run.next(&kept.record.program) {
-        Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) => Ok(None),
+        Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) | Effect::Ask(..) => Ok(None),
         Effect::Halt(Outcome::Completed) => refused("is applied: nothing is under way", "tenantmig status"),
         Effect::Halt(Outcome::RolledBack { .. }) => refused("is rolled back: nothing is under way", "tenantmig status"),
         Effect::Halt(Outcome::Stuck { .. }) => refused("is stuck and stands still already", "tenantmig status"),

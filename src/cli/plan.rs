@@ -1,6 +1,9 @@
 //! `plan`: what apply would do, without doing it.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use comfy_table::{Table, presets};
 use serde_json::json;
@@ -20,9 +23,10 @@ use crate::{
     driver::{self, DriveError},
     engine::{Program, ProgramPhase, Run, lower, script},
     exit::Exit,
-    pg::{connect::Connection, partitions, rows_estimated},
+    pg::{connect::Connection, partitions, rows_of_each},
     plan::{ServerFacts, explicit},
     report::quantity,
+    sql::QName,
     steps::enforce_rls::family::ALL_BELOW,
     unit::{Down, Hold, LockLevel, Op, Unit},
 };
@@ -124,17 +128,16 @@ pub async fn show(
         look_ahead(context, file, program, session).await?;
     }
     let (program, run) = known.as_ref().map_or((program, None), |(program, run)| (program, Some(run)));
-    let mut rows = Vec::new();
-    for (p, unit) in program.units() {
-        let tables = tables(unit);
-        let rows_now = session.with(async |client: &Client| rows_estimated(client, &tables).await).await?;
-        rows.push((p, unit, rows_now));
-    }
+    let all: BTreeSet<QName> = program.units().flat_map(|(_, unit)| tables(unit)).collect();
+    let all: Vec<QName> = all.into_iter().collect();
+    let known_rows = session.with(async |client: &Client| rows_of_each(client, &all).await).await?;
+    let largest = |unit: &Unit| tables(unit).iter().filter_map(|table| known_rows.get(table)).max().copied();
+    let rows: Vec<_> = program.units().map(|(p, unit)| (p, unit, largest(unit).unwrap_or(0))).collect();
     let room = Room::look(session, program, run).await?;
     // What is applied already was bitten or not.
     let survey = match run {
         Some(run) if run.units_done() == rows.len() => None,
-        Some(_) | None => Some(driver::hazards(session, program, &file.plan.shared).await?),
+        Some(_) | None => Some(driver::hazards(session, program, &file.plan).await?),
     };
     match context.console.format {
         Format::Text => {
@@ -153,43 +156,58 @@ pub async fn show(
     Ok(Exit::Done)
 }
 
-/// What building an index means where the table is partitioned, which the program does not know.
+/// What building an index means where the table is partitioned, which the program does not know; and which units do not reach
+/// below a table, for a query that names a partition is bound by the partition's own row-level security.
 async fn partitioned(program: &Program, session: &Connection) -> Result<String, CliError> {
     let mut text = String::new();
+    let mut known: BTreeMap<&QName, Option<u64>> = BTreeMap::new();
     for (_, unit) in program.units() {
-        if unit.guards_rows {
-            text.push_str(&below(unit, session).await?);
+        let due = match &unit.up {
+            Op::Autocommit { due: Some(due), .. } => Some(&due.table),
+            Op::Autocommit { due: None, .. }
+            | Op::Tx(_)
+            | Op::Backfill(_)
+            | Op::Assert(_)
+            | Op::Keep(_)
+            | Op::Restore(_) => None,
+        };
+        let guarded = unit.lock.on.first().filter(|_| unit.guards_rows);
+        for (table, is_guard) in guarded.map(|t| (t, true)).into_iter().chain(due.map(|t| (t, false))) {
+            let count = match known.get(table) {
+                Some(count) => *count,
+                None => {
+                    let count = session.with(async |client: &Client| partitions(client, table).await).await;
+                    *known.entry(table).or_insert(count.map_err(DriveError::from)?)
+                }
+            };
+            let Some(count) = count else { continue };
+            text.push_str(&reach(unit, &quantity::counted(count, "partition", "partitions"), is_guard));
         }
-        let Op::Autocommit { due: Some(due), .. } = &unit.up else { continue };
-        let count = session.with(async |client: &Client| partitions(client, &due.table).await).await;
-        let Some(count) = count.map_err(DriveError::from)? else { continue };
-        let of = quantity::counted(count, "partition", "partitions");
-        text.push_str(&format!(
-            "{}: {of}. SHARE on the table for a moment, then SHARE UPDATE EXCLUSIVE on one partition after the other while its \
-             rows are read; the way back takes ACCESS EXCLUSIVE on the table and every partition, for a moment.\n",
-            unit.title
-        ));
     }
     Ok(text)
 }
 
-/// A query that names a partition is bound by the partition's own row-level security.
-async fn below(unit: &Unit, session: &Connection) -> Result<String, CliError> {
-    let Some(table) = unit.lock.on.first() else { return Ok(String::new()) };
-    let count = session.with(async |client: &Client| partitions(client, table).await).await;
-    let Some(count) = count.map_err(DriveError::from)? else { return Ok(String::new()) };
-    let of = quantity::counted(count, "partition", "partitions");
-    Ok(if unit.title.contains(ALL_BELOW) {
-        format!("{}: {of}. ACCESS EXCLUSIVE on the table and each of them, parent first, for a moment.\n", unit.title)
-    } else {
-        format!(
+fn reach(unit: &Unit, of: &str, is_guard: bool) -> String {
+    match (is_guard, unit.title.contains(ALL_BELOW)) {
+        (true, true) => {
+            format!(
+                "{}: {of}. ACCESS EXCLUSIVE on the table and each of them, parent first, for a moment.\n",
+                unit.title
+            )
+        }
+        (true, false) => format!(
             "{}: {of}, which it does not reach: a query that names one is not bound; partitions = true.\n",
             unit.title
-        )
-    })
+        ),
+        (false, _) => format!(
+            "{}: {of}. SHARE on the table for a moment, then SHARE UPDATE EXCLUSIVE on one partition after the other while its \
+             rows are read; the way back takes ACCESS EXCLUSIVE on the table and every partition, for a moment.\n",
+            unit.title
+        ),
+    }
 }
 
-fn tables(unit: &Unit) -> Vec<crate::sql::QName> {
+fn tables(unit: &Unit) -> Vec<QName> {
     match &unit.up {
         Op::Backfill(spec) => vec![spec.table.clone()],
         Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => unit.lock.on.clone(),
@@ -219,7 +237,7 @@ fn way_back(unit: &Unit) -> String {
     let loses = unit.loses.as_ref().map_or(String::new(), |what| format!("; loses {what}"));
     match &unit.down {
         Down::Op(_) => format!("undo{loses}"),
-        Down::CoveredBy(other) => format!("with {other}"),
+        Down::CoveredBy(other) | Down::With { unit: other, .. } => format!("with {other}"),
         Down::Nothing { why } => format!("nothing: {why}"),
         Down::Irreversible { why } => format!("NONE: {why}"),
     }

@@ -9,8 +9,8 @@ use super::{
     story::{Goal, carry},
 };
 use crate::{
-    driver::{DriveError, Shell, refuse_operators_pause, reopen},
-    engine::{Effect, Outcome, taken_back},
+    driver::{DriveError, Journal, Shell, refuse_operators_pause, reopen},
+    engine::{Effect, Event, Outcome, taken_back},
     exit::Exit,
     ledger::{self, LedgerError, Purpose},
 };
@@ -25,7 +25,11 @@ pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliErro
     drop(access);
     shell.room.unchecked = args.skip_disk_check;
     shell.drift.accept = args.accept_drift;
-    let goal = match heed(&shell, lease.waited).await {
+    let ready = async {
+        heed(&shell, lease.waited).await?;
+        if args.forward { turn_round(&mut shell).await } else { Ok(()) }
+    };
+    let goal = match ready.await {
         Ok(()) => goal(&shell).await,
         Err(error) => Err(error),
     };
@@ -36,6 +40,19 @@ pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliErro
             Err(error.into())
         }
     }
+}
+
+/// Gives up the rollback that waits at a guard.
+async fn turn_round(shell: &mut Shell) -> Result<(), DriveError> {
+    let Journal { run, record, .. } = &shell.journal;
+    if !run.may_turn_round(&record.program) {
+        return Err(DriveError::Refused {
+            what: "no rollback waits at a guard that was put off; nothing was changed".to_owned(),
+            advice: "look with: tenantmig status; or go on as it is: tenantmig resume".to_owned(),
+            exit: 4,
+        });
+    }
+    shell.outlive(async |shell: &mut Shell| shell.record(Event::TurnedRound).await).await
 }
 
 /// Forward, unless the run rests where somebody wanted it.

@@ -1,5 +1,7 @@
 //! `rollback`: undoes everything after a phase, by the ledger alone.
 
+pub mod options;
+
 use std::path::PathBuf;
 
 use tokio_postgres::Client;
@@ -14,8 +16,8 @@ use super::{
     story::{Goal, carry},
 };
 use crate::{
-    driver::{self, DriveError, Journal, found, outside, reopen},
-    engine::{Destination, Event, Found, Given, Preview, Program, Run, preview, script},
+    driver::{self, DriveError, Journal, Said, found, outside, reopen},
+    engine::{Agreed, Destination, Event, Given, Preview, Program, PutOff, Run, preview, script},
     exit::Exit,
     ledger::{Kept, Purpose},
     plan::Bytes,
@@ -48,7 +50,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
     let speaks = found(&session, &record, &run, plan.keep).await?;
     if args.dry_run {
         show(context, &record.program, &plan, &speaks, args.sql)?;
-        let agreed = consent::agreed(speaks, args, &by, (&record.program, &run));
+        let agreed = consent::agreed(speaks.found, args, &by);
         // One document for whoever reads it by a program: the guards stand in it.
         return match (agreed, context.console.format) {
             (Ok(_), _) => Ok(Exit::Done),
@@ -65,7 +67,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         context.console.note(&format!("note: {note}"));
     }
     drop(session);
-    consent::agreed(speaks, args, &by, (&record.program, &run))?;
+    let told = consent::agreed(speaks.found, args, &by).map(|_| tell(&context.console, &speaks.put_off, &[]))?;
     confirm(&context.console, &record.program, &plan, args, &database)?;
     back_up(context, &record.program, &plan, args, &database).await?;
     let (mut access, listener) = context.access()?;
@@ -80,10 +82,11 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
             confirm(&context.console, &record.program, &now, args, &database)?;
         }
         let speaks = shell.outlive(async |shell: &mut driver::Shell| shell.guards_found(now.keep).await).await?;
-        let ours = (&shell.journal.record.program, &shell.journal.run);
-        let consents = consent::agreed(speaks, args, &by, ours)?;
+        let consents = consent::agreed(speaks.found, args, &by)?;
+        let _ = tell(&context.console, &speaks.put_off, &told);
         shell.pass_over_pauses("`tenantmig rollback` came later").await?;
-        request(&mut shell, now.keep, consents).await?;
+        let put_off = (speaks.put_off, consent::beforehand(args, &by));
+        request(&mut shell, now.keep, consents, put_off).await?;
         Ok::<_, CliError>(())
     };
     if let Err(error) = begun.await {
@@ -91,6 +94,14 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         return Err(error);
     }
     carry(context, shell, lease, listener, Goal::Back).await
+}
+
+/// Says which guards are put off, before anything is touched, unless it was said.
+fn tell(console: &Console, put_off: &[PutOff], told: &[String]) -> Vec<String> {
+    let all = consent::later(put_off);
+    let new = all.iter().filter(|text| !told.contains(text));
+    new.for_each(|text| console.note(&format!("note: {text}")));
+    all
 }
 
 /// Copies the database first, where the rollback destroys something and a folder for the copy is named.
@@ -129,9 +140,15 @@ async fn back_up(
 }
 
 /// Asks the machine for the rollback, unless it is on that way already.
-async fn request(shell: &mut driver::Shell, keep: usize, consents: Vec<Given>) -> Result<(), DriveError> {
+async fn request(
+    shell: &mut driver::Shell,
+    keep: usize,
+    consents: Vec<Given>,
+    (put_off, agreed): (Vec<PutOff>, Vec<Agreed>),
+) -> Result<(), DriveError> {
     shell
         .outlive(async |shell: &mut driver::Shell| {
+            shell.put_off(put_off.clone(), agreed.clone()).await?;
             let Journal { run, record, .. } = &shell.journal;
             let stuck = matches!(run.mode(), crate::engine::Mode::Stuck { .. } | crate::engine::Mode::Paused { .. });
             if run.mode().keep() == Some(keep) && !stuck && !run.undo_is_in_doubt() {
@@ -154,7 +171,7 @@ fn destination(program: &Program, run: &Run, to: &str) -> Result<Preview, CliErr
     })
 }
 
-fn show(context: &Context, program: &Program, plan: &Preview, speaks: &[Found], sql: bool) -> Result<(), CliError> {
+fn show(context: &Context, program: &Program, plan: &Preview, speaks: &Said, sql: bool) -> Result<(), CliError> {
     if sql {
         return Ok(context.console.print(&script::backward(program, plan))?);
     }
@@ -170,14 +187,16 @@ fn show(context: &Context, program: &Program, plan: &Preview, speaks: &[Found], 
                 let loses = undo.loses.as_ref().map_or(String::new(), |what| format!(" — LOSES {what}"));
                 text.push_str(&format!("  [{}] {}{note}{loses}\n", program.phases[undo.phase].id, undo.title));
             }
-            for found in speaks {
+            for found in &speaks.found {
                 text.push_str(&format!("a guard speaks: {found} ({})\n", consent::needs(found)));
             }
+            consent::later(&speaks.put_off).iter().for_each(|line| text.push_str(&format!("{line}\n")));
             context.console.show(&text)?;
         }
         Format::Json | Format::Ndjson => {
             let value = serde_json::json!({
-                "v": 1, "keep": program.keep_name(plan.keep), "undos": plan.undos, "guards": speaks,
+                "v": 1, "keep": program.keep_name(plan.keep), "undos": plan.undos, "guards": speaks.found,
+                "guards_put_off": speaks.put_off,
             });
             context.console.print(&value.to_string())?;
         }

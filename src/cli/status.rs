@@ -12,8 +12,10 @@ use super::{
     args::Format,
     asked,
     at_work::{self, Doing},
+    consent::{GUARD_NEXT, exposed},
     damage,
     failure::CliError,
+    kept::{self, Kept as Aside},
     pace,
     session::Context,
     story::DRIFT_NEXT,
@@ -40,6 +42,7 @@ struct Standing {
     open: Vec<Request>,
     now: DateTime<Utc>,
     doing: Vec<Doing>,
+    aside: Aside,
 }
 
 /// Prints where the newest run, or the one named, stands. Reads only.
@@ -88,7 +91,8 @@ async fn standing(
     let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
     let open = ledger::open_requests(client, schema, record.id).await?;
     let doing = at_work::look(client, holder.as_ref()).await?;
-    Ok(Some(Ok(Standing { record, run, events, progress, holder, open, now, doing })))
+    let aside = kept::look(client, schema).await?;
+    Ok(Some(Ok(Standing { record, run, events, progress, holder, open, now, doing, aside })))
 }
 
 impl Standing {
@@ -113,19 +117,22 @@ impl Standing {
             Effect::Halt(Outcome::RolledBack { .. }) => ("rolled back", "tenantmig resume, or tenantmig apply PLAN"),
             Effect::Halt(Outcome::Stuck { .. }) => ("STUCK", "mend the cause, then: tenantmig resume"),
             Effect::Halt(Outcome::Paused) if self.drift().is_some() => ("paused", DRIFT_NEXT),
+            Effect::Halt(Outcome::Paused) if self.guard_speaks() => ("paused", GUARD_NEXT),
             Effect::Halt(Outcome::Paused) => ("paused", "tenantmig resume, or tenantmig rollback --to PHASE"),
             Effect::Do(_) | Effect::Gate(..) if rested && self.events.is_empty() => ("not begun", "tenantmig resume"),
             Effect::Do(_) | Effect::Gate(..) if rested => {
                 ("stopped half-way", "tenantmig resume, or tenantmig rollback --to PHASE")
             }
-            Effect::Undo(_) | Effect::Check(..) if rested => ("stopped while rolling back", "tenantmig resume"),
+            Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) if rested => {
+                ("stopped while rolling back", "tenantmig resume")
+            }
             Effect::Do(_) | Effect::Gate(..) if self.hold().is_some() => {
                 ("running", "backfills are held; to let them go on: tenantmig throttle --release")
             }
             Effect::Do(_) | Effect::Gate(..) => {
                 ("running", "wait; it works. To stop it, from any host: tenantmig pause")
             }
-            Effect::Undo(_) | Effect::Check(..) => {
+            Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) => {
                 ("rolling back", "wait; it works. To stop it, from any host: tenantmig pause")
             }
         }
@@ -173,6 +180,11 @@ impl Standing {
         }
     }
 
+    /// Whether a guard that was put off is why it is paused.
+    fn guard_speaks(&self) -> bool {
+        matches!(self.events.last().map(|recorded| &recorded.event), Some(Event::GuardAsked { found: Some(_), .. }))
+    }
+
     /// Why it is paused, and by whom.
     fn pause(&self) -> Option<String> {
         if self.effect() != Effect::Halt(Outcome::Paused) {
@@ -183,6 +195,11 @@ impl Standing {
             (Some((why, by)), _) => Some(format!("{why} (asked by {})", pace::asked(&by.by, &by.host, &by.at))),
             (None, Some(Event::Paused { why, .. })) => Some(why.clone()),
             (None, Some(Event::Drifted { .. })) => self.drift(),
+            (None, Some(Event::GuardAsked { found: Some(found), .. })) => Some(format!(
+                "a guard speaks on the way back; {}: {}",
+                exposed(&self.record.program, &self.run),
+                one_line(&found.to_string())
+            )),
             (None, Some(_) | None) => None,
         }
     }
@@ -205,7 +222,8 @@ impl Standing {
             | Effect::Do(_)
             | Effect::Gate(..)
             | Effect::Undo(_)
-            | Effect::Check(..) => Exit::WorkRemains,
+            | Effect::Check(..)
+            | Effect::Ask(..) => Exit::WorkRemains,
         }
     }
 
@@ -246,6 +264,9 @@ impl Standing {
         }
         for line in self.doing.iter().flat_map(Doing::lines) {
             out.push_str(&format!("now     {line}\n"));
+        }
+        for line in self.aside.lines() {
+            out.push_str(&format!("kept    {line}\n"));
         }
         for request in &self.open {
             let what = request.wish.as_ref().map_or_else(|why| format!("cannot be read: {why}"), ToString::to_string);
@@ -329,7 +350,7 @@ impl Standing {
             "created_at": self.record.created_at, "created_by": self.record.created_by, "host": self.record.host,
             "state": state.to_lowercase(), "units_done": self.run.units_done(), "units": self.progress,
             "phases": self.record.program.phases.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
-            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "waits": self.waits(), "doing": doing, "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
+            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "waits": self.waits(), "doing": doing, "kept": self.aside.json(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
 }
@@ -361,7 +382,7 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
                 return Some(format!("{at}: after the undo of phase {phase}: {}", what.join("; ")));
             }
             // Whoever resumed, or asked for the rollback, has seen it.
-            Event::Resumed | Event::RollbackRequested { .. } => return None,
+            Event::Resumed | Event::RollbackRequested { .. } | Event::TurnedRound => return None,
             Event::Started { .. }
             | Event::Succeeded { .. }
             | Event::UndoStarted { .. }
@@ -374,6 +395,8 @@ fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
             | Event::Unthrottled { .. }
             | Event::Repaired { .. }
             | Event::UndoChecked { .. }
+            | Event::GuardsPutOff { .. }
+            | Event::GuardAsked { .. }
             | Event::Retuned { .. } => {}
         }
     }

@@ -119,7 +119,11 @@ struct Why {
 }
 
 /// A pause that a limit of the throttle caused is over some time; another waits for a person.
-fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Option<String>) {
+fn paused(
+    program: &Program,
+    run: Option<&Run>,
+    events: &[Recorded],
+) -> (Exit, &'static str, String, Vec<String>, Option<String>) {
     if let Some((why, asked)) = operators_pause(events.iter().map(|recorded| &recorded.event)) {
         let headline = format!("paused by {} on {}: {why}", asked.by, asked.host);
         let next = "tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned();
@@ -133,6 +137,12 @@ fn paused(events: &[Recorded]) -> (Exit, &'static str, String, Vec<String>, Opti
             Vec::new(),
             Some("when the cause is gone: tenantmig resume; other limits for backfills: tenantmig throttle --help; or undo: tenantmig rollback --to PHASE".to_owned()),
         ),
+        Some(Event::GuardAsked { found: Some(found), .. }) => {
+            let keep = run.and_then(|run| run.mode().keep()).map_or("start", |keep| program.keep_name(keep));
+            let exposed = run.map_or(String::new(), |run| consent::exposed(program, run));
+            let headline = format!("paused before what a guard forbids, none of which is undone; {exposed}\n{found}");
+            (Exit::Refused, "paused", headline, Vec::new(), Some(consent::way_on_at(found, keep)))
+        }
         Some(Event::Drifted { phase, since, found }) => (
             Exit::Refused,
             "drifted",
@@ -191,7 +201,8 @@ impl End {
         let rows = written(events);
         let names = |keep: usize| program.phases.iter().take(keep).map(|phase| phase.id.clone()).collect::<Vec<_>>();
         let plan = &program.plan;
-        let in_doubt = Run::fold(program, all.iter().map(|r| &r.event)).is_ok_and(|run| run.undo_is_in_doubt());
+        let run = Run::fold(program, all.iter().map(|r| &r.event)).ok();
+        let in_doubt = run.as_ref().is_some_and(Run::undo_is_in_doubt);
         let all = program.phases.len();
         let (exit, outcome, headline, stays, next) = match (rest, goal) {
             (Rest::At(Outcome::Completed), _) if events.is_empty() => (
@@ -235,7 +246,7 @@ impl End {
                 Some("mend the cause, then: tenantmig resume".to_owned()),
             ),
             (Rest::At(Outcome::Stuck { unit }), _) => {
-                let id = program.units().nth(unit).map(|(_, unit)| unit.id.to_string()).unwrap_or_default();
+                let id = program.unit(unit).map(|(_, unit)| unit.id.to_string()).unwrap_or_default();
                 (
                     Exit::Stuck,
                     "stuck",
@@ -244,7 +255,7 @@ impl End {
                     Some("mend the cause, then: tenantmig resume (the SQL that is left: tenantmig rollback --to start --dry-run --sql)".to_owned()),
                 )
             }
-            (Rest::At(Outcome::Paused), _) => paused(events),
+            (Rest::At(Outcome::Paused), _) => paused(program, run.as_ref(), events),
         };
         Self { exit, outcome, headline, failure, undone, stays, rows, next }
     }
@@ -359,6 +370,9 @@ fn why(program: &Program, event: &Event) -> Option<Why> {
         | Event::UndoStarted { .. }
         | Event::Undone { .. }
         | Event::GatePassed { .. }
+        | Event::GuardsPutOff { .. }
+        | Event::GuardAsked { .. }
+        | Event::TurnedRound
         | Event::RollbackRequested { .. }
         | Event::Paused { .. }
         | Event::Drifted { .. }

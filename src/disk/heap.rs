@@ -89,6 +89,18 @@ pub fn copy(from: &[Heap], place: &str, own: &str, how: Copying) -> Need {
     need
 }
 
+/// What keeping `width` bytes of so many rows adds, each with a key of one column, in `place`.
+pub fn keep(rows: f64, width: f64, place: &str) -> Need {
+    let mut need = Need::default();
+    let (heap, entries) = (rows * (ROW + KEY + width), rows * ENTRY);
+    need.add(place, |place| {
+        place.heap += bytes(heap);
+        place.index += bytes(entries);
+    });
+    need.wal += bytes(heap + rows * (RECORD + ENTRY_RECORD));
+    need
+}
+
 /// What writing these heaps anew adds until the old files go: the whole once more.
 pub fn rewrite(heaps: &[Heap]) -> Need {
     let mut need = Need::default();
@@ -136,6 +148,12 @@ mod tests {
         assert_eq!(need.wal, 534_000_000);
         let half = copy(&[heap()], "fast", "fast", Copying { indexes: 0, keys: 1, share: 0.5 });
         assert_eq!(places(&half), [("fast", 72_000_000, 18_000_000)]);
+    }
+
+    #[test]
+    fn values_that_are_kept_need_their_rows_and_a_key() {
+        let need = keep(1e6, 16.0, "fast");
+        assert_eq!((places(&need), need.wal), (vec![("fast", 60_000_000, 36_000_000)], 210_000_000));
     }
 
     #[test]

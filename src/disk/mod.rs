@@ -4,6 +4,6 @@ mod heap;
 mod index;
 mod room;
 
-pub use heap::{Copying, Heap, Rewriting, backfill, copy, rewrite};
+pub use heap::{Copying, Heap, Rewriting, backfill, copy, keep, rewrite};
 pub use index::{Column, Index, Sort, index, sort_bytes};
 pub use room::{Free, Need, Place, Shortage, shortage};

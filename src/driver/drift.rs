@@ -62,7 +62,12 @@ impl Shell {
                 self.spend().await?;
                 Ok(true)
             }
-            Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) | Effect::Halt(_) => Ok(true),
+            Effect::Do(_)
+            | Effect::Undo(_)
+            | Effect::Gate(..)
+            | Effect::Check(..)
+            | Effect::Ask(..)
+            | Effect::Halt(_) => Ok(true),
         }
     }
 
@@ -86,22 +91,27 @@ impl Shell {
     /// Whether the unit is the first of its phase, and nothing of the phase is begun.
     fn begins_phase(&self, number: usize) -> bool {
         let program = &self.journal.record.program;
-        let first = program.units().nth(number).map(|(p, _)| program.first_unit(p));
+        let first = program.unit(number).map(|(p, _)| program.first_unit(p));
         first == Some(number) && matches!(self.journal.run.unit(number), crate::engine::UnitState::Pending)
     }
 
     /// The phase behind which the run stands now that the effect is performed, if that brought it there.
     fn came_to_rest(&self, effect: Effect) -> Option<String> {
         let program = &self.journal.record.program;
-        let phase_of = |number: usize| program.units().nth(number).map(|(p, _)| p);
+        let phase_of = |number: usize| program.unit(number).map(|(p, _)| p);
         let done = match effect {
             Effect::Do(number) => phase_of(number)?,
             Effect::Gate(p, _) => p,
-            Effect::Undo(_) | Effect::Check(..) => {
+            Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) => {
                 return match self.journal.next() {
                     // Of a run that is taken back whole nothing stands that could drift.
                     Effect::Halt(Outcome::RolledBack { keep }) if keep > 0 => Some(program.keep_name(keep).to_owned()),
-                    Effect::Halt(_) | Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) => None,
+                    Effect::Halt(_)
+                    | Effect::Do(_)
+                    | Effect::Undo(_)
+                    | Effect::Gate(..)
+                    | Effect::Check(..)
+                    | Effect::Ask(..) => None,
                 };
             }
             Effect::Halt(_) => return None,
@@ -110,7 +120,7 @@ impl Shell {
             Effect::Do(number) => phase_of(number).is_some_and(|p| p > done),
             Effect::Gate(p, _) => p > done,
             Effect::Halt(Outcome::Completed) => true,
-            Effect::Halt(_) | Effect::Undo(_) | Effect::Check(..) => false,
+            Effect::Halt(_) | Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) => false,
         };
         over.then(|| program.phases[done].id.clone())
     }
@@ -118,7 +128,7 @@ impl Shell {
     /// Compares before the first unit of a phase.
     async fn compare(&mut self, number: usize) -> Result<bool, DriveError> {
         let program = &self.journal.record.program;
-        let Some((p, _)) = program.units().nth(number) else { return Ok(true) };
+        let Some((p, _)) = program.unit(number) else { return Ok(true) };
         let (phase, before) = (program.phases[p].id.clone(), program.keep_name(p).to_owned());
         let kept = match self.drifted().await {
             Ok(Some((since, found))) if !self.drift.accept => {

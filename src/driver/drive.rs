@@ -81,6 +81,7 @@ async fn perform(shell: &mut Shell, effect: Effect) -> Result<(), DriveError> {
         Effect::Undo(unit) => Box::pin(shell.down(unit)).await?,
         Effect::Gate(p, gate) => Box::pin(shell.gate(p, gate)).await?,
         Effect::Check(p, gate) => Box::pin(shell.check_undo(p, gate)).await?,
+        Effect::Ask(p, guard) => Box::pin(shell.ask(p, guard)).await?,
         Effect::Halt(_) => {}
     }
     Box::pin(shell.note_print(effect)).await
@@ -97,13 +98,12 @@ fn rest(shell: &Shell, effect: Effect, until: Option<usize>) -> Option<Rest> {
             .journal
             .record
             .program
-            .units()
-            .nth(unit)
+            .unit(unit)
             .filter(|(p, _)| beyond(*p))
             .and(until)
             .map(|phases| Rest::Reached { phases }),
         Effect::Gate(p, _) => until.filter(|_| beyond(p)).map(|phases| Rest::Reached { phases }),
-        Effect::Undo(_) | Effect::Check(..) => None,
+        Effect::Undo(_) | Effect::Check(..) | Effect::Ask(..) => None,
     }
 }
 
@@ -111,8 +111,8 @@ fn rest(shell: &Shell, effect: Effect, until: Option<usize>) -> Option<Rest> {
 fn enter(shell: &Shell, effect: Effect, current: &mut Option<usize>) {
     let program = &shell.journal.record.program;
     let phase = match effect {
-        Effect::Do(unit) | Effect::Undo(unit) => program.units().nth(unit).map(|(p, _)| p),
-        Effect::Gate(p, _) | Effect::Check(p, _) => Some(p),
+        Effect::Do(unit) | Effect::Undo(unit) => program.unit(unit).map(|(p, _)| p),
+        Effect::Gate(p, _) | Effect::Check(p, _) | Effect::Ask(p, _) => Some(p),
         Effect::Halt(_) => None,
     };
     if let Some(p) = phase.filter(|p| *current != Some(*p)) {

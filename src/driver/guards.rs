@@ -1,5 +1,10 @@
 //! What is asked before an undo begins, and after it. Whoever asks for a rollback is told what its guards find and may consent;
 //! where a failure would begin one by itself nobody is there to, so that what they find holds it.
+//!
+//! Under FORCE a plain owner cannot count rows. Where the rollback itself takes that off before it comes to what a guard
+//! guards, the guard is put off until then; what it finds then pauses the run, unless somebody agreed.
+
+use tokio_postgres::Client;
 
 use super::{
     error::DriveError,
@@ -7,41 +12,57 @@ use super::{
     shell::Shell,
 };
 use crate::{
-    checks::Gate,
-    engine::{Event, Finding, Found, Held, Mode, Notice, Program, Run, guards},
+    checks::{Gate, Guard},
+    engine::{Agreed, Event, Finding, Found, Held, Mode, Notice, Program, PutOff, Run, guards, is_lifted},
     ledger::RunRecord,
-    pg::{Bounds, Class, connect::Connection},
+    pg::{self, Bounds, Class, connect::Connection},
+    sql::QName,
 };
 
+/// What the guards of a rollback say.
+#[derive(Debug, Clone, Default)]
+pub struct Said {
+    pub found: Vec<Found>,
+    /// Those that can be asked only when the rollback is under way.
+    pub put_off: Vec<PutOff>,
+}
+
+/// What became of one guard.
+enum Answer {
+    Findings(Vec<Finding>),
+    /// These tables hide their rows until the rollback is under way.
+    PutOff(Vec<QName>),
+}
+
 /// Which of a run's guards speak against keeping only the first `keep` phases. Those of a rollback that is under way have
-/// let it through.
-pub fn speaking(program: &Program, run: &Run, keep: usize) -> Vec<(String, crate::checks::Guard)> {
+/// let it through, but for those that were put off.
+pub fn speaking(program: &Program, run: &Run, keep: usize) -> Vec<(usize, Guard)> {
     let begun = run.mode().keep().unwrap_or(program.phases.len());
-    guards(program, run, keep..begun).into_iter().map(|(phase, guard)| (phase.to_owned(), guard.clone())).collect()
+    let place = |p: usize, guard: &Guard| program.phases[p].before_undo.iter().position(|one| one == guard);
+    let open = guards(program, run, begun..program.phases.len()).into_iter();
+    let open = open.filter(|(p, guard)| place(*p, guard).is_some_and(|g| run.is_put_off(*p, g)));
+    let new = guards(program, run, keep.min(begun)..begun);
+    open.chain(new).map(|(p, guard)| (p, guard.clone())).collect()
 }
 
 /// What the guards find, asked by a session that only looks.
-pub async fn found(
-    connection: &Connection,
-    record: &RunRecord,
-    run: &Run,
-    keep: usize,
-) -> Result<Vec<Found>, DriveError> {
+pub async fn found(connection: &Connection, record: &RunRecord, run: &Run, keep: usize) -> Result<Said, DriveError> {
     let safety = &record.program.safety;
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
-    let mut all = Vec::new();
-    for (phase, guard) in speaking(&record.program, run, keep) {
-        let findings = findings(measure(connection, bounds, &guard.gate, baseline(record, &guard.gate)).await)?;
-        all.extend(told(phase, &guard, findings));
+    let mut said = Said::default();
+    for (p, guard) in speaking(&record.program, run, keep) {
+        let measured = measure(connection, bounds, &guard.gate, baseline(record, &guard.gate)).await;
+        let answer = answer(connection, &record.program, run, (p, &guard), measured).await?;
+        said.take(&record.program, (p, &guard), answer);
     }
-    Ok(all)
+    Ok(said)
 }
 
 fn baseline(record: &RunRecord, gate: &Gate) -> Option<i64> {
     record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64)
 }
 
-fn told(phase: String, guard: &crate::checks::Guard, findings: Vec<Finding>) -> Option<Found> {
+fn told(phase: String, guard: &Guard, findings: Vec<Finding>) -> Option<Found> {
     let (title, consent) = (guard.gate.title.clone(), guard.consent);
     (!findings.is_empty()).then_some(Found { phase, title, consent, findings })
 }
@@ -59,37 +80,98 @@ fn findings(measured: Result<Measured, DriveError>) -> Result<Vec<Finding>, Driv
     }
 }
 
+/// What could not be measured is put off where only row-level security hides its rows, and the rollback takes that off first.
+async fn answer(
+    connection: &Connection,
+    program: &Program,
+    run: &Run,
+    (p, guard): (usize, &Guard),
+    measured: Result<Measured, DriveError>,
+) -> Result<Answer, DriveError> {
+    if matches!(measured, Ok(Measured::Unmeasurable(_))) {
+        let tables = &guard.gate.tables;
+        let hidden = connection.with(async |client: &Client| pg::rls_hides(client, tables, &[]).await).await?;
+        let hidden: Vec<QName> = tables.iter().filter(|table| hidden.contains(&table.to_string())).cloned().collect();
+        if is_lifted(program, run, p, guard, &hidden) {
+            return Ok(Answer::PutOff(hidden));
+        }
+    }
+    Ok(Answer::Findings(findings(measured)?))
+}
+
+impl Said {
+    fn take(&mut self, program: &Program, (p, guard): (usize, &Guard), answer: Answer) {
+        let phase = program.phases[p].id.clone();
+        let Guard { gate, consent, .. } = guard;
+        match answer {
+            Answer::Findings(findings) => self.found.extend(told(phase, guard, findings)),
+            Answer::PutOff(hidden) => {
+                let (gate, title) = (gate.id.clone(), gate.title.clone());
+                self.put_off.push(PutOff { phase, gate, title, consent: *consent, hidden });
+            }
+        }
+    }
+}
+
 impl Shell {
     /// What the guards find that speak against keeping only the first `keep` phases.
-    pub async fn guards_found(&self, keep: usize) -> Result<Vec<Found>, DriveError> {
-        let speaking = speaking(&self.journal.record.program, &self.journal.run, keep);
-        self.ask_guards(speaking).await
+    pub async fn guards_found(&self, keep: usize) -> Result<Said, DriveError> {
+        let run = &self.journal.run;
+        self.ask_guards(run, speaking(&self.journal.record.program, run, keep)).await
     }
 
-    async fn ask_guards(&self, speaking: Vec<(String, crate::checks::Guard)>) -> Result<Vec<Found>, DriveError> {
-        let mut all = Vec::new();
-        for (phase, guard) in speaking {
-            self.say(Notice::Gate { phase: phase.clone(), title: guard.gate.title.clone() });
+    async fn ask_guards(&self, run: &Run, speaking: Vec<(usize, Guard)>) -> Result<Said, DriveError> {
+        let program = &self.journal.record.program;
+        let mut said = Said::default();
+        for (p, guard) in speaking {
+            self.say(Notice::Gate { phase: program.phases[p].id.clone(), title: guard.gate.title.clone() });
             let baseline = baseline(&self.journal.record, &guard.gate);
-            let findings = findings(self.measure_patiently(&guard.gate, baseline).await)?;
-            all.extend(told(phase, &guard, findings));
+            let measured = self.measure_patiently(&guard.gate, baseline).await;
+            let answer = answer(&self.work, program, run, (p, &guard), measured).await?;
+            said.take(program, (p, &guard), answer);
         }
-        Ok(all)
+        Ok(said)
+    }
+
+    /// Records which guards are put off, and what was agreed to beforehand: before the rollback is begun, since one that is
+    /// begun without would never ask them.
+    pub async fn put_off(&mut self, guards: Vec<PutOff>, agreed: Vec<Agreed>) -> Result<(), DriveError> {
+        if guards.is_empty() && !self.journal.run.puts_off() {
+            return Ok(());
+        }
+        self.record(Event::GuardsPutOff { guards, agreed }).await
     }
 
     /// The event of a failure, with what holds the rollback that it would begin.
-    pub(super) async fn unless_held(&self, event: Event) -> Result<Event, DriveError> {
+    pub(super) async fn unless_held(&mut self, event: Event) -> Result<Event, DriveError> {
         let program = &self.journal.record.program;
         let mut then = self.journal.run.clone();
         then.apply(program, &event)?;
-        let Mode::Unwinding { keep } = then.mode() else { return Ok(event) };
-        let all = guards(program, &then, *keep..program.phases.len());
-        let speaking = all.into_iter().map(|(phase, guard)| (phase.to_owned(), guard.clone())).collect();
-        let found = self.ask_guards(speaking).await?;
-        if found.is_empty() {
-            return Ok(event);
+        let Mode::Unwinding { keep } = *then.mode() else { return Ok(event) };
+        let all = guards(program, &then, keep..program.phases.len());
+        let speaking = all.into_iter().map(|(p, guard)| (p, guard.clone())).collect();
+        let Said { found, put_off } = self.ask_guards(&then, speaking).await?;
+        if !found.is_empty() {
+            let keep = self.journal.record.program.keep_name(keep).to_owned();
+            return Ok(event.held(Held { keep, found }));
         }
-        Ok(event.held(Held { keep: program.keep_name(*keep).to_owned(), found }))
+        self.put_off(put_off, Vec::new()).await?;
+        Ok(event)
+    }
+
+    /// Asks guard `number` of phase `p`, which was put off: what it guards is the next to be undone.
+    pub(super) async fn ask(&mut self, p: usize, number: usize) -> Result<(), DriveError> {
+        let phase = &self.journal.record.program.phases[p];
+        let (id, guard) = (phase.id.clone(), phase.before_undo[number].clone());
+        self.say(Notice::Gate { phase: id.clone(), title: guard.gate.title.clone() });
+        let baseline = baseline(&self.journal.record, &guard.gate);
+        let findings = findings(self.measure_patiently(&guard.gate, baseline).await)?;
+        // A signal that came while it was measured is no answer.
+        self.stop.check()?;
+        let found = told(id.clone(), &guard, findings);
+        let consent = found.as_ref().and_then(|found| found.consent);
+        let agreed = self.journal.run.agreed().iter().find(|agreed| Some(agreed.consent) == consent).cloned();
+        self.record(Event::GuardAsked { phase: id, gate: guard.gate.id, found, agreed }).await
     }
 
     /// Measures gate `number` of what must hold when phase `p` is undone.

@@ -7,16 +7,17 @@ use crate::{
     engine::Program,
     hazards::{Scope, Survey, Way},
     pg::{self, connect::Connection},
-    plan::Shared,
+    plan::Plan,
     sql::QName,
     unit::{BackfillValue, Hold, LockLevel, Op},
 };
 
-/// Looks for everything in the database that bites when this program is carried out, or when it is. Reads only. `shared` are
-/// the tables that belong to no tenant by the plan's own word.
-pub async fn hazards(session: &Connection, program: &Program, shared: &[Shared]) -> Result<Survey, DriveError> {
+/// Looks for everything in the database that bites when this program is carried out, or when it is. Reads only. The plan says
+/// besides which tables belong to no tenant, and what it deals with itself.
+pub async fn hazards(session: &Connection, program: &Program, plan: &Plan) -> Result<Survey, DriveError> {
     let mut scope = scope(program);
-    scope.known.extend(shared.iter().map(|shared| shared.name.clone()));
+    scope.known.extend(plan.shared.iter().map(|shared| shared.name.clone()));
+    scope.deals = plan.deals();
     Ok(pg::survey(session, &scope).await?)
 }
 
@@ -33,8 +34,10 @@ pub fn scope(program: &Program) -> Scope {
         let mut locked = unit.lock.on.iter().cloned();
         tables.extend(locked.next());
         known.extend(locked);
-        // Only a quarantine writes rows in a transaction that is no batch.
-        if matches!(unit.up, Op::Tx(_)) && (unit.lock.level, unit.lock.hold) == (LockLevel::RowExclusive, Hold::Batch) {
+        // Only a quarantine writes rows of two tables in a transaction that is no batch.
+        let writes =
+            matches!(unit.up, Op::Tx(_)) && (unit.lock.level, unit.lock.hold) == (LockLevel::RowExclusive, Hold::Batch);
+        if writes && unit.lock.on.len() > 1 {
             moved.extend(unit.lock.on.first().cloned());
         }
         let Op::Backfill(spec) = &unit.up else { continue };

@@ -14,6 +14,7 @@ use crate::{
     engine::{Finding, Program, Run, UnitState},
     isolation::{Asked, Probe, Report, Spec, Verdict as Probed, Way},
     pg::{
+        Tables,
         connect::Connection,
         isolation::{IsolationError, isolation, untakeable},
         lacks,
@@ -76,9 +77,11 @@ pub(super) async fn verify_isolation(
     }
     // A plan may protect what belongs to no tenant by policies of its own.
     let mut others = Vec::new();
+    let names: Vec<QName> = tables.iter().map(|(_, spec)| spec.table.clone()).collect();
+    let known = connection.with(async |client: &Client| Tables::read(client, &names).await).await?;
     for (_, spec) in &tables {
         let column = Object::Column(spec.table.clone(), spec.column.clone());
-        if connection.with(async |client: &Client| lacks(client, &column, false).await).await?.is_some() {
+        if connection.with(async |client: &Client| lacks(client, &known, &column, false).await).await?.is_some() {
             others.push(spec.table.clone());
         }
     }

@@ -37,7 +37,7 @@ pub use drive::{Rest, drive};
 pub use error::DriveError;
 pub use free_space::free_space;
 pub use gate::{Measured, measure};
-pub use guards::found;
+pub use guards::{Said, found};
 pub use hazards::{hazards, scope};
 pub use heartbeat::{Lease, left};
 pub use isolation::unaskable;

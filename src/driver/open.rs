@@ -254,7 +254,8 @@ async fn choose(client: &Client, access: &Access, request: &Request<'_>) -> Resu
             | Effect::Do(_)
             | Effect::Undo(_)
             | Effect::Gate(..)
-            | Effect::Check(..) => {
+            | Effect::Check(..)
+            | Effect::Ask(..) => {
                 return Err(DriveError::Refused {
                     what: format!("the plan `{}` is not finished here ({})", record.plan, run.mode().word()),
                     advice: "look with: tenantmig status; then tenantmig resume, or tenantmig rollback --to start"
@@ -351,7 +352,8 @@ impl Shell {
             | Effect::Do(_)
             | Effect::Undo(_)
             | Effect::Gate(..)
-            | Effect::Check(..) => Ok(()),
+            | Effect::Check(..)
+            | Effect::Ask(..) => Ok(()),
         })
         .await
     }

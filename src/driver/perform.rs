@@ -76,7 +76,7 @@ impl Shell {
 
     /// The unit with this number.
     pub(super) fn unit(&self, number: usize) -> Option<Unit> {
-        self.journal.record.program.units().nth(number).map(|(_, unit)| unit.clone())
+        self.journal.record.program.unit(number).map(|(_, unit)| unit.clone())
     }
 
     async fn deed(&mut self, unit: &Unit, found: &Before) -> Result<(), DriveError> {

@@ -8,8 +8,9 @@ use super::error::DriveError;
 use crate::{
     diag::{Diag, Diags},
     engine::Program,
-    pg::{self, Lack},
+    pg::{self, Fault, Lack},
     plan::{Plan, PlanStep},
+    sql,
     sql::QName,
     steps::Object,
     unit::{BackfillValue, Op},
@@ -19,12 +20,15 @@ use crate::{
 pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError> {
     let mut diags = Diags::default();
     let mut made: BTreeSet<Object> = BTreeSet::new();
+    // Whether an earlier step may take away what is in the way by now.
+    let mut changed = false;
+    let tables = pg::Tables::read(client, &needed(plan)).await?;
     for step in plan.phases.iter().flat_map(|phase| &phase.steps) {
         for (key, object) in step.step.needs() {
             if !is_made(&made, &object) {
                 let owned =
                     key == "table" && changes_definition(step.kind) || (step.kind, key) == ("copy_rows", "from");
-                if let Some(lack) = pg::lacks(client, &object, owned).await? {
+                if let Some(lack) = pg::lacks(client, &tables, &object, owned).await? {
                     let diag = describe(step, key, &object, lack);
                     // A table that is missing is missed by each of its columns too: told once a place.
                     if !diags.0.contains(&diag) {
@@ -33,9 +37,33 @@ pub async fn preflight(client: &Client, plan: &Plan) -> Result<Diags, DriveError
                 }
             }
         }
+        if let Some((key, query)) = step.step.hindrance() {
+            let query = sql!("SELECT {}", query);
+            let held: Option<String> = client
+                .query_typed_one(query.as_str(), &[])
+                .await
+                .map_err(Fault::from)?
+                .try_get(0)
+                .map_err(Fault::from)?;
+            diags.0.extend(held.map(|held| hindered(step, key, &held, changed)));
+        }
+        changed |= ["sql", "drop_table", "drop_column"].contains(&step.kind);
         made.extend(step.step.makes().into_iter().map(|(object, _)| object));
     }
     Ok(diags)
+}
+
+/// The tables that any step needs, whether the plan makes them or not.
+fn needed(plan: &Plan) -> Vec<QName> {
+    let steps = plan.phases.iter().flat_map(|phase| &phase.steps);
+    let objects = steps.flat_map(|step| step.step.needs()).map(|(_, object)| object);
+    let tables: BTreeSet<QName> = objects
+        .filter_map(|object| match object {
+            Object::Table(table) | Object::Column(table, _) => Some(table),
+            Object::Tablespace(_) => None,
+        })
+        .collect();
+    tables.into_iter().collect()
 }
 
 /// A column of a table that the plan makes cannot be looked up yet.
@@ -82,6 +110,16 @@ fn describe(step: &PlanStep, key: &str, object: &Object, lack: Lack) -> Diag {
                 .help(format!("let a superuser type: GRANT CREATE ON TABLESPACE {name} TO {role}"))
         }
     }
+}
+
+fn hindered(step: &PlanStep, key: &str, held: &str, changed: bool) -> Diag {
+    let place = step.keys.get(key).unwrap_or(&step.span).clone();
+    let message = format!("this cannot be done as the database is now: {held}");
+    if changed {
+        return Diag::warning("TM0306", place, message)
+            .help("an earlier step may change that; otherwise this one fails");
+    }
+    Diag::error("TM0306", place, message).help("take it away first, or by an `sql` step with its undo before this one")
 }
 
 /// The tables whose rows the program reads or fills and that hide rows from this role by RLS that stands already.

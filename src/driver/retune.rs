@@ -45,7 +45,7 @@ impl Shell {
             Ok(Wish::Retune(tuning)) => Ok(Event::Retuned { by: actor.clone(), host: host.clone(), asked_at, tuning }),
             Ok(Wish::Pause(Pause { why })) => match self.journal.next() {
                 Effect::Halt(_) => Err("the run stands still already".to_owned()),
-                Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) => {
+                Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) | Effect::Ask(..) => {
                     let asked = Some(Asker { by: actor.clone(), host: host.clone(), at: asked_at });
                     Ok(Event::Paused { why: why.unwrap_or_else(|| "no reason was given".to_owned()), asked })
                 }

@@ -13,7 +13,7 @@ use crate::{
     ledger,
     pg::{Class, room},
     plan::{Bytes, FreeCommand},
-    unit::{Op, Unit},
+    unit::{KeepSpec, Op, Unit},
 };
 
 /// What the process knows of the check.
@@ -33,12 +33,33 @@ impl Shell {
         if self.room.unchecked {
             return Ok(true);
         }
-        match self.short_of(unit).await {
+        let short = self.short_of(unit).await;
+        self.begins(short, &unit.title, "make room; --skip-disk-check begins all the same").await
+    }
+
+    /// Whether there is room for the values that are about to be kept. Where there is not, the run is paused and nothing is undone.
+    pub(super) async fn has_room_to_keep(&mut self, unit: &Unit, spec: &KeepSpec) -> Result<bool, DriveError> {
+        if self.stays(spec) {
+            return Ok(true);
+        }
+        let short = match room::need_to_keep(&self.work, spec).await {
+            Ok(need) => self.shortage_of(need).await,
+            Err(fault) => Err(fault.into()),
+        };
+        let what = unit.undo_title();
+        self.begins(short, &what, "make room, then: tenantmig resume").await
+    }
+
+    async fn begins(
+        &mut self,
+        short: Result<Option<String>, DriveError>,
+        what: &str,
+        way: &str,
+    ) -> Result<bool, DriveError> {
+        match short {
             Ok(None) => Ok(true),
             Ok(Some(why)) => {
-                let way = "make room; --skip-disk-check begins all the same";
-                self.record(Event::Paused { why: format!("not begun: {}: {why} ({way})", unit.title), asked: None })
-                    .await?;
+                self.record(Event::Paused { why: format!("not begun: {what}: {why} ({way})"), asked: None }).await?;
                 Ok(false)
             }
             Err(DriveError::Server(fault)) if fault.class != Class::Ambiguous => {
@@ -51,10 +72,20 @@ impl Shell {
 
     /// What is missing, in words.
     async fn short_of(&mut self, unit: &Unit) -> Result<Option<String>, DriveError> {
-        let need = room::need(&self.work, unit, self.share_left(unit).await?).await?;
-        let Some(need) = need.filter(|need| need.places.values().any(|place| place.bytes() > 0)) else {
+        if !room::grows(unit) {
             return Ok(None);
-        };
+        }
+        let known = room::known(&self.work, &[unit]).await?;
+        match room::need(&self.work, &known, unit, self.share_left(unit).await?).await? {
+            Some(need) => self.shortage_of(need).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn shortage_of(&mut self, need: Need) -> Result<Option<String>, DriveError> {
+        if need.places.values().all(|place| place.bytes() == 0) {
+            return Ok(None);
+        }
         let mut disk = self.journal.record.program.disk.clone();
         let withheld = std::mem::replace(&mut disk.free, self.room.command.clone()).is_some() && disk.free.is_none();
         let places = need.by_place(&disk, room::wal_max(&self.work).await?);

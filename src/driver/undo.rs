@@ -17,7 +17,13 @@ impl Shell {
         let state = self.journal.run.unit(number);
         let Some(before) = state.before().cloned() else { return Ok(()) };
         let done = state.is_done();
-        self.say(Notice::Unit { title: unit.title.clone(), undo: true });
+        if let Down::Op(Op::Keep(spec)) = &unit.down
+            && !before.is_untouched()
+            && !self.has_room_to_keep(&unit, spec).await?
+        {
+            return Ok(());
+        }
+        self.say(Notice::Unit { title: unit.undo_title(), undo: true });
         self.record(Event::UndoStarted { unit: unit.id.clone() }).await?;
         match self.take_back(&unit, &before, done).await {
             Ok(()) => Ok(()),
@@ -34,8 +40,8 @@ impl Shell {
         if before.is_untouched() {
             return self.record(undone).await;
         }
-        match &unit.down {
-            Down::CoveredBy(_) | Down::Nothing { .. } => self.record(undone).await,
+        match unit.down.in_effect(|by| self.journal.run.was_there(&self.journal.record.program, by)) {
+            Down::CoveredBy(_) | Down::With { .. } | Down::Nothing { .. } => self.record(undone).await,
             Down::Irreversible { .. } if !done && self.left_nothing(unit).await? => self.record(undone).await,
             Down::Irreversible { why } => Err(Fault::new(Class::Fatal, format!("it cannot be undone: {why}")).into()),
             Down::Op(_) if self.is_gone(unit, before, done).await? => self.record(undone).await,

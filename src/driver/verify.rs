@@ -21,7 +21,7 @@ use crate::{
         in_transaction, probe,
     },
     sql::Ident,
-    unit::{Down, Presence, Probe},
+    unit::{Down, Op, Presence, Probe},
 };
 
 /// What one verification said.
@@ -128,13 +128,16 @@ async fn undrifted(
     Ok(Some(Verified { phase: Some(print.phase), what, verdict, isolation: None }))
 }
 
-/// Whether a later unit of the plan took away on purpose what this one made: its deed is this one's undo.
+/// Whether a later unit of the plan took away on purpose what this one made (its deed is this one's undo), or made it anew
+/// (the two have the same undo, hence the same object: a column's default). That later one's probe says what is there.
 fn is_ended(program: &Program, state: &Run, number: usize) -> bool {
-    let undo = program.units().nth(number).map(|(_, unit)| &unit.down);
+    let Some(Down::Op(undo)) = program.unit(number).map(|(_, unit)| &unit.down) else { return false };
+    let is_empty = matches!(undo, Op::Tx(statements) if statements.is_empty());
     let later = program.units().enumerate().skip(number + 1);
     later.into_iter().any(|(n, (_, unit))| {
-        matches!(state.unit(n), UnitState::Done { .. })
-            && undo.is_some_and(|undo| matches!(undo, Down::Op(op) if *op == unit.up))
+        let again =
+            !is_empty && matches!(&unit.down, Down::Op(op) if op == undo) && !matches!(unit.probe, Probe::Ledger);
+        matches!(state.unit(n), UnitState::Done { .. }) && (unit.up == *undo || again)
     })
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::guard::{Given, Held};
+use super::guard::{Agreed, Found, Given, Held, PutOff};
 use crate::{
     plan::Tuning,
     unit::{Before, UnitId},
@@ -44,6 +44,13 @@ pub enum Event {
     },
     /// A gate was measured after its phase was undone; without findings it holds.
     UndoChecked { phase: String, gate: String, findings: Vec<Finding> },
+    /// These guards are asked right before the first undo that each guards, when row-level security is off; until then nobody
+    /// can. `agreed` counts for what they find then.
+    GuardsPutOff { guards: Vec<PutOff>, agreed: Vec<Agreed> },
+    /// A guard that was put off was asked. What it found, and nobody agreed to, pauses the run.
+    GuardAsked { phase: String, gate: String, found: Option<Found>, agreed: Option<Agreed> },
+    /// A rollback that waits at such a guard is given up: the run goes forward again.
+    TurnedRound,
     /// The run stands still: an operator wants it, or a limit was passed.
     Paused {
         why: String,
@@ -139,6 +146,9 @@ impl Event {
             Self::GateFailed { .. } => "gate_failed",
             Self::RollbackRequested { .. } => "rollback_requested",
             Self::UndoChecked { .. } => "undo_checked",
+            Self::GuardsPutOff { .. } => "guards_put_off",
+            Self::GuardAsked { .. } => "guard_asked",
+            Self::TurnedRound => "turned_round",
             Self::Paused { .. } => "paused",
             Self::Drifted { .. } => "drifted",
             Self::DriftAccepted { .. } => "drift_accepted",
@@ -165,6 +175,9 @@ impl Event {
             | Self::GateFailed { .. }
             | Self::RollbackRequested { .. }
             | Self::UndoChecked { .. }
+            | Self::GuardsPutOff { .. }
+            | Self::GuardAsked { .. }
+            | Self::TurnedRound
             | Self::Paused { .. }
             | Self::Drifted { .. }
             | Self::DriftAccepted { .. }

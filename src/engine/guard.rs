@@ -4,10 +4,11 @@ use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Program, Run, rollback::nothing_to_run};
+use super::{Finding, Program, Run, UnitState, rollback::nothing_to_run};
 use crate::{
     checks::{Consent, Guard},
-    unit::{Before, Down},
+    sql::QName,
+    unit::{Before, Down, Unit},
 };
 
 /// A guard that found something.
@@ -38,10 +39,38 @@ pub struct Given {
     pub found: Found,
 }
 
-impl Found {
-    /// Nobody could look, so that nothing was counted.
-    fn is_unmeasured(&self) -> bool {
-        self.findings.iter().any(|finding| finding.count == 0)
+/// A guard that row-level security hides rows from until the rollback itself has taken it off.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PutOff {
+    pub phase: String,
+    pub gate: String,
+    /// What the guard asserts.
+    pub title: String,
+    /// What somebody could agree to beforehand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
+    /// The tables whose rows it cannot see yet.
+    pub hidden: Vec<QName>,
+}
+
+/// Somebody agrees to whatever a guard that is put off will find.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Agreed {
+    pub consent: Consent,
+    pub by: String,
+    pub host: String,
+}
+
+impl fmt::Display for PutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { phase, title, hidden, .. } = self;
+        write!(f, "phase `{phase}`, {title}: asked on the way, once row-level security is off {}", named(hidden))
+    }
+}
+
+impl fmt::Display for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {} on {}", option(self.consent), self.by, self.host)
     }
 }
 
@@ -67,6 +96,22 @@ impl fmt::Display for Given {
     }
 }
 
+impl Found {
+    /// Nobody could look, so that nothing was counted.
+    pub fn is_unmeasured(&self) -> bool {
+        self.findings.iter().any(|finding| finding.count == 0)
+    }
+}
+
+/// A list for a line of text.
+pub fn named(tables: &[QName]) -> String {
+    const NAMED_MAX: usize = 5; // tables; a plan may have hundreds
+    let names: Vec<String> = tables.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    let more = tables.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
+}
+
 /// The option of `rollback` that gives this consent.
 pub fn option(consent: Consent) -> &'static str {
     match consent {
@@ -85,7 +130,7 @@ pub fn options<'a>(found: impl IntoIterator<Item = &'a Found>) -> Option<Vec<&'s
 
 /// The guards that speak when these phases, the last ones, are to be undone, last phase first. A guard of one unit speaks where
 /// that unit was touched, one of the plan's own where anything of its phase was.
-pub fn guards<'a>(program: &'a Program, run: &Run, phases: Range<usize>) -> Vec<(&'a str, &'a Guard)> {
+pub fn guards<'a>(program: &'a Program, run: &Run, phases: Range<usize>) -> Vec<(usize, &'a Guard)> {
     let mut all = Vec::new();
     let keep = phases.start;
     for p in phases.rev() {
@@ -99,28 +144,51 @@ pub fn guards<'a>(program: &'a Program, run: &Run, phases: Range<usize>) -> Vec<
             Some(unit) => program.find(unit).is_some_and(|(number, ..)| touched(number)),
             None => (first..first + phase.units.len()).any(touched),
         };
-        all.extend(phase.before_undo.iter().filter(speaks).map(|guard| (phase.id.as_str(), guard)));
+        all.extend(phase.before_undo.iter().filter(speaks).map(|guard| (p, guard)));
     }
     all
 }
 
-/// How many phases stay where the guards that nobody could measure can be: a later phase has put row-level security on, which
-/// under FORCE hides the rows from the owner too. `None` where it is not that.
-pub fn in_sight(program: &Program, run: &Run, found: &[Found]) -> Option<usize> {
-    let blind = |p: &usize| found.iter().any(|f| f.is_unmeasured() && f.phase == program.phases[*p].id);
-    let last = (0..program.phases.len()).rev().find(blind)?;
-    let after = program.first_unit(last) + program.phases[last].units.len();
-    let hides = program.units().enumerate().skip(after).any(|(number, (_, unit))| {
-        unit.guards_rows && run.unit(number).before().is_some_and(|before| !before.is_untouched())
-    });
-    hides.then_some(last + 1)
+/// Whether the rollback takes row-level security off all of `hidden`, the tables that the guard reads and cannot see whole,
+/// before it comes to what the guard guards. What others put there, and what stays, it does not.
+pub fn is_lifted(program: &Program, run: &Run, p: usize, guard: &Guard, hidden: &[QName]) -> bool {
+    let mut ours = (program.first_unit(p)..program.first_unit(p + 1)).rev();
+    let first = match &guard.of {
+        Some(unit) => program.find(unit).map(|(number, ..)| number),
+        None => ours.find(|number| !matches!(run.unit(*number), UnitState::Pending)),
+    };
+    let Some(first) = first else { return false };
+    let undone_earlier = |(number, _): &(usize, (usize, &Unit))| {
+        let state = run.unit(*number);
+        *number > first && state.is_done() && state.before().is_some_and(|before| !before.is_untouched())
+    };
+    let lifting: Vec<&Unit> = program
+        .units()
+        .enumerate()
+        .filter(undone_earlier)
+        .map(|(_, (_, unit))| unit)
+        .filter(|u| u.guards_rows)
+        .collect();
+    !hidden.is_empty() && hidden.iter().all(|table| lifting.iter().any(|unit| unit.lock.on.contains(table)))
+}
+
+/// The tables whose row-level security the program puts on, and does not at present.
+pub fn unenforced(program: &Program, run: &Run) -> Vec<QName> {
+    let off = |(number, (_, unit)): &(usize, (usize, &Unit))| {
+        unit.guards_rows && matches!(run.unit(*number), UnitState::Pending)
+    };
+    let mut all: Vec<QName> =
+        program.units().enumerate().filter(off).flat_map(|(_, (_, unit))| unit.lock.on.iter().cloned()).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// Whether what the unit wrote outlives this rollback: the column that it filled stays.
 fn stays(program: &Program, run: &Run, keep: usize, number: usize) -> bool {
-    let Some((_, unit)) = program.units().nth(number) else { return false };
-    match &unit.down {
-        Down::CoveredBy(by) => program
+    let Some((_, unit)) = program.unit(number) else { return false };
+    match unit.down.in_effect(|by| run.was_there(program, by)) {
+        Down::CoveredBy(by) | Down::With { unit: by, .. } => program
             .find(by)
             .is_some_and(|(by, phase, _)| phase < keep || run.unit(by).before().is_some_and(Before::is_untouched)),
         Down::Op(_) | Down::Nothing { .. } | Down::Irreversible { .. } => {

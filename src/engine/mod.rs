@@ -10,11 +10,12 @@ pub mod ranges;
 mod rollback;
 mod run;
 pub mod script;
+mod states;
 mod tunings;
 mod unit_state;
 
 pub use event::{Asker, Event, Failure, Finding};
-pub use guard::{Found, Given, Held, guards, in_sight, option, options};
+pub use guard::{Agreed, Found, Given, Held, PutOff, guards, is_lifted, named, option, options, unenforced};
 pub use next::{Effect, Outcome};
 pub use notice::{Blocker, Notice};
 pub use pauses::operators_pause;

@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::{
     Program,
     run::{Mode, Run},
-    unit_state::UnitState,
 };
 
 /// What the shell is to do next. Numbers count the program's units and phases from 0.
@@ -19,6 +18,8 @@ pub enum Effect {
     Gate(usize, usize),
     /// Measure this gate of this phase, which is undone.
     Check(usize, usize),
+    /// Ask this guard of this phase, which was put off; the first undo that it guards is next.
+    Ask(usize, usize),
     /// Nothing more to do for now.
     Halt(Outcome),
 }
@@ -49,14 +50,13 @@ impl Run {
     }
 
     fn next_forward(&self, program: &Program) -> Effect {
-        let mut number = 0;
+        let mut begin = 0;
         for (p, phase) in program.phases.iter().enumerate() {
-            for _ in &phase.units {
-                if !matches!(self.unit(number), UnitState::Done { .. }) {
-                    return Effect::Do(number);
-                }
-                number += 1;
+            let end = begin + phase.units.len();
+            if let Some(number) = self.first_open(begin..end) {
+                return Effect::Do(number);
             }
+            begin = end;
             if let Some(gate) = (0..phase.gates.len()).find(|&g| !self.gate_passed(p, g)) {
                 return Effect::Gate(p, gate);
             }
@@ -64,11 +64,11 @@ impl Run {
         Effect::Halt(Outcome::Completed)
     }
 
-    fn next_undo(&self, program: &Program, keep: usize) -> Effect {
+    pub(super) fn next_undo(&self, program: &Program, keep: usize) -> Effect {
         for p in (keep..program.phases.len()).rev() {
             let units = program.first_unit(p)..program.first_unit(p + 1);
-            if let Some(unit) = units.rev().find(|&u| !matches!(self.unit(u), UnitState::Pending)) {
-                return Effect::Undo(unit);
+            if let Some(unit) = self.last_touched(units) {
+                return self.ask_due(program, p, unit).map_or(Effect::Undo(unit), |guard| Effect::Ask(p, guard));
             }
             if let Some(gate) = self.check_due(p) {
                 return Effect::Check(p, gate);

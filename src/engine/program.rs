@@ -48,6 +48,18 @@ impl Program {
         self.phases.iter().enumerate().flat_map(|(p, phase)| phase.units.iter().map(move |unit| (p, unit)))
     }
 
+    /// The unit with this number, and the number of its phase.
+    pub fn unit(&self, number: usize) -> Option<(usize, &Unit)> {
+        let mut before = 0;
+        for (p, phase) in self.phases.iter().enumerate() {
+            if let Some(unit) = phase.units.get(number - before) {
+                return Some((p, unit));
+            }
+            before += phase.units.len();
+        }
+        None
+    }
+
     /// The number of the unit `id`, its phase's number, and the unit.
     pub fn find(&self, id: &UnitId) -> Option<(usize, usize, &Unit)> {
         self.units().enumerate().find(|(_, (_, unit))| &unit.id == id).map(|(i, (p, unit))| (i, p, unit))

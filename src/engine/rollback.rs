@@ -56,7 +56,7 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
         let mut undo = Undo {
             unit: unit.id.clone(),
             phase,
-            title: unit.title.clone(),
+            title: unit.undo_title(),
             sql: Vec::new(),
             autocommit: false,
             due: None,
@@ -64,7 +64,7 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
             loses: unit.loses.clone(),
         };
         undo.nothing = nothing_to_run(program, run, keep, number);
-        match &unit.down {
+        match unit.down.in_effect(|by| run.was_there(program, by)) {
             _ if undo.nothing.is_some() => {}
             Down::Op(Op::Tx(stmts)) => undo.sql = [stmts.clone(), before.restore.clone()].concat(),
             Down::Op(Op::Autocommit { due: Some(due), .. }) if due.restores => {
@@ -75,6 +75,7 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
             }
             Down::Op(Op::Backfill(_) | Op::Assert(_) | Op::Keep(_) | Op::Restore(_))
             | Down::CoveredBy(_)
+            | Down::With { .. }
             | Down::Nothing { .. }
             | Down::Irreversible { .. } => {}
         }
@@ -90,7 +91,7 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
 pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> bool {
     let word = |event: &Event| match event {
         Event::RollbackRequested { .. } => Some(true),
-        Event::Failed { .. } | Event::GateFailed { .. } => Some(false),
+        Event::Failed { .. } | Event::GateFailed { .. } | Event::TurnedRound => Some(false),
         Event::Started { .. }
         | Event::Succeeded { .. }
         | Event::UndoStarted { .. }
@@ -98,6 +99,8 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
         | Event::UndoFailed { .. }
         | Event::GatePassed { .. }
         | Event::UndoChecked { .. }
+        | Event::GuardsPutOff { .. }
+        | Event::GuardAsked { .. }
         | Event::Paused { .. }
         | Event::Drifted { .. }
         | Event::DriftAccepted { .. }
@@ -112,15 +115,15 @@ pub fn taken_back<'a>(events: impl DoubleEndedIterator<Item = &'a Event>) -> boo
 
 /// Why taking back the unit with this number runs no statement, in words; `None` where it runs one.
 pub fn nothing_to_run(program: &Program, run: &Run, keep: usize, number: usize) -> Option<String> {
-    let (_, unit) = program.units().nth(number)?;
+    let (_, unit) = program.unit(number)?;
     if let Some(why) = run.unit(number).before().and_then(Before::hands_off) {
         return Some(why.to_owned());
     }
-    match &unit.down {
+    match unit.down.in_effect(|by| run.was_there(program, by)) {
         Down::Op(Op::Tx(_) | Op::Autocommit { .. }) => None,
         Down::Op(Op::Keep(spec) | Op::Restore(spec)) => kept(program, run, spec),
         Down::Op(Op::Backfill(_) | Op::Assert(_)) => Some("its undo writes no statement".to_owned()),
-        Down::CoveredBy(other) => Some(covered(program, run, keep, other)),
+        Down::CoveredBy(other) | Down::With { unit: other, .. } => Some(covered(program, run, keep, other)),
         Down::Nothing { why } | Down::Irreversible { why } => Some(why.clone()),
     }
 }

@@ -23,6 +23,9 @@
 //! | Unwinding | UndoFailed u | u Undoing | u: UndoFailed; Stuck |
 //! | Unwinding | UndoChecked | the gate of `after_undo` is next | measured: holds, or does not |
 //! | Unwinding | Resumed | nothing is left to undo | Forward |
+//! | any | GuardsPutOff | each is a guard of `before_undo` | they are due before the first undo that each guards; who agreed before counts as long as this rollback is under way |
+//! | Unwinding | GuardAsked | the guard is put off, what it guards is next | it is no longer put off; Paused instead, and it stays so, where something was found and nobody agreed |
+//! | Unwinding, Paused from it | TurnedRound | a guard that was put off is next, its unit not half undone | Forward |
 //! | Forward, Unwinding | Paused | | Paused, remembering the mode |
 //! | Forward | Drifted p | the first unit of p is next, nothing of p is begun | Paused, then Forward |
 //! | Forward | DriftAccepted p | the same | nothing |
@@ -32,17 +35,21 @@
 //! | Paused | Resumed | | the remembered mode |
 //! | Stuck | Resumed | | Unwinding with the same keep: the undo is tried again |
 //!
-//! Entering Unwinding forgets the gates of every phase that does not stay, so that they are measured anew next time. It makes
+//! The gates of a phase are forgotten with its first undo, or by entering Unwinding where it does not stay and has nothing to
+//! undo, so that they are measured anew next time; what stood all along, when a rollback is given up, is not. Entering Unwinding makes
 //! due the `after_undo` gates of every phase of which something was touched, and those that found something the last time.
+//! Forward again after unwinding, no guard is put off any more.
 //!
 //! In front of an irreversible unit, "done" includes "started" where the deed is not one transaction: a process that died
 //! between the deed and its outcome leaves the deed behind. Going forward finds out; undoing could only look away.
 //! Nothing was touched where a conflict was found, so what is found when the unit is started again counts.
 
+mod asks;
 mod checks;
+mod undo;
 
-use self::checks::Check;
-use super::{Effect, Event, Held, Outcome, Program, unit_state::UnitState};
+use self::{asks::Asks, checks::Check};
+use super::{Effect, Event, Held, Outcome, Program, states::States, unit_state::UnitState};
 use crate::{
     plan::{OnDiskFull, OnFailure, Tuning},
     unit::{Before, Down, UnitId},
@@ -61,9 +68,10 @@ pub enum Mode {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Run {
     mode: Mode,
-    units: Vec<UnitState>,
+    units: States,
     gates: Vec<Vec<bool>>,
     checks: Vec<Vec<Check>>,
+    asks: Asks,
     tuning: Tuning,
 }
 
@@ -83,10 +91,10 @@ pub enum Illegal {
 impl Run {
     /// A run to which nothing happened yet.
     pub fn new(program: &Program) -> Self {
-        let units = program.units().map(|_| UnitState::Pending).collect();
+        let units = States::pending(program.units().count());
         let gates = program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
         let checks = program.phases.iter().map(|phase| vec![Check::Rests; phase.after_undo.len()]).collect();
-        Self { mode: Mode::Forward, units, gates, checks, tuning: Tuning::default() }
+        Self { mode: Mode::Forward, units, gates, checks, asks: Asks::default(), tuning: Tuning::default() }
     }
 
     /// The state after `events`.
@@ -108,6 +116,16 @@ impl Run {
         &self.units[number]
     }
 
+    /// The first of these units that is not done.
+    pub(super) fn first_open(&self, units: std::ops::Range<usize>) -> Option<usize> {
+        self.units.first_open(units)
+    }
+
+    /// The last of these units that was touched.
+    pub(super) fn last_touched(&self, units: std::ops::Range<usize>) -> Option<usize> {
+        self.units.last_touched(units)
+    }
+
     /// Whether gate `g` of phase `p` let the run through.
     pub fn gate_passed(&self, p: usize, g: usize) -> bool {
         self.gates[p][g]
@@ -120,12 +138,12 @@ impl Run {
 
     /// Whether nothing of the run stands in the database.
     pub fn is_untouched(&self) -> bool {
-        self.units.iter().all(|unit| matches!(unit, UnitState::Pending))
+        self.units.all_pending()
     }
 
     /// How many units are done.
     pub fn units_done(&self) -> usize {
-        self.units.iter().filter(|u| matches!(u, UnitState::Done { .. })).count()
+        self.units.done()
     }
 
     /// Changes the state as the table above says, or leaves it untouched and says why the event cannot be.
@@ -160,6 +178,12 @@ impl Run {
             }
             Event::RollbackRequested { keep, .. } => self.request_rollback(program, keep),
             Event::UndoChecked { phase, gate, findings } => self.checked(program, event, phase, gate, findings),
+            Event::GuardsPutOff { guards, agreed } => self.put_off(program, guards, agreed),
+            Event::GuardAsked { phase, gate, found, agreed } => {
+                let lets = found.is_none() || agreed.is_some();
+                self.asked(program, event, phase, gate, lets)
+            }
+            Event::TurnedRound => self.turn_round(program, event),
             Event::UndoStarted { unit } => self.undo_started(program, event, unit),
             Event::Undone { unit } => self.undone(program, event, unit),
             Event::UndoFailed { unit, .. } => self.undo_failed(program, event, unit),
@@ -188,7 +212,7 @@ impl Run {
         }
         // What was found first counts, unless nothing was touched on that occasion.
         let first = self.units[number].before().filter(|first| !first.is_untouched()).unwrap_or(before).clone();
-        self.units[number] = UnitState::Started { before: first };
+        self.units.set(number, UnitState::Started { before: first });
         Ok(())
     }
 
@@ -200,7 +224,7 @@ impl Run {
         state: impl Fn(Before) -> UnitState,
     ) -> Result<usize, Illegal> {
         let (number, phase, before) = self.under_way(program, event, unit)?;
-        self.units[number] = state(before);
+        self.units.set(number, state(before));
         Ok(phase)
     }
 
@@ -229,7 +253,10 @@ impl Run {
     /// A step or gate of phase `p` failed: the matching rollback begins, or the run waits for somebody.
     fn fail(&mut self, program: &Program, p: usize, held: Option<&Held>) {
         match self.would_keep(program, p).filter(|_| held.is_none()) {
-            Some(keep) => self.unwind(program, keep),
+            Some(keep) => {
+                self.nobody_agreed();
+                self.unwind(program, keep);
+            }
             None => self.mode = Mode::Paused { then: Box::new(Mode::Forward) },
         }
     }
@@ -258,59 +285,30 @@ impl Run {
 
     fn unwind(&mut self, program: &Program, keep: usize) {
         self.mode = Mode::Unwinding { keep };
-        for gates in self.gates.iter_mut().skip(keep) {
-            gates.fill(false);
+        // With something to undo a phase forgets them at its first undo: until then a rollback may be given up at a guard.
+        for p in keep..program.phases.len() {
+            let mut units = program.first_unit(p)..program.first_unit(p + 1);
+            if units.all(|unit| matches!(self.units[unit], UnitState::Pending)) {
+                self.gates[p].fill(false);
+            }
         }
         self.make_checks_due(program, keep);
     }
 
+    /// Whether what this unit makes was there before it, so that no undo takes it away.
+    pub fn was_there(&self, program: &Program, unit: &UnitId) -> bool {
+        program.find(unit).is_some_and(|(number, ..)| self.unit(number).before().is_some_and(Before::is_untouched))
+    }
+
     /// The last unit after the phases that stay that is done, or may be, and cannot be taken back.
     pub fn irreversible(&self, program: &Program, keep: usize) -> Option<Illegal> {
-        let touched = program.units().zip(&self.units).filter(|((p, _), _)| *p >= keep);
+        let touched = program.units().zip(self.units.iter()).filter(|((p, _), _)| *p >= keep);
         let done = touched.filter(|((_, unit), state)| state.may_be_done(&unit.up));
         let fixed = done.filter_map(|((_, unit), _)| match &unit.down {
             Down::Irreversible { why } => Some(Illegal::Irreversible { unit: unit.id.clone(), why: why.clone() }),
-            Down::Op(_) | Down::CoveredBy(_) | Down::Nothing { .. } => None,
+            Down::Op(_) | Down::CoveredBy(_) | Down::With { .. } | Down::Nothing { .. } => None,
         });
         fixed.last()
-    }
-
-    fn undo_started(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
-        let (number, ..) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
-        let state = &self.units[number];
-        match (self.next(program), state.before()) {
-            (Effect::Undo(next), Some(before)) if next == number => {
-                self.units[number] = UnitState::Undoing { before: before.clone(), done: state.is_done() };
-                Ok(())
-            }
-            (_, _) => Err(out_of_order(event.kind(), format!("`{unit}` is not the next to be undone"))),
-        }
-    }
-
-    fn undone(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
-        let (number, _) = self.undoing(program, event, unit)?;
-        self.units[number] = UnitState::Pending;
-        Ok(())
-    }
-
-    fn undo_failed(&mut self, program: &Program, event: &Event, unit: &UnitId) -> Result<(), Illegal> {
-        let (number, before) = self.undoing(program, event, unit)?;
-        let keep = self.mode.keep().unwrap_or(0);
-        let done = self.units[number].is_done();
-        self.units[number] = UnitState::UndoFailed { before, done };
-        self.mode = Mode::Stuck { unit: number, keep };
-        Ok(())
-    }
-
-    fn undoing(&self, program: &Program, event: &Event, unit: &UnitId) -> Result<(usize, Before), Illegal> {
-        let (number, ..) = program.find(unit).ok_or_else(|| Illegal::UnknownUnit(unit.clone()))?;
-        match (&self.mode, &self.units[number]) {
-            (Mode::Unwinding { .. }, UnitState::Undoing { before, .. }) => Ok((number, before.clone())),
-            (mode, state) => Err(out_of_order(
-                event.kind(),
-                format!("`{unit}` is {} while the run is {}", state.word(), mode.word()),
-            )),
-        }
     }
 
     fn pause(&mut self, event: &Event) -> Result<(), Illegal> {
@@ -331,6 +329,7 @@ impl Run {
             Mode::Stuck { keep, .. } => Mode::Unwinding { keep: *keep },
             Mode::Unwinding { .. } if matches!(self.next(program), Effect::Halt(Outcome::RolledBack { .. })) => {
                 self.forget_checks();
+                self.asks = Asks::default();
                 Mode::Forward
             }
             Mode::Unwinding { .. } | Mode::Forward => {

@@ -114,6 +114,19 @@ fn down(unit: &Unit, safety: &Safety) -> String {
         Down::Op(Op::Autocommit { stmt, due: Some(due), .. }) => dropped(stmt, due, safety),
         Down::Op(back) => op(back, &unit.title, safety),
         Down::CoveredBy(other) => comment(&format!("nothing to run: undone together with {other}")),
+        Down::With { unit, alone } => {
+            let alone = match alone.as_ref() {
+                Down::Op(Op::Tx(stmts)) => List(stmts, "; ").to_string(),
+                Down::Op(_)
+                | Down::CoveredBy(_)
+                | Down::With { .. }
+                | Down::Nothing { .. }
+                | Down::Irreversible { .. } => "nothing".to_owned(),
+            };
+            comment(&format!(
+                "nothing to run: undone together with {unit}; where that was there before and stays: {alone}"
+            ))
+        }
         Down::Nothing { why } => comment(&format!("nothing to run: {why}")),
         Down::Irreversible { why } => comment(&format!("CANNOT BE UNDONE: {why}")),
     }

@@ -66,7 +66,7 @@ pub(super) const KINDS: &[Kind] = &[
 
 /// Left out is what belongs to one tenant by itself or says nothing of it: keys with the tenant column; surrogates (a primary key
 /// that holds a number or a uuid; another one all of uuid, identity, a sequence's or a random default); keys that hold a reference
-/// to another table of the plan, whose row is one tenant's. Partitions have theirs from the parent.
+/// to another table of the plan, whose row is one tenant's; what a step scope_unique takes. Partitions have theirs from the parent.
 const UNIQUE: &str = r#"
 SELECT c.oid::regclass || ' (' || k.columns || ')',
        CASE WHEN i.indisprimary THEN 'its primary key' ELSE 'unique' END || ' over all tenants' ||
@@ -86,6 +86,10 @@ SELECT c.oid::regclass || ' (' || k.columns || ')',
         WHERE x.place <= i.indnkeyatts) k
  WHERE c.oid = ANY ($1) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND i.indisunique AND i.indislive
    AND NOT k.scoped AND NOT k.surrogate AND NOT k.owned AND NOT (i.indisprimary AND k.numbered)
+   AND NOT EXISTS (SELECT FROM jsonb_array_elements($12) d
+                    WHERE d ->> 'what' = 'unique_key' AND to_regclass(d ->> 'table')::oid = c.oid AND NOT i.indisprimary
+                      AND CASE WHEN d ->> 'name' IS NOT NULL THEN (SELECT n.relname FROM pg_class n WHERE n.oid = i.indexrelid) = d ->> 'name'
+                               ELSE k.columns = (SELECT string_agg(quote_ident(e.name), ', ' ORDER BY e.n) FROM jsonb_array_elements_text(d -> 'columns') WITH ORDINALITY e (name, n)) END)
  ORDER BY i.indisprimary, 1"#;
 
 /// Only those that change rows by themselves; one whose two sides carry the tenant cannot leave it.
@@ -103,6 +107,11 @@ SELECT c.oid::regclass || '.' || quote_ident(f.conname),
    AND NOT EXISTS (SELECT FROM unnest(f.conkey, f.confkey) k (child, parent)
                      JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.child AND a.attname = $6
                      JOIN pg_attribute b ON b.attrelid = f.confrelid AND b.attnum = k.parent AND b.attname = $6)
+   AND NOT EXISTS (SELECT FROM jsonb_array_elements($12) d
+                    WHERE d ->> 'what' = 'foreign_key' AND to_regclass(d ->> 'table')::oid = f.conrelid
+                      AND (SELECT string_agg(quote_ident(e.name), ', ' ORDER BY e.n) FROM jsonb_array_elements_text(d -> 'columns') WITH ORDINALITY e (name, n))
+                        = (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.n) FROM unnest(f.conkey) WITH ORDINALITY k (num, n)
+                             JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.num))
  ORDER BY 1"#;
 
 /// The ways of the plan and the foreign keys among its tables. An index serves when it begins with the columns, in any order, and holds every row.

@@ -81,6 +81,7 @@ pub enum Needs {
 /// | `$9` | `jsonb` | ways to the tenant: `[{"table": "app.trades", "columns": ["user_id"]}]` |
 /// | `$10` | `text` | the context function, qualified, or NULL |
 /// | `$11` | `int8` | after so many milliseconds a transaction is old |
+/// | `$12` | `jsonb` | what the plan deals with by itself: `[{"what": "unique_key", "table": "app.users", "columns": ["email"]}]` |
 #[derive(Debug, Clone, Copy)]
 pub enum Query {
     Text(&'static str),

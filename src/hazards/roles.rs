@@ -86,14 +86,15 @@ SELECT 'role ' || quote_ident(r.rolname),
  GROUP BY r.rolname
  ORDER BY 1"#;
 
-/// From 16 on a membership can be without the right to SET ROLE.
+/// From 16 on a membership can be without the right to SET ROLE. The membership that leads there, over others maybe, is the one to revoke.
 fn becomes_bypass(server: &Server) -> Stmt {
     let how = if server.version_num >= 160_000 { "SET" } else { "MEMBER" };
     sql!(
         r#"
 SELECT 'role ' || quote_ident(a.rolname),
        format('may SET ROLE to %I, %s', r.rolname, CASE WHEN r.rolsuper THEN 'a superuser' ELSE 'which has BYPASSRLS' END),
-       NULL::text, format('REVOKE %I FROM %I', r.rolname, a.rolname)
+       NULL::text, (SELECT string_agg(format('REVOKE %I FROM %I', g.rolname, a.rolname), '; ' ORDER BY g.rolname)
+                     FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = a.oid AND pg_has_role(g.oid, r.oid, 'MEMBER'))
   FROM pg_roles a JOIN pg_roles r ON r.oid <> a.oid AND (r.rolsuper OR r.rolbypassrls)
  WHERE a.oid = ANY ($4) AND NOT a.rolsuper AND pg_has_role(a.oid, r.oid, {})
  ORDER BY 1, 2"#,
@@ -104,11 +105,12 @@ SELECT 'role ' || quote_ident(a.rolname),
 const MEMBER: &str = r#"
 SELECT 'role ' || quote_ident(a.rolname), format('is a member of %I, which owns %s of the tables', o.rolname, count(*)),
        array_to_string((array_agg(c.oid::regclass::text ORDER BY c.oid::regclass::text))[1:5], ', ') || CASE WHEN count(*) > 5 THEN ', …' ELSE '' END,
-       format('REVOKE %I FROM %I', o.rolname, a.rolname)
+       (SELECT string_agg(format('REVOKE %I FROM %I', g.rolname, a.rolname), '; ' ORDER BY g.rolname)
+                     FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = a.oid AND pg_has_role(g.oid, o.oid, 'MEMBER'))
   FROM pg_roles a JOIN pg_roles o ON o.oid <> a.oid AND pg_has_role(a.oid, o.oid, 'MEMBER')
   JOIN pg_class c ON c.relowner = o.oid
  WHERE a.oid = ANY ($4) AND NOT a.rolsuper AND c.oid = ANY ($1)
- GROUP BY a.rolname, o.rolname
+ GROUP BY a.oid, a.rolname, o.oid, o.rolname
  ORDER BY 1, 2"#;
 
 /// Who backs up is told by a pg_dump at work, by a membership made for it, or by the role's name.

@@ -1,7 +1,7 @@
 //! What hazards are looked for over: the tables, roles and names of a tenancy. A plan gives them; so may anybody else.
 
 use crate::{
-    plan::{Millis, Tenancy},
+    plan::{Deals, Millis, Tenancy},
     sql::{Ident, QName, TypeName},
 };
 
@@ -25,6 +25,8 @@ pub struct Scope {
     /// The function that returns the session's tenant.
     pub function: Option<QName>,
     pub ways: Vec<Way>,
+    /// What the plan deals with by itself, which is no hazard then.
+    pub deals: Vec<Deals>,
     /// A transaction that is open for so long is told; five minutes where nothing is said.
     pub old_after: Option<Millis>,
 }

@@ -63,8 +63,12 @@ pub(super) const KINDS: &[Kind] = &[
     },
 ];
 
-/// Where nothing is granted on it by itself, nobody but its owner can name it.
+/// Where nothing is granted on it by itself, nobody but its owner can name it; where a step protects the whole family, it has
+/// the policies of its parent.
 const CHILDREN: &str = r#"
+WITH RECURSIVE safe AS (
+    SELECT to_regclass(d ->> 'table')::oid AS oid FROM jsonb_array_elements($12) d WHERE d ->> 'what' = 'family'
+    UNION SELECT i.inhrelid FROM safe s JOIN pg_inherits i ON i.inhparent = s.oid)
 SELECT c.oid::regclass::text,
        format('is a %s of %s%s', CASE WHEN c.relispartition THEN 'partition' ELSE 'child' END, i.inhparent::regclass,
               CASE WHEN p.relrowsecurity AND NOT c.relrowsecurity THEN ', which has row-level security, and has none itself'
@@ -77,6 +81,7 @@ SELECT c.oid::regclass::text,
        SELECT string_agg(DISTINCT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', ') AS names
          FROM aclexplode(c.relacl) a WHERE a.grantee <> c.relowner) g ON true
  WHERE c.oid = ANY ($1) AND NOT c.relrowsecurity AND (p.relrowsecurity OR g.names IS NOT NULL)
+   AND c.oid NOT IN (SELECT s.oid FROM safe s WHERE s.oid IS NOT NULL)
  ORDER BY 1"#;
 
 const OTHER_TYPE: &str = r#"
@@ -102,7 +107,7 @@ SELECT c.oid::regclass::text,
   FROM pg_class c
  WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
    AND c.relnamespace IN (SELECT t.relnamespace FROM pg_class t WHERE t.oid = ANY ($1))
-   AND c.oid NOT IN (SELECT k.oid FROM known k) AND c.relname NOT LIKE 'tenantmig%' AND c.relname NOT LIKE '%\_quarantined'
+   AND c.oid NOT IN (SELECT k.oid FROM known k) AND c.relname NOT LIKE 'tenantmig%' AND c.relname !~ '_quarantined(_late)?$'
    AND NOT c.relispartition
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
  ORDER BY 1"#;

@@ -26,7 +26,8 @@ pub(super) const KINDS: &[Kind] = &[
 ];
 
 /// A trigger UPDATE OF other columns stays silent. tgtype: 1 row, 2 before, 4 insert, 8 delete, 16 update. One that fires on
-/// replicas only (R) does not fire here, a disabled one (D) nowhere.
+/// replicas only (R) does not fire here, a disabled one (D) nowhere. One that does nothing but set columns which the plan keeps
+/// is dealt with.
 const ON_BACKFILL: &str = r#"
 SELECT c.oid::regclass || '.' || quote_ident(g.tgname),
        format('fires %s UPDATE, %s, and calls %s%s', CASE WHEN g.tgtype & 2 > 0 THEN 'before' ELSE 'after' END,
@@ -39,6 +40,11 @@ SELECT c.oid::regclass || '.' || quote_ident(g.tgname),
    AND g.tgname NOT LIKE 'tenantmig%'
    AND (cardinality(g.tgattr::int2[]) = 0
         OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = $6 AND a.attnum = ANY (g.tgattr::int2[])))
+   AND NOT (g.tgtype & 3 = 3 AND p.prosrc !~* '\m(insert|update|delete|merge|perform|select|execute|call|notify|copy)\M'
+            AND coalesce((SELECT bool_and(EXISTS (
+                      SELECT FROM jsonb_array_elements($12) d
+                       WHERE d ->> 'what' = 'kept' AND to_regclass(d ->> 'table')::oid = c.oid AND d -> 'columns' ? m.part[1]))
+                    FROM regexp_matches(p.prosrc, '(?i)\mnew\."?(\w+)"?\s*:?=', 'g') m (part)), false))
  ORDER BY 1"#;
 
 const ON_QUARANTINE: &str = r#"

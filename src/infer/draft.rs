@@ -6,6 +6,8 @@ use crate::sql::{Ident, QName};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     pub root: Root,
+    /// The registry does not exist yet.
+    pub made: Option<Made>,
     /// The column that carries the tenant.
     pub column: Ident,
     pub column_why: String,
@@ -31,6 +33,22 @@ pub struct Root {
     pub why: Vec<String>,
 }
 
+/// How a registry comes to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The key of its first row, to whom everything belongs that is there.
+    pub first: String,
+    /// The name in that row.
+    pub called: String,
+    /// The roles that may read it.
+    pub readers: Vec<Ident>,
+}
+
+impl Made {
+    /// The phase that makes it, before those of the tables.
+    pub const PHASE: &str = "registry";
+}
+
 /// A table whose rows belong to tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -43,7 +61,7 @@ pub struct Entry {
     pub unique: Vec<Vec<Ident>>,
     /// What is left as it is, and why.
     pub remarks: Vec<String>,
-    /// The foreign keys that could carry the tenant too: their columns, the table that they lead to and its columns.
+    /// The foreign keys that are to carry the tenant too: their columns, the table that they lead to and its columns.
     pub composite: Vec<(Vec<Ident>, QName, Vec<Ident>)>,
 }
 
@@ -61,6 +79,8 @@ pub enum Way {
         text: String,
         needs: Vec<QName>,
     },
+    /// One tenant for every row.
+    Value(String),
     /// The schema does not decide it.
     Question(String),
 }
@@ -88,7 +108,7 @@ impl Draft {
     pub fn questions(&self) -> impl Iterator<Item = (&QName, &str)> {
         self.entries.iter().filter_map(|entry| match &entry.way {
             Way::Question(text) => Some((&entry.table, text.as_str())),
-            Way::Registry | Way::Parent { .. } | Way::Sql { .. } => None,
+            Way::Registry | Way::Parent { .. } | Way::Sql { .. } | Way::Value(_) => None,
         })
     }
 }

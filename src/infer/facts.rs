@@ -89,6 +89,8 @@ pub struct Reference {
     pub table: QName,
     pub to: Vec<Ident>,
     pub valid: bool,
+    /// Why the tenant cannot be a part of it on this server; `None` where it can.
+    pub fixed: Option<String>,
 }
 
 /// A view, a materialised view or a foreign table.

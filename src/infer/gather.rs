@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::sql::Ident;
 
 use super::{
-    draft::{Draft, Entry, Gate, Root, Shared, Way},
-    edge::{Edge, Says, name, qname},
+    composite::Keys,
+    draft::{Draft, Entry, Gate, Made, Root, Shared, Way},
+    edge::{Edge, name, qname},
     facts::{OtherKind, Role, Shape, Table},
     implied::polymorphic,
     keys,
     measure::{Settled, Ways},
+    names::{is_book, is_lookup},
     root::Candidate,
     session::Wishes,
+    single::Single,
     ways::{self, Verdict, above},
 };
 
@@ -32,21 +35,34 @@ pub(super) struct Found<'a> {
     pub candidates: Vec<Candidate>,
     pub column: Ident,
     pub column_why: String,
+    /// To whom every row belongs that no way leads on from.
+    pub single: Option<Single>,
+    /// The registry is to be made.
+    pub made: Option<Made>,
 }
 
 pub(super) fn gather(found: &Found<'_>, wishes: &Wishes) -> Draft {
     let facts = found.ways.facts;
-    let mut entries: Vec<Entry> = order(found).into_iter().map(|at| entry(found, at)).collect();
-    let mut shared = Vec::new();
+    let mut ways: Vec<Option<Way>> = vec![None; facts.tables.len()];
+    let mut sequence = order(found);
+    for at in &sequence {
+        ways[*at] = Some(decided(found, *at));
+    }
+    let (mut asked, mut shared) = (Vec::new(), Vec::new());
     for (at, table) in facts.tables.iter().enumerate().filter(|(at, _)| !found.ways.reach.has(*at)) {
-        match (found.shared.get(&at), polymorphic(table)) {
-            (None, Some(pair)) => entries.push(polymorph(found, table, &pair)),
-            (said, _) => {
-                let reason = said.cloned().unwrap_or_else(|| reason(found, at));
-                shared.push(Shared { table: table.name.clone(), reason });
+        match (apart(found, at), &found.single, polymorphic(table)) {
+            (Some(reason), ..) => shared.push(Shared { table: table.name.clone(), reason }),
+            (None, Some(single), _) => {
+                ways[at] = Some(Way::Value(single.value.clone()));
+                sequence.push(at);
             }
+            (None, None, Some(pair)) => asked.push(polymorph(found, table, &pair)),
+            (None, None, None) => shared.push(Shared { table: table.name.clone(), reason: reason(found, at) }),
         }
     }
+    let keys = Keys { facts, ways, root: found.ways.root };
+    let mut entries: Vec<Entry> = sequence.into_iter().filter_map(|at| entry(found, &keys, at)).collect();
+    entries.extend(asked);
     let root = &facts.tables[found.ways.root];
     let (roles, roles_why) = roles(&facts.roles);
     let (r#type, cut) = column_type(found, &root.key().map(|key| key.r#type.clone()).unwrap_or_default());
@@ -55,8 +71,15 @@ pub(super) fn gather(found: &Found<'_>, wishes: &Wishes) -> Draft {
             table: root.name.clone(),
             key: found.ways.key.clone(),
             r#type,
-            why: found.why.iter().cloned().chain(cut).collect(),
+            why: found
+                .why
+                .iter()
+                .chain(found.single.iter().flat_map(|single| &single.why))
+                .cloned()
+                .chain(cut)
+                .collect(),
         },
+        made: found.made.clone(),
         column: found.column.clone(),
         column_why: found.column_why.clone(),
         setting: wishes.setting.clone().unwrap_or_else(|| SETTING.to_owned()),
@@ -109,17 +132,41 @@ fn order(found: &Found<'_>) -> Vec<usize> {
     out
 }
 
-fn entry(found: &Found<'_>, at: usize) -> Entry {
+/// Why a table that no way leads on from belongs to no tenant, where it is not the single tenant's.
+fn apart(found: &Found<'_>, at: usize) -> Option<String> {
+    let name = &found.ways.facts.tables[at].name.name;
+    if let Some(reason) = found.shared.get(&at) {
+        return Some(reason.clone());
+    }
+    found.single.as_ref()?;
+    if is_book(name) {
+        return Some("a tool keeps in it what it did to the schema".to_owned());
+    }
+    is_lookup(name).then(|| {
+        "a list that everybody reads, by its name; if it is not, take this out and give it the value of the others"
+            .to_owned()
+    })
+}
+
+/// The way of a table that is reached.
+fn decided(found: &Found<'_>, at: usize) -> Way {
+    match (found.verdicts.get(&at).or_else(|| found.upward.get(&at)), &found.single) {
+        (None, _) => root(found),
+        // What only others point at is the single tenant's like all the rest.
+        (Some(Verdict { question: Some(_), .. }), Some(single)) if found.upward.contains_key(&at) => {
+            Way::Value(single.value.clone())
+        }
+        (Some(Verdict { question: Some(question), .. }), _) => Way::Question(question.clone()),
+        (Some(verdict), _) => way(found, &verdict.settled),
+    }
+}
+
+fn entry(found: &Found<'_>, keys: &Keys<'_>, at: usize) -> Option<Entry> {
     let (ways, table) = (&found.ways, &found.ways.facts.tables[at]);
     let verdict = found.verdicts.get(&at).or_else(|| found.upward.get(&at));
-    let way = match verdict {
-        None => root(found),
-        Some(Verdict { question: Some(question), .. }) => Way::Question(question.clone()),
-        Some(verdict) => way(found, &verdict.settled),
-    };
     let mut out = Entry {
         table: table.name.clone(),
-        way,
+        way: keys.ways.get(at).cloned().flatten()?,
         why: verdict.map(|verdict| verdict.why.clone()).unwrap_or_default(),
         index: None,
         index_why: None,
@@ -127,11 +174,15 @@ fn entry(found: &Found<'_>, at: usize) -> Entry {
         remarks: Vec::new(),
         composite: Vec::new(),
     };
-    remarks(table, &mut out.remarks);
     if at == ways.root {
-        return out;
+        if found.made.is_none() {
+            remarks(table, &mut out.remarks);
+        }
+        return Some(out);
     }
-    let own = |edge: &&Edge| edge.child == at && ways.reach.has(edge.parent) && edge.parent != at;
+    remarks(table, &mut out.remarks);
+    let has = |table: usize| keys.ways.get(table).is_some_and(Option::is_some);
+    let own = |edge: &&Edge| edge.child == at && has(edge.parent) && edge.parent != at;
     let decides = |column: &Ident| {
         *column == found.column
             || ways.edges.iter().filter(own).any(|e| matches!(e.columns.as_slice(), [(c, _)] if c == column))
@@ -140,17 +191,20 @@ fn entry(found: &Found<'_>, at: usize) -> Entry {
     out.unique = unique;
     out.remarks.extend(left);
     (out.index, out.index_why) = keys::indexes(table, &found.column);
-    for edge in ways.edges.iter().filter(own).filter(|edge| edge.parent != ways.root && edge.says == Says::ForeignKey) {
-        let Some(parent) = ways.facts.tables.get(edge.parent) else { continue };
-        let (own, theirs): (Vec<Ident>, Vec<Ident>) = edge.columns.iter().cloned().unzip();
-        if theirs == parent.primary {
-            out.composite.push((own, parent.name.clone(), theirs));
+    let agreeing: Vec<usize> = match verdict {
+        Some(Verdict { settled: Settled::Parents(hops), question: None, gates, .. }) => {
+            hops.iter().chain(gates).copied().collect()
         }
-    }
-    out
+        Some(_) | None => Vec::new(),
+    };
+    keys.decide(at, ways.edges, &agreeing, &mut out);
+    Some(out)
 }
 
 fn root(found: &Found<'_>) -> Way {
+    if let Some(question) = found.single.as_ref().and_then(|single| single.question.as_ref()) {
+        return Way::Question(question.clone());
+    }
     if found.candidates.is_empty() {
         return Way::Registry;
     }

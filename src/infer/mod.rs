@@ -1,6 +1,7 @@
 //! From what the catalogue says to a plan: which table the tenants are in, how each row gets to one, what is shared. Pure:
 //! facts and measured counts come in, a draft goes out, and the draft becomes text.
 
+mod composite;
 mod draft;
 mod edge;
 mod facts;
@@ -12,6 +13,7 @@ mod measure;
 mod names;
 mod root;
 mod session;
+mod single;
 mod upward;
 mod ways;
 mod write;
@@ -23,7 +25,7 @@ mod sample;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-pub use draft::{Draft, Entry, Gate, Root, Shared, Way};
+pub use draft::{Draft, Entry, Gate, Made, Root, Shared, Way};
 pub use facts::{Column, Facts, Index, Other, OtherKind, Reference, Role, Shape, Table};
 pub use measure::{Answers, Counted, Measure};
 pub use root::Candidate;

@@ -54,6 +54,26 @@ const LOOKUPS: &[&str] = &[
 /// Words for values that are looked up before anybody knows the tenant, and that are unique by chance, not by rule.
 const SECRETS: &[&str] = &["token", "secret", "hash", "api_key", "uuid", "guid", "fingerprint", "session"];
 
+/// Tables in which tools keep what they did to the schema.
+const BOOKS: &[&str] = &[
+    "alembic_version",
+    "schema_migrations",
+    "ar_internal_metadata",
+    "flyway_schema_history",
+    "databasechangelog",
+    "databasechangeloglock",
+    "django_migrations",
+    "knex_migrations",
+    "knex_migrations_lock",
+    "goose_db_version",
+    "sequelizemeta",
+    "refinery_schema_history",
+    "_prisma_migrations",
+    "_sqlx_migrations",
+    "__diesel_schema_migrations",
+    "__efmigrationshistory",
+];
+
 /// The word in the singular, in lower case.
 pub(super) fn singular(word: &str) -> String {
     let word = word.to_lowercase();
@@ -94,6 +114,11 @@ pub(super) fn is_lookup(name: &Ident) -> bool {
     LOOKUPS.iter().any(|word| is(&name, word))
 }
 
+/// Whether a table is one of those in which tools keep what they did to the schema.
+pub(super) fn is_book(name: &Ident) -> bool {
+    BOOKS.contains(&name.as_str().to_lowercase().as_str())
+}
+
 /// Whether a column holds what nobody chose.
 pub(super) fn is_secret(name: &Ident) -> bool {
     let name = name.as_str().to_lowercase();
@@ -129,6 +154,7 @@ mod tests {
         assert_eq!((weight("tenants"), weight("app_tenants"), weight("Organization")), (100, 75, 90));
         assert_eq!((weight("restore"), weight("users"), weight("accounting")), (0, 0, 0));
         assert!(is_lookup(&Ident::new("countries").unwrap()) && is_lookup(&Ident::new("product_categories").unwrap()));
+        assert!(is_book(&Ident::new("__EFMigrationsHistory").unwrap()) && !is_book(&Ident::new("migrations").unwrap()));
         assert!(is_secret(&Ident::new("reset_token").unwrap()) && !is_secret(&Ident::new("email").unwrap()));
     }
 }

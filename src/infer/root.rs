@@ -9,6 +9,7 @@ use super::{
     facts::{Facts, Table},
     graph::{Cost, Reach, reach},
     names::tenant_weight,
+    session::Wishes,
 };
 
 /// What reaching every table adds to a name's weight.
@@ -34,6 +35,8 @@ pub(super) enum Choice {
     Clear(usize, Vec<String>),
     /// The likeliest, and all that may be meant.
     Unclear(usize, Vec<Candidate>),
+    /// There is none yet; what may be meant all the same, unless the user said so.
+    New(Option<Vec<Candidate>>),
     /// No table can be it.
     None(Vec<String>),
 }
@@ -46,8 +49,11 @@ fn fits(table: &Table) -> bool {
 }
 
 /// Chooses the registry.
-pub(super) fn choose(facts: &Facts, edges: &[Edge], wanted: Option<&QName>) -> Choice {
-    if let Some(wanted) = wanted {
+pub(super) fn choose(facts: &Facts, edges: &[Edge], wishes: &Wishes) -> Choice {
+    if wishes.new_registry.is_some() {
+        return Choice::New(None);
+    }
+    if let Some(wanted) = &wishes.tenant_table {
         return match facts.places().get(wanted) {
             Some(&at) if fits(&facts.tables[at]) => Choice::Clear(at, vec!["given by --tenant-table".to_owned()]),
             Some(_) => Choice::None(vec![format!(
@@ -99,10 +105,9 @@ fn decide(facts: &Facts, mut named: Vec<(Candidate, Reach)>, mut rest: Vec<(Cand
                 Some(_) => Choice::Unclear(first.0.at, named.iter().map(|(c, _)| c.clone()).collect()),
             }
         }
-        _ => match rest.first().or(named.first()) {
-            Some((first, _)) => Choice::Unclear(first.at, named.iter().chain(&rest).map(|(c, _)| c.clone()).collect()),
-            None => Choice::None(vec!["no table has a key of one column that others point at".to_owned()]),
-        },
+        // Whether everything belongs to one of its rows is the next question.
+        [first, others @ ..] => Choice::Clear(first.0.at, why(facts, first, others)),
+        [] => Choice::New(Some(rest.into_iter().map(|(candidate, _)| candidate).collect())),
     }
 }
 

@@ -73,7 +73,14 @@ fn column(part: &str, out: &mut Table) {
     }
     if let Some(at) = arrow {
         let (table, to) = words[at + 1].split_once('.').map_or((words[at + 1], Vec::new()), |(t, c)| (t, vec![id(c)]));
-        out.references.push(Reference { name: name.clone(), columns: vec![name], table: q(table), to, valid: true });
+        out.references.push(Reference {
+            name: name.clone(),
+            columns: vec![name],
+            table: q(table),
+            to,
+            valid: true,
+            fixed: None,
+        });
     }
 }
 

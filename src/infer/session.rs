@@ -13,7 +13,8 @@ use super::{
     implied::implied,
     keys,
     measure::{Answers, Measure, Settled, Ways},
-    root::{Choice, choose},
+    root::{Candidate, Choice, choose},
+    single::{self, Open, Single},
     upward::{self, Upward},
     ways::{self, Verdict},
 };
@@ -25,6 +26,10 @@ pub const ROUNDS_MAX: usize = 60;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wishes {
     pub tenant_table: Option<QName>,
+    /// No table has the tenants: the plan is to make this one.
+    pub new_registry: Option<QName>,
+    /// The key of the tenant to whom the rows belong that no way leads on from.
+    pub value: Option<String>,
     pub column: Option<Ident>,
     pub setting: Option<String>,
 }
@@ -41,18 +46,61 @@ pub enum Next {
 
 /// One round: pure, and the same for the same facts and answers.
 pub fn infer(facts: &Facts, wishes: &Wishes, answers: &Answers) -> Next {
-    let mut edges = foreign_keys(facts);
-    let (root, why, candidates) = match choose(facts, &edges, wishes.tenant_table.as_ref()) {
-        Choice::Clear(root, why) => (root, why, Vec::new()),
-        Choice::Unclear(root, candidates) => (root, Vec::new(), candidates),
-        Choice::None(why) => return Next::NoRoot(why),
+    let edges = foreign_keys(facts);
+    match choose(facts, &edges, wishes) {
+        Choice::Clear(root, why) => from(facts, edges, (root, why, Vec::new()), wishes, answers),
+        Choice::Unclear(root, candidates) => from(facts, edges, (root, Vec::new(), candidates), wishes, answers),
+        Choice::New(instead) => new(facts, instead.as_deref(), wishes),
+        Choice::None(why) => Next::NoRoot(why),
+    }
+}
+
+/// The plan makes the registry, and every row belongs to its first tenant: nothing has to be counted.
+fn new(facts: &Facts, instead: Option<&[Candidate]>, wishes: &Wishes) -> Next {
+    let (facts, root, single, made) = match single::made(facts, wishes, instead) {
+        Ok(made) => made,
+        Err(why) => return Next::NoRoot(why),
     };
+    let edges = foreign_keys(&facts);
+    let near = reach(&[], &BTreeMap::from([(root, Cost::default())]));
+    let settled = BTreeMap::from([(root, Settled::Registry)]);
+    let Some(key) = facts.tables[root].key().map(|key| &key.name) else { return Next::NoRoot(Vec::new()) };
+    let (column, column_why) = single::column(&facts, wishes);
+    let ways = Ways { facts: &facts, edges: &edges, reach: &near, settled: &settled, root, key };
+    let found = Found {
+        ways,
+        verdicts: BTreeMap::new(),
+        upward: BTreeMap::new(),
+        shared: BTreeMap::new(),
+        why: Vec::new(),
+        candidates: Vec::new(),
+        column,
+        column_why,
+        single: Some(single),
+        made: Some(made),
+    };
+    Next::Done(Box::new(gather(&found, wishes)))
+}
+
+/// The registry stands there: the ways that lead to it, and for the rest its one row, if there is one to be meant.
+fn from(
+    facts: &Facts,
+    mut edges: Vec<Edge>,
+    (root, why, candidates): (usize, Vec<String>, Vec<Candidate>),
+    wishes: &Wishes,
+    answers: &Answers,
+) -> Next {
     let Some(key) = facts.tables[root].key().map(|key| key.name.clone()) else { return Next::NoRoot(Vec::new()) };
     let (column, column_why) = keys::column(facts, &edges, root, wishes.column.as_ref());
     let mut sources = BTreeMap::from([(root, Cost::default())]);
     let mut settled = BTreeMap::from([(root, Settled::Registry)]);
     let mut shared = BTreeMap::new();
     let mut upward = BTreeMap::new();
+    let alone = far(facts, &mut edges, &sources, root, &column).order.len() == 1 && facts.tables.len() > 1;
+    let single = match one_row(facts, root, alone, wishes, answers) {
+        Ok(single) => single,
+        Err(next) => return next,
+    };
     // Each turn finds at least one more table, or ends.
     for _ in 0..=facts.tables.len() {
         let near = far(facts, &mut edges, &sources, root, &column);
@@ -67,10 +115,28 @@ pub fn infer(facts: &Facts, wishes: &Wishes, answers: &Answers) -> Next {
             Ok(false) => {}
         }
         let ways = Ways { facts, edges: &edges, reach: &near, settled: &settled, root, key: &key };
-        let found = Found { ways, verdicts, upward, shared, why, candidates, column, column_why };
+        let found = Found { ways, verdicts, upward, shared, why, candidates, column, column_why, single, made: None };
         return Next::Done(Box::new(gather(&found, wishes)));
     }
     Next::NoRoot(vec!["the ways to the tenant have no end".to_owned()])
+}
+
+/// The row of the registry to which everything belongs that no way leads on from: asked for where no way leads there at all.
+fn one_row(
+    facts: &Facts,
+    root: usize,
+    alone: bool,
+    wishes: &Wishes,
+    answers: &Answers,
+) -> Result<Option<Single>, Next> {
+    if !alone && wishes.value.is_none() {
+        return Ok(None);
+    }
+    match single::row_of(facts, root, wishes, answers) {
+        Ok(single) => Ok(Some(single)),
+        Err(Open::Count(measure)) => Err(Next::Count(vec![measure])),
+        Err(Open::Not(why)) => Err(Next::NoRoot(why)),
+    }
 }
 
 /// The ways over foreign keys, then over what names suggest for the tables that are left, as long as more are found.

@@ -44,6 +44,7 @@ fn lines(draft: &Draft) -> Vec<String> {
         Way::Sql { text, needs } => {
             format!("sql {text} needs {}", needs.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(","))
         }
+        Way::Value(value) => format!("value {value}"),
         Way::Question(text) => format!("? {text}"),
     };
     let entries = draft.entries.iter().map(|entry| format!("{}: {}", entry.table.name, way(entry)));
@@ -245,8 +246,79 @@ fn the_registry_is_proposed_or_asked_for() {
     let draft =
         drafted(&facts("firms: id*\nagencies: id*\njobs: id*; firm_id -> firms; agency_id -> agencies"), &given, &[]);
     assert_eq!(lines(&draft)[0], "agencies: self");
-    let none = infer(&facts("a: x* timestamp with time zone"), &Wishes::default(), &Answers::new());
+    let nowhere = Wishes { tenant_table: Some(q("c")), ..Wishes::default() };
+    let none = infer(&facts("a: x* timestamp with time zone"), &nowhere, &Answers::new());
     assert!(matches!(none, Next::NoRoot(_)));
+}
+
+/// No table has the tenants by its name.
+const DESK: &str = "users: id*; email! text\ntickets: id*; user_id -> users; state_id -> states\nstates: id*; name! text\nalembic_version: version_num* text";
+
+#[test]
+fn a_database_of_one_tenant_gets_a_registry_and_a_constant() {
+    let first = "value 00000000-0000-0000-0000-000000000001";
+    let ways = |root: &'static str| {
+        [root, "tickets: value 0000", "users: value 0000", "alembic_version: shared", "states: shared"]
+    };
+    let draft = check(DESK, &[], &ways("tenants: ? is this database one tenant's today?"));
+    assert_eq!((draft.questions().count(), draft.made.is_some(), draft.entries[1].composite.len()), (1, true, 1));
+    assert!(lines(&draft)[0].contains("public.users (its name says nothing; 1 of 3 other tables lead to it)"));
+    assert!(lines(&draft)[1].contains(first));
+    let wishes = Wishes { new_registry: Some(q("app.firms")), ..Wishes::default() };
+    let draft = drafted(&facts(DESK), &wishes, &[]);
+    assert_eq!((draft.questions().count(), lines(&draft)[0].as_str()), (0, "firms: self"));
+    let taken = Wishes { new_registry: Some(q("users")), ..Wishes::default() };
+    assert!(matches!(infer(&facts(DESK), &taken, &Answers::new()), Next::NoRoot(_)));
+    let elsewhere = facts(&format!("{DESK}\nlogs: id*; tenant_id text"));
+    assert_eq!(drafted(&elsewhere, &wishes, &[]).column.as_str(), "tenant_ref");
+}
+
+#[test]
+fn a_registry_to_which_no_way_leads_has_one_row_that_is_meant() {
+    let schema = format!("{DESK}\norganizations: id* uuid");
+    // The example of `drafted` is 7.
+    check(
+        &schema,
+        &[("public.organizations: rows", &[1])],
+        &["organizations: self", "tickets: value 7", "users: value 7", "alembic_version", "states"],
+    );
+    let asked = "organizations: ? no way leads to public.organizations";
+    let draft = check(&schema, &[("public.organizations: rows", &[3])], &[asked, "tickets: value 7", "users", "", ""]);
+    assert!(lines(&draft)[0].contains("init --tenant-table public.organizations --tenant-value 7"));
+    let given = Wishes { tenant_table: Some(q("organizations")), value: Some("9".to_owned()), ..Wishes::default() };
+    let draft = drafted(&facts(&schema), &given, &[("public.organizations: rows", &[1])]);
+    assert_eq!((draft.questions().count(), lines(&draft)[1].as_str()), (0, "tickets: value 7"));
+}
+
+#[test]
+fn a_table_that_no_way_leads_on_from_takes_the_value_that_is_given() {
+    let schema = format!("{SHOP}logs: id*; line text");
+    check(&schema, &[], &["shops", "users: shops", "orders", "logs: shared"]);
+    let given = Wishes { value: Some("7".to_owned()), ..Wishes::default() };
+    let draft = drafted(&facts(&schema), &given, &[("public.shops: rows", &[1])]);
+    assert_eq!(lines(&draft)[3], "logs: value 7");
+}
+
+#[test]
+fn a_key_between_tenants_takes_the_tenant_where_the_rows_are_known_to_agree() {
+    let schema = format!("{SHOP}notes: id*; order_id -> orders; author_id -> users");
+    let draft = check(&schema, &[], &["", "", "", ""]);
+    assert_eq!((draft.entries[2].composite.len(), draft.entries[3].composite.len()), (2, 1));
+    let mut odd = facts(&schema);
+    let notes = odd.tables.iter_mut().find(|table| table.name == q("notes")).unwrap();
+    notes.references[0].fixed = Some("it is MATCH FULL".to_owned());
+    notes.references[1].valid = false;
+    let draft = drafted(&odd, &Wishes::default(), &[]);
+    let entry = draft.entries.iter().find(|entry| entry.table == q("notes")).unwrap();
+    assert!(entry.composite.is_empty());
+    assert!(entry.remarks.iter().any(|r| r.ends_with("over order_id is left without the tenant: it is MATCH FULL")));
+    assert!(
+        entry.remarks.iter().any(|r| r.ends_with("over author_id is left without the tenant: it is not validated"))
+    );
+    let mut parted = facts(&schema);
+    parted.tables.iter_mut().find(|table| table.name == q("notes")).unwrap().shape = Shape::Partitioned { below: 2 };
+    let draft = drafted(&parted, &Wishes::default(), &[]);
+    assert!(draft.entries.iter().all(|entry| entry.table != q("notes") || entry.composite.is_empty()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::sql::{Ident, QName};
 
-use super::draft::{Draft, Entry, Gate, Shared, Way};
+use super::draft::{Draft, Entry, Gate, Made, Shared, Way};
 
 /// Comments are wrapped here.
 const WIDTH: usize = 118;
@@ -22,6 +22,9 @@ pub fn write(header: &Header, draft: &Draft) -> String {
     let mut out = String::new();
     head(&mut out, header, draft);
     tenancy(&mut out, draft);
+    if let Some(made) = &draft.made {
+        registry(&mut out, draft, made);
+    }
     rule(&mut out, "Tables whose rows belong to a tenant, each after those that it gets its tenant from");
     for entry in &draft.entries {
         table(&mut out, entry);
@@ -104,6 +107,33 @@ fn tenancy(out: &mut String, draft: &Draft) {
     out.push_str(&["roles    = ", &list(draft.roles.iter().map(sql)), "\n"].concat());
 }
 
+/// The phase that makes the registry and its first tenant.
+fn registry(out: &mut String, draft: &Draft, made: &Made) {
+    let root = &draft.root;
+    rule(out, "The table of the tenants, and the one to whom everything belongs that is there");
+    out.push_str(&format!("\n[[phase]]\nid   = {}\nstep = [\n", quoted(Made::PHASE)));
+    let key = &root.key;
+    let readers = made.readers.iter().map(|role| [&self::key(role), " = [\"select\"]"].concat());
+    let grant = if made.readers.is_empty() {
+        String::new()
+    } else {
+        format!(", grant = {{ {} }}", readers.collect::<Vec<_>>().join(", "))
+    };
+    out.push_str(&format!(
+        "    {{ kind = \"create_table\", table = {}, primary_key = [{}], columns = [\n\
+         \x20       {{ name = {}, type = {}, default = \"gen_random_uuid()\" }},\n\
+         \x20       {{ name = \"name\", type = \"text\", not_null = true }},\n\
+         \x20   ], seed = [\n        {{ {} = {}, name = {} }},\n    ]{grant} }},\n]\n",
+        sql(&root.table),
+        sql(key),
+        sql(key),
+        quoted(&root.r#type),
+        self::key(key),
+        quoted(&made.first),
+        quoted(&made.called)
+    ));
+}
+
 fn table(out: &mut String, entry: &Entry) {
     out.push_str("\n[[table]]\n");
     let mut lines = Vec::new();
@@ -115,6 +145,17 @@ fn table(out: &mut String, entry: &Entry) {
     if !entry.unique.is_empty() {
         let each = entry.unique.iter().map(|columns| ["{ columns = ", &list(columns.iter().map(sql)), " }"].concat());
         lines.push(("unique", list(each)));
+    }
+    if !entry.composite.is_empty() {
+        let each = entry.composite.iter().map(|(own, table, theirs)| {
+            format!(
+                "{{ columns = {}, references = {{ table = {}, columns = {} }} }}",
+                list(own.iter().map(sql)),
+                sql(table),
+                list(theirs.iter().map(sql))
+            )
+        });
+        lines.push(("composite", list(each)));
     }
     let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or_default();
     for (key, value) in lines {
@@ -131,18 +172,6 @@ fn table(out: &mut String, entry: &Entry) {
     for remark in &entry.remarks {
         comment(out, remark);
     }
-    if !entry.composite.is_empty() {
-        let each = entry.composite.iter().map(|(own, table, theirs)| {
-            format!(
-                "{{ columns = {}, references = {{ table = {}, columns = {} }} }}",
-                list(own.iter().map(sql)),
-                sql(table),
-                list(theirs.iter().map(sql))
-            )
-        });
-        // On one line, to be put to use by taking the mark away.
-        out.push_str(&["# composite = ", &list(each), "\n"].concat());
-    }
 }
 
 fn way(way: &Way) -> String {
@@ -153,6 +182,7 @@ fn way(way: &Way) -> String {
         Way::Sql { text, needs } => {
             ["{ sql = ", &quoted(text), ", needs = ", &list(needs.iter().map(sql)), " }"].concat()
         }
+        Way::Value(value) => ["{ value = ", &quoted(value), " }"].concat(),
         Way::Question(text) => ["{ question = ", &quoted(text), " }"].concat(),
     }
 }

@@ -136,6 +136,9 @@ async fn project(tx: &impl GenericClient, place: &Place, event: &Event) -> Resul
         | Event::GateFailed { .. }
         | Event::RollbackRequested { .. }
         | Event::UndoChecked { .. }
+        | Event::GuardsPutOff { .. }
+        | Event::GuardAsked { .. }
+        | Event::TurnedRound
         | Event::Paused { .. }
         | Event::Drifted { .. }
         | Event::DriftAccepted { .. }

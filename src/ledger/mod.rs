@@ -28,7 +28,9 @@ pub use lease::{
 };
 pub use load::{Entry, Kept, Recorded, RunName, RunRecord, entries, read, read_as_it_stands, runs};
 pub use pace::{Governing, Pace, PaceState};
-pub use preimages::{Preimage, begin as begin_keeping, complete, forget, half_kept, restored, waiting, written_back};
+pub use preimages::{
+    Listed, Preimage, begin as begin_keeping, complete, forget, half_kept, listed, restored, waiting, written_back,
+};
 pub use prints::{Print, keep_print, print_in_force, spend_print};
 pub use progress::{Cursor, Progress, begin_walk, cursor, estimate, progress, set_pace};
 pub use ranges::{Batch, Written, abandon, batch, claim, newest_sweep, piece, range_now, ranges, written};

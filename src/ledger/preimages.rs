@@ -1,5 +1,6 @@
 //! `preimages`: which values an undo kept, in which table of this schema, and whether a later apply wrote them back.
 
+use chrono::{DateTime, Utc};
 use tokio_postgres::{
     Client, GenericClient, Row,
     types::{ToSql, Type},
@@ -20,6 +21,21 @@ pub struct Preimage {
     pub relation: Ident,
     /// The columns that `k1`, `k2` … stand for.
     pub key: Vec<Ident>,
+}
+
+/// One of them, as people ask for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub table: String,
+    pub column: Option<String>,
+    /// The table with the values.
+    pub place: QName,
+    pub rows: i64,
+    pub bytes: i64,
+    pub kept_at: DateTime<Utc>,
+    pub restored_at: Option<DateTime<Utc>>,
+    /// Every row was looked at.
+    pub complete: bool,
 }
 
 const COLUMNS: &str = "preimage_id, relation, key_columns";
@@ -49,6 +65,32 @@ pub async fn half_kept(
     );
     let row = client.query_typed_opt(query.as_str(), &[(&place.run, Type::UUID), (&unit.0, Type::TEXT)]).await?;
     row.as_ref().map(preimage).transpose()
+}
+
+/// All of them, oldest first. Of one that is being made the rows are estimated.
+pub async fn listed(client: &impl GenericClient, schema: &Ident) -> Result<Vec<Listed>, LedgerError> {
+    let query = sql!(
+        "SELECT p.table_name, p.column_name, p.relation, CASE WHEN p.complete THEN p.rows_kept ELSE greatest(c.reltuples, 0)::bigint END,
+                coalesce(pg_total_relation_size(c.oid), 0)::bigint, p.kept_at, p.restored_at, p.complete
+           FROM {}.preimages p LEFT JOIN pg_class c ON c.relname = p.relation AND c.relnamespace = {}::regnamespace ORDER BY p.preimage_id",
+        schema,
+        sql::Literal::new(schema.to_string())
+    );
+    let rows = client.query_typed(query.as_str(), &[]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Listed {
+                table: row.try_get(0)?,
+                column: row.try_get(1)?,
+                place: QName::new(schema.clone(), name(row.try_get(2)?)?),
+                rows: row.try_get(3)?,
+                bytes: row.try_get(4)?,
+                kept_at: row.try_get(5)?,
+                restored_at: row.try_get(6)?,
+                complete: row.try_get(7)?,
+            })
+        })
+        .collect()
 }
 
 /// Those of a column that wait for its return, newest first.
@@ -141,13 +183,14 @@ pub async fn forget(client: &Client, schema: &Ident, of: &Preimage) -> Result<()
     Ok(())
 }
 
+fn name(name: String) -> Result<Ident, LedgerError> {
+    Ident::new(name).map_err(|why| LedgerError::Broken {
+        what: format!("a row of preimages has no name: {why}"),
+        advice: "restore the ledger's tables from a backup".to_owned(),
+    })
+}
+
 fn preimage(row: &Row) -> Result<Preimage, LedgerError> {
-    let name = |name: String| {
-        Ident::new(name).map_err(|why| LedgerError::Broken {
-            what: format!("a row of preimages has no name: {why}"),
-            advice: "restore the ledger's tables from a backup".to_owned(),
-        })
-    };
     let key: Vec<String> = row.try_get(2)?;
     Ok(Preimage {
         id: row.try_get(0)?,

@@ -1,5 +1,6 @@
 //! The only user of tokio-postgres: connections, sessions, statements, the catalogue.
 
+mod audit;
 pub mod batch;
 mod blockers;
 pub mod connect;
@@ -9,6 +10,7 @@ mod fault;
 pub mod fingerprint;
 pub mod isolation;
 pub mod keeping;
+pub mod kept;
 mod partitions;
 mod preflight;
 mod probe;
@@ -22,12 +24,13 @@ mod transaction;
 mod unfillable;
 pub mod workers;
 
+pub use audit::{Audited, audit};
 pub use blockers::{InTheWay, blockers, deadlock_timeout, in_the_way, old_transactions};
 pub use due::{Errand, ErrandKind, due};
-pub use estimate::rows_estimated;
+pub use estimate::{rows_estimated, rows_of_each};
 pub use fault::{Class, Fault};
 pub use partitions::partitions;
-pub use preflight::{Lack, lacks, rls_hides, without_identity};
+pub use preflight::{Lack, Tables, lacks, rls_hides, without_identity};
 pub use probe::probe;
 pub use role::{Role, owners, role};
 pub use survey::survey;

@@ -1,6 +1,8 @@
 //! What the database lacks for a plan, asked before anything is touched.
 
-use tokio_postgres::{Client, types::Type};
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Client, Row, types::Type};
 
 use super::Fault;
 use crate::{
@@ -23,30 +25,60 @@ pub enum Lack {
     Room { role: String },
 }
 
-/// What is lacking for `object`. `owned`: the step changes the table's definition, which only its owner may.
-pub async fn lacks(client: &Client, object: &Object, owned: bool) -> Result<Option<Lack>, Fault> {
+/// Tables as the catalogue has them, asked for all at once: a plan of thousands of steps is about hundreds of tables.
+#[derive(Debug, Default)]
+pub struct Tables(BTreeMap<(String, String), Table>);
+
+#[derive(Debug)]
+struct Table {
+    owner: String,
+    is_ours: bool,
+    role: String,
+    columns: Vec<String>,
+}
+
+impl Tables {
+    /// Asks for these.
+    pub async fn read(client: &Client, tables: &[QName]) -> Result<Self, Fault> {
+        let query = "SELECT n.nspname::text, c.relname::text, c.relowner::regrole::text, pg_has_role(c.relowner, 'USAGE'), current_user::text,
+                ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE (n.nspname::text, c.relname::text) IN (SELECT s, t FROM unnest($1, $2) AS u (s, t)) AND c.relkind IN ('r', 'p', 'f', 'v', 'm')";
+        let (schemas, names): (Vec<&str>, Vec<&str>) =
+            tables.iter().map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
+        let rows = client.query_typed(query, &[(&schemas, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)]).await?;
+        let table = |row: &Row| {
+            let table = Table {
+                owner: row.try_get(2)?,
+                is_ours: row.try_get(3)?,
+                role: row.try_get(4)?,
+                columns: row.try_get(5)?,
+            };
+            Ok(((row.try_get(0)?, row.try_get(1)?), table))
+        };
+        Ok(Self(rows.iter().map(table).collect::<Result<_, Fault>>()?))
+    }
+
+    fn get(&self, table: &QName) -> Option<&Table> {
+        self.0.get(&(table.schema.as_str().to_owned(), table.name.as_str().to_owned()))
+    }
+}
+
+/// What is lacking for `object`, whose table is among `tables`. `owned`: the step changes the table's definition, which only its owner may.
+pub async fn lacks(client: &Client, tables: &Tables, object: &Object, owned: bool) -> Result<Option<Lack>, Fault> {
     let (table, column) = match object {
         Object::Table(table) => (table, None),
         Object::Column(table, column) => (table, Some(column)),
         Object::Tablespace(name) => return lacking_tablespace(client, name).await,
     };
-    let query = "SELECT c.relowner::regrole::text, pg_has_role(c.relowner, 'USAGE'), current_user::text
-                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                  WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v', 'm')";
-    let params = [
-        (&table.schema.as_str() as &(dyn tokio_postgres::types::ToSql + Sync), Type::TEXT),
-        (&table.name.as_str(), Type::TEXT),
-    ];
-    let Some(row) = client.query_typed_opt(query, &params).await? else {
+    let Some(found) = tables.get(table) else {
         return Ok(Some(Lack::Table { near: near_table(client, table).await? }));
     };
-    if owned && !row.try_get::<_, bool>(1)? {
-        return Ok(Some(Lack::Ownership { owner: row.try_get(0)?, role: row.try_get(2)? }));
+    if owned && !found.is_ours {
+        return Ok(Some(Lack::Ownership { owner: found.owner.clone(), role: found.role.clone() }));
     }
-    match column {
-        Some(column) => lacking_column(client, table, column).await,
-        None => Ok(None),
-    }
+    let missing = column.filter(|column| !found.columns.iter().any(|name| name == column.as_str()));
+    Ok(missing.map(|column| Lack::Column { near: nearest(column.as_str(), found.columns.clone()) }))
 }
 
 /// In the database's own tablespace anybody may make an index.
@@ -72,17 +104,6 @@ async fn near_table(client: &Client, table: &QName) -> Result<Option<String>, Fa
     let rows = client.query_typed(query, &[]).await?;
     let names: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     Ok(nearest(&table.to_string(), names))
-}
-
-async fn lacking_column(client: &Client, table: &QName, column: &Ident) -> Result<Option<Lack>, Fault> {
-    let query =
-        "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
-    let rows = client.query_typed(query, &[(&table.to_string(), Type::TEXT)]).await?;
-    let names: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    if names.iter().any(|name| name == column.as_str()) {
-        return Ok(None);
-    }
-    Ok(Some(Lack::Column { near: nearest(column.as_str(), names) }))
 }
 
 fn nearest(word: &str, names: Vec<String>) -> Option<String> {

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod constants;
+mod deals;
 mod disk;
 mod document;
 mod expand;
@@ -19,6 +20,7 @@ mod types;
 mod wording;
 
 pub use bytes::Bytes;
+pub use deals::Deals;
 pub use disk::{Disk, FreeCommand, Reserve};
 pub use expand::Shared;
 pub use explicit::{Explicit, explicit};

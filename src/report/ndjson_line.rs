@@ -99,6 +99,11 @@ fn event_shape(event: &Event) -> Value {
         }
         Event::RollbackRequested { keep, consents } if consents.is_empty() => json!({ "keep": keep }),
         Event::RollbackRequested { keep, consents } => json!({ "keep": keep, "consents": consents }),
+        Event::GuardsPutOff { guards, agreed } => json!({ "guards": guards, "agreed": agreed }),
+        Event::GuardAsked { phase, gate, found, agreed } => {
+            json!({ "phase": phase, "gate": gate, "found": found, "agreed": agreed })
+        }
+        Event::TurnedRound => json!({}),
         Event::Throttled { unit, signal, why } => json!({ "unit": unit, "signal": signal, "why": why }),
         Event::Unthrottled { unit, waited_ms } => json!({ "unit": unit, "waited_ms": waited_ms }),
         Event::Retuned { by, host, asked_at, tuning } => {

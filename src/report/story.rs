@@ -179,11 +179,18 @@ impl Story {
                     self.cause.get_or_insert(Cause::Gate { title, findings: findings.clone() });
                 }
             }
+            Event::GuardAsked { gate, found, agreed, .. } => {
+                self.end_gate(at, gate);
+                if let (Some(_), None) = (found, agreed) {
+                    self.paused = Some(" before what a guard forbids".to_owned());
+                }
+            }
             Event::RollbackRequested { keep, .. } => {
                 self.turn(at);
                 (self.requested, self.cause) = (Some(keep.clone()), None);
             }
-            Event::Throttled { .. }
+            Event::GuardsPutOff { .. }
+            | Event::Throttled { .. }
             | Event::Unthrottled { .. }
             | Event::DriftAccepted { .. }
             | Event::Retuned { .. }
@@ -193,7 +200,7 @@ impl Story {
             Event::Paused { why, asked: Some(asked) } => {
                 self.paused = Some(format!(" by {} on {}: {why}", asked.by, asked.host));
             }
-            Event::Resumed => {
+            Event::Resumed | Event::TurnedRound => {
                 self.turn(at);
                 (self.paused, self.cause, self.requested) = (None, None, None);
             }

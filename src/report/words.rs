@@ -9,7 +9,7 @@ use super::{
     story::{Cause, Story, Task, Walk, What},
 };
 use crate::{
-    engine::{Blocker, Event, Failure, Finding, Held, Notice, Outcome},
+    engine::{Agreed, Blocker, Event, Failure, Finding, Found, Held, Notice, Outcome, PutOff},
     unit::{Presence, UnitId},
 };
 
@@ -145,15 +145,14 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
             Words::lasting(Mark::Begin, format!("rollback requested: {}", all_after(keep)))
                 .with(consents.iter().map(|given| ("consents", given.to_string())))
         }
+        Event::GuardsPutOff { guards, agreed } => put_off(guards, agreed),
+        Event::GuardAsked { found, agreed, .. } => asked(title, &took, found.as_ref(), agreed.as_ref()),
+        Event::TurnedRound => Words::lasting(Mark::Begin, "the rollback is given up, and the run goes forward again"),
         Event::Paused { why, asked: None } => Words::lasting(Mark::Wait, format!("paused: {why}")),
         Event::Paused { why, asked: Some(asked) } => {
             Words::lasting(Mark::Wait, format!("paused by {} on {}: {why}", asked.by, asked.host))
         }
-        Event::Drifted { phase, since, found } => {
-            Words::lasting(Mark::Wait, format!("others changed what the plan touches since `{since}` was over"))
-                .with([("where", format!("before phase {}", numbered(story, phase)))])
-                .with(found.lines().map(|line| ("found", line.to_owned())))
-        }
+        Event::Drifted { phase, since, found } => drifted(story, phase, since, found),
         Event::DriftAccepted { since, found, .. } => {
             Words::lasting(Mark::Begin, format!("what others changed since `{since}` was over is accepted"))
                 .with(found.lines().map(|line| ("found", line.to_owned())))
@@ -171,6 +170,30 @@ fn happened(story: &Story, at: DateTime<Utc>, event: &Event) -> Option<Words> {
         Event::Repaired { what } => Words::lasting(Mark::Wait, format!("the log was accepted as it stood: {what}")),
         Event::Resumed => Words::lasting(Mark::Begin, "goes on"),
     })
+}
+
+fn drifted(story: &Story, phase: &str, since: &str, found: &str) -> Words {
+    Words::lasting(Mark::Wait, format!("others changed what the plan touches since `{since}` was over"))
+        .with([("where", format!("before phase {}", numbered(story, phase)))])
+        .with(found.lines().map(|line| ("found", line.to_owned())))
+}
+
+fn put_off(guards: &[PutOff], agreed: &[Agreed]) -> Words {
+    Words::lasting(Mark::Wait, "guards are put off until row-level security is off the tables that they read")
+        .with(guards.iter().map(|one| ("put off", one.to_string())))
+        .with(agreed.iter().map(|one| ("agreed", one.to_string())))
+}
+
+/// What a guard that was put off said.
+fn asked(title: &str, took: &str, found: Option<&Found>, agreed: Option<&Agreed>) -> Words {
+    let (mark, text) = match (found, agreed) {
+        (None, _) => (Mark::Done, format!("guard passed: {title} ({took})")),
+        (Some(_), Some(_)) => (Mark::Wait, format!("passed over, since somebody agreed: {title}")),
+        (Some(_), None) => (Mark::Failed, format!("guard: {title} ({took})")),
+    };
+    Words::lasting(mark, text)
+        .with(agreed.map(|agreed| ("agreed", agreed.to_string())))
+        .with(found.map(|found| ("found", one_line(&found.to_string()))))
 }
 
 /// Who changed the pace, and to what; whether the backfills are to stand still, and why.

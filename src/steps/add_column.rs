@@ -105,7 +105,7 @@ impl StepKind for AddColumn {
         };
         let values = Unit {
             id: cx.unit("values"),
-            title: format!("write back the values of {table}.{column} that an earlier rollback kept"),
+            title: format!("bring back kept values of {table}.{column}, where there are any"),
             up: Op::Restore(spec.clone()),
             down: Down::Op(Op::Keep(spec)),
             probe: Probe::Ledger,
@@ -175,7 +175,7 @@ fn probe(table: &QName, column: &Ident, ty: &TypeName) -> Probe {
 
 /// Literals, signed numbers, casts of them, and the constants of the language: what PostgreSQL evaluates once.
 /// STABLE functions such as now() are evaluated once too, but stamp the time of the migration on every old row.
-fn is_constant(default: &str) -> bool {
+pub(super) fn is_constant(default: &str) -> bool {
     let (text, seen) = (default.trim(), mask(default.trim()));
     // Only a type may follow the cast, or an operator after it would be taken for a part of the constant.
     let (end, cast) = seen.find("::").map_or((text.len(), ""), |at| (at, &text[at + 2..]));

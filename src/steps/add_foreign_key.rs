@@ -9,7 +9,7 @@
 //! `row_security = off`, where PostgreSQL raises an error instead.
 //! Undo: drops the key, unless it was there before; one that was there NOT VALID is NOT VALID again.
 
-mod leaves;
+pub(super) mod leaves;
 
 use leaves::Leaves;
 use serde::Deserialize;
@@ -255,7 +255,7 @@ impl AddForeignKey {
 }
 
 /// From this version on a partitioned table takes a foreign key NOT VALID.
-const NOT_VALID_ON_PARTITIONED: u32 = 180_000;
+pub(super) const NOT_VALID_ON_PARTITIONED: u32 = 180_000;
 
 /// Whether the column numbers `key` of `rel` are those of `columns`, in their order.
 fn has_columns(rel: &Stmt, key: &Stmt, columns: &[Ident]) -> Stmt {

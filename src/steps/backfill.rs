@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{Object, StepKind, quarantine};
 use crate::{
     checks::{CheckKind, Gate, nulls::Nulls, orphans},
-    plan::{Lowering, Site},
+    plan::{Deals, Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Stmt},
     unit::{
@@ -141,7 +141,14 @@ impl StepKind for Backfill {
             vec![before, fill, after]
         };
         if quarantines {
-            units.extend(quarantine::units(cx, table, column, &self.orphaned(&value), quarantine::REASON));
+            units.extend(quarantine::units(
+                cx,
+                table,
+                &quarantine::beside(table),
+                column,
+                &self.orphaned(&value),
+                quarantine::REASON,
+            ));
         }
         units
     }
@@ -180,6 +187,11 @@ impl StepKind for Backfill {
     fn fills_alike(&self) -> Option<Object> {
         let everywhere = self.value.is_some() && self.r#where.is_none();
         everywhere.then(|| Object::Column(self.table.clone(), self.column.clone()))
+    }
+
+    fn deals(&self) -> Option<Deals> {
+        let kept = || Deals::Kept { table: self.table.clone(), columns: self.keep.clone() };
+        (!self.keep.is_empty()).then(kept)
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

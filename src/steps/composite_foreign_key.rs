@@ -6,17 +6,22 @@
 //! UPDATE EXCLUSIVE, which lets readers and writers go on. Then the old key is dropped (ACCESS EXCLUSIVE on both for a moment),
 //! so that no row is ever unchecked. With `replace = false` it stays.
 //! ON DELETE SET NULL clears the columns that the old key had and not the tenant, which needs PostgreSQL 15; before, and with
-//! ON UPDATE SET NULL, it is refused. So is a partitioned table before 18, which takes no NOT VALID foreign key.
+//! ON UPDATE SET NULL, it is refused. A partitioned table takes no NOT VALID foreign key before 18: there each partition gets it,
+//! VALIDATE reads one after the other, and then the table's own key takes them in without reading a row.
 //! Undo: adds the old key NOT VALID under its name and with its comment, validates it, then drops the new key and the index.
 
 mod state;
 
 use serde::Deserialize;
 
-use super::{Object, StepKind, add_foreign_key::Action, create_index::CreateIndex};
+use super::{
+    Object, StepKind,
+    add_foreign_key::{Action, NOT_VALID_ON_PARTITIONED, leaves},
+    create_index::CreateIndex,
+};
 use crate::{
     checks::{CheckKind, Gate, Guard, Measure, invalid_indexes::InvalidIndexes},
-    plan::{Lowering, Site},
+    plan::{Deals, Lowering, Site},
     sql,
     sql::{Ident, List, Literal, QName, Stmt},
     unit::{Down, Due, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
@@ -130,6 +135,11 @@ impl StepKind for CompositeForeignKey {
         self.state().filter(|_| self.replace).map(guard).into_iter().collect()
     }
 
+    fn deals(&self) -> Option<Deals> {
+        let key = || Deals::ForeignKey { table: self.table.clone(), columns: self.columns.clone() };
+        self.replace.then(key)
+    }
+
     fn needs(&self) -> Vec<(&'static str, Object)> {
         let parent = &self.references;
         let ours = self.columns.iter().chain(&self.column).map(|c| ("columns", &self.table, c));
@@ -182,6 +192,10 @@ impl CompositeForeignKey {
         let (table, name, parent) = (&self.table, &state.name, &self.references.table);
         let both = Lock::on(LockLevel::ShareRowExclusive, table, Hold::Moment);
         let keys = state.keys();
+        let mut gone = vec![sql!("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", table, name)];
+        if cx.server.version_num < NOT_VALID_ON_PARTITIONED {
+            gone.push(leaves::drop(table, name));
+        }
         Unit {
             id: cx.unit("add"),
             title: format!("add foreign key {name} from {table} ({}) to {parent}, not validated", keys.0),
@@ -190,7 +204,7 @@ impl CompositeForeignKey {
                 repair: Vec::new(),
                 due: Some(Due { table: table.clone(), query: state.add(), restores: false }),
             },
-            down: Down::tx([sql!("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", table, name)]),
+            down: Down::tx(gone),
             probe: state.added(),
             lock: if parent == table { both } else { both.and(parent) },
             loses: None,
@@ -220,7 +234,11 @@ impl CompositeForeignKey {
         Unit {
             id: cx.unit("validate"),
             title: format!("validate foreign key {name} of {table}"),
-            up: Op::Tx(vec![sql!("ALTER TABLE {} VALIDATE CONSTRAINT {}", table, name)]),
+            up: Op::Tx(vec![if cx.server.version_num < NOT_VALID_ON_PARTITIONED {
+                leaves::take_in(table, name)
+            } else {
+                sql!("ALTER TABLE {} VALIDATE CONSTRAINT {}", table, name)
+            }]),
             // PostgreSQL cannot take a validation back: the probe's `restore` drops the key and adds it as it was, NOT VALID.
             down: Down::tx([]),
             probe: state.validated(),
@@ -234,6 +252,9 @@ impl CompositeForeignKey {
     fn drop_old(&self, cx: &Lowering<'_>, state: &State<'_>) -> Unit {
         let (table, parent, old) = (&self.table, &self.references.table, self.usual_name());
         let both = Lock::on(LockLevel::AccessExclusive, table, Hold::Moment);
+        // Which one it is the catalogue says, where the plan does not.
+        let named = self.constraint.as_ref().map_or(String::new(), |name| format!(" {name}"));
+        let columns = self.columns.iter().map(Ident::to_string).collect::<Vec<_>>().join(", ");
         let due = |query: Stmt, restores: bool| Some(Due { table: table.clone(), query, restores });
         let again = sql!(
             "ALTER TABLE {0} ADD CONSTRAINT {1} FOREIGN KEY ({2}) REFERENCES {3} ({4}) NOT VALID;\nALTER TABLE {0} VALIDATE CONSTRAINT {1}",
@@ -245,7 +266,7 @@ impl CompositeForeignKey {
         );
         Unit {
             id: cx.unit("replace"),
-            title: format!("drop the foreign key {old} of {table}, which does not look at the tenant"),
+            title: format!("drop the foreign key{named} of {table} ({columns}), which does not look at the tenant"),
             up: Op::Autocommit {
                 stmt: sql!("ALTER TABLE {} DROP CONSTRAINT {}", table, old),
                 repair: Vec::new(),

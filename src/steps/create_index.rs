@@ -10,7 +10,7 @@
 //! EXCLUSIVE on it and every partition, for a moment.
 
 mod shape;
-mod tree;
+pub(super) mod tree;
 
 use std::{collections::BTreeMap, fmt};
 

@@ -3,18 +3,25 @@
 //! Lock: ACCESS EXCLUSIVE on the new table alone, which nobody else can see yet. Rows and privileges follow in transactions of
 //! their own, each recorded by itself: a row whose key is there already, or a privilege that was granted, is left as it is.
 //! A table of that name counts as done when it has the columns, with the same types, defaults and constraints.
-//! Undo: takes back the privileges, deletes the rows by their key and drops the table, without CASCADE; what was there before stays.
+//! Undo: takes back the privileges and drops the table, without CASCADE. Where it holds anything but the rows of the plan as they were
+//! inserted, it is put aside instead, with all that is in it and on it, and the next apply brings it back: see `drop_table`. (Foreign
+//! keys to other tables come back NOT VALID.) In a table that was there before, the rows are deleted by their key, and the table stays.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod column;
+mod privilege;
+mod row;
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Object, StepKind};
+use self::{column::Column, privilege::Privilege};
+use super::{Object, StepKind, drop_table::aside::Aside};
 use crate::{
     plan::{Lowering, Site},
     sql,
-    sql::{Expr, Ident, List, Literal, QName, Scalar, Stmt, TypeName},
-    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
+    sql::{Ident, Literal, QName, Scalar},
+    unit::{Down, Growth, Hold, Lock, LockLevel, Op, Unit},
 };
 
 /// A step of the kind `create_table`.
@@ -32,57 +39,6 @@ pub struct CreateTable {
     /// Privileges by role: `{ app_rw = ["select"] }`.
     #[serde(default)]
     grant: BTreeMap<Ident, Vec<Privilege>>,
-}
-
-/// One column, as an inline table writes it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Column {
-    name: Ident,
-    r#type: TypeName,
-    #[serde(default)]
-    not_null: bool,
-    default: Option<Expr>,
-    identity: Option<Identity>,
-    #[serde(default)]
-    unique: bool,
-    check: Option<Expr>,
-}
-
-/// Who numbers the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-enum Identity {
-    #[serde(rename = "always")]
-    Always,
-    #[serde(rename = "by default")]
-    ByDefault,
-}
-
-/// What a role may do with the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Privilege {
-    Select,
-    Insert,
-    Update,
-    Delete,
-    References,
-    Trigger,
-    Truncate,
-}
-
-impl Privilege {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Select => "SELECT",
-            Self::Insert => "INSERT",
-            Self::Update => "UPDATE",
-            Self::Delete => "DELETE",
-            Self::References => "REFERENCES",
-            Self::Trigger => "TRIGGER",
-            Self::Truncate => "TRUNCATE",
-        }
-    }
 }
 
 pub const EXAMPLE: &str = r#"
@@ -123,8 +79,9 @@ impl StepKind for CreateTable {
     }
 
     fn lower(&self, cx: &Lowering<'_>) -> Vec<Unit> {
-        let table = &self.table;
-        let mut up = vec![sql!("CREATE TABLE {} ({})", table, self.definition())];
+        let (table, aside) = (&self.table, Aside::undone(&self.table));
+        // What came back is compared with the plan by the probe, like any table that is there.
+        let mut up = vec![aside.back(), sql!("CREATE TABLE IF NOT EXISTS {} ({})", table, self.definition())];
         if let Some(comment) = &self.comment {
             up.push(sql!("COMMENT ON TABLE {} IS {}", table, Literal::new(comment.clone())));
         }
@@ -132,10 +89,10 @@ impl StepKind for CreateTable {
             id: cx.unit("table"),
             title: format!("create table {table}"),
             up: Op::Tx(up),
-            down: Down::tx([sql!("DROP TABLE IF EXISTS {}", table)]),
+            down: Down::tx([aside.away(&self.unless_as_made()), sql!("DROP TABLE IF EXISTS {}", table)]),
             probe: self.probe(),
             lock: Lock::on(LockLevel::AccessExclusive, table, Hold::Moment),
-            loses: Some(format!("the rows of {table}")),
+            loses: None,
             guards_rows: false,
             grows: Growth::Little,
         }];
@@ -150,207 +107,6 @@ impl StepKind for CreateTable {
         let columns = self.columns.iter().map(|c| (Object::Column(self.table.clone(), c.name.clone()), "table"));
         [(Object::Table(self.table.clone()), "table")].into_iter().chain(columns).collect()
     }
-}
-
-impl CreateTable {
-    fn check_columns(&self, site: &mut Site<'_>) {
-        if self.columns.is_empty() {
-            site.error("columns", "TM0230", "a table without columns can hold nothing");
-        }
-        for (i, column) in self.columns.iter().enumerate() {
-            let (name, place) = (column.name.as_str(), format!("columns[{i}]"));
-            if self.columns[..i].iter().any(|c| c.name == column.name) {
-                site.error(&place, "TM0231", format!("two columns have the name `{name}`"));
-            }
-            let ty = column.r#type.as_str().to_ascii_lowercase();
-            if ["serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"].contains(&ty.as_str()) {
-                site.error(&place, "TM0236", format!("`{name}` is a {ty}, whose sequence cannot be told from another"))
-                    .help("write type = \"bigint\" (or integer, smallint) and identity = \"by default\"");
-            }
-            if column.identity.is_some() && column.default.is_some() {
-                site.error(&place, "TM0237", format!("`{name}` has a default and is numbered as an identity"));
-            }
-        }
-        for (i, key) in self.primary_key.iter().enumerate() {
-            let (name, place) = (key.as_str(), format!("primary_key[{i}]"));
-            if !self.columns.iter().any(|c| c.name == *key) {
-                site.error(&place, "TM0232", format!("the table has no column `{name}`"));
-            }
-            if self.primary_key[..i].contains(key) {
-                site.error(&place, "TM0231", format!("`{name}` is named twice"));
-            }
-        }
-    }
-
-    fn check_seed(&self, site: &mut Site<'_>) {
-        if !self.seed.is_empty() && self.primary_key.is_empty() {
-            site.error("seed", "TM0233", "rows can only be recognised by a primary key")
-                .help("name the key's columns: primary_key = [\"id\"]");
-            return;
-        }
-        let mut keys = BTreeSet::new();
-        for (i, row) in self.seed.iter().enumerate() {
-            let (nth, place) = (i + 1, format!("seed[{i}]"));
-            let is_column = |name: &Ident| self.columns.iter().any(|c| c.name == *name);
-            for unknown in row.keys().filter(|name| !is_column(name) && !self.primary_key.contains(name)) {
-                site.error(&place, "TM0234", format!("row {nth} names `{}`, which is no column", unknown.as_str()));
-            }
-            if let Some(missing) = self.primary_key.iter().find(|key| is_column(key) && !row.contains_key(key)) {
-                site.error(&place, "TM0235", format!("row {nth} has no value for `{}`", missing.as_str()))
-                    .help("every row names its whole primary key, by which it is recognised");
-            } else if !keys.insert(self.key(row).to_string()) {
-                site.error(&place, "TM0235", format!("row {nth} has the key of an earlier row"));
-            }
-            let filled = |c: &Column| !c.not_null || c.default.is_some() || c.identity.is_some();
-            let empty = |c: &&Column| !filled(c) && !row.contains_key(&c.name) && !self.primary_key.contains(&c.name);
-            if let Some(column) = self.columns.iter().find(empty) {
-                let name = column.name.as_str();
-                site.error(
-                    &place,
-                    "TM0239",
-                    format!("row {nth} leaves `{name}` out, which is NOT NULL without a default"),
-                );
-            }
-        }
-    }
-
-    /// What stands between the parentheses of CREATE TABLE. The constraints get the names that PostgreSQL chooses.
-    fn definition(&self) -> Stmt {
-        let column = |c: &Column| {
-            let mut text = sql!("{} {}", c.name, c.r#type);
-            if let Some(default) = &c.default {
-                text = sql!("{} DEFAULT {}", text, default);
-            }
-            let identity = match c.identity {
-                None => "",
-                Some(Identity::Always) => " GENERATED ALWAYS AS IDENTITY",
-                Some(Identity::ByDefault) => " GENERATED BY DEFAULT AS IDENTITY",
-            };
-            let not_null = if c.not_null { " NOT NULL" } else { "" };
-            let unique = if c.unique { " UNIQUE" } else { "" };
-            text = sql!("{}{}{}{}", text, Stmt::raw(identity), Stmt::raw(not_null), Stmt::raw(unique));
-            c.check.as_ref().map_or(text.clone(), |check| sql!("{} CHECK ({})", text, check))
-        };
-        let mut parts: Vec<Stmt> = self.columns.iter().map(column).collect();
-        if !self.primary_key.is_empty() {
-            parts.push(sql!("PRIMARY KEY ({})", List(&self.primary_key, ", ")));
-        }
-        sql!("{}", List(&parts, ", "))
-    }
-
-    /// The twin is a temporary table of the same name, made of the same text. What later steps add to the table (columns,
-    /// constraints, NOT NULL) does not make it another one.
-    fn probe(&self) -> Probe {
-        let (here, twin) = (self.table.to_string(), format!("pg_temp.{}", self.table.name));
-        let state = |other: &str, same: Stmt, lacks: Stmt| {
-            sql!(
-                "SELECT CASE WHEN k.oid IS NULL THEN 'absent' WHEN k.relkind NOT IN ('r', 'p') THEN 'conflict'
-                             WHEN {} THEN 'present' ELSE {} END,
-                        CASE WHEN k.relkind NOT IN ('r', 'p') THEN format('%s, which is no table', k.oid::regclass)
-                             WHEN d.lacks IS NOT NULL THEN 'a table without ' || d.lacks
-                             WHEN k.oid IS NOT NULL THEN 'a table of that name' END,
-                        NULL::text[]
-                   FROM (SELECT to_regclass({}) AS rel) t LEFT JOIN pg_class k ON k.oid = t.rel
-                   CROSS JOIN LATERAL (SELECT {} AS lacks) d",
-                same,
-                Literal::new(other),
-                Literal::new(here.as_str()),
-                lacks
-            )
-        };
-        let lacks = sql!(
-            "(SELECT string_agg(w.item, ', ' ORDER BY w.item) FROM (({}) EXCEPT ({})) w (item))",
-            items(&sql!("to_regclass({})", Literal::new(twin))),
-            items(&sql!("k.oid"))
-        );
-        Probe::Catalog {
-            query: state("compare", sql!("false"), sql!("NULL::text")),
-            twin: Some(Twin {
-                setup: vec![sql!("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP", self.table.name, self.definition())],
-                query: state("conflict", sql!("d.lacks IS NULL"), lacks),
-            }),
-        }
-    }
-
-    /// The columns of `row` that make its primary key, as a condition.
-    fn key(&self, row: &BTreeMap<Ident, Scalar>) -> Stmt {
-        let pairs = self.primary_key.iter().filter_map(|name| row.get(name).map(|v| sql!("{} = {}", name, v.0)));
-        sql!("{}", List(&pairs.collect::<Vec<_>>(), " AND "))
-    }
-
-    fn seed_unit(&self, cx: &Lowering<'_>, nth: usize, row: &BTreeMap<Ident, Scalar>) -> Unit {
-        let (table, key) = (&self.table, self.key(row));
-        let columns: Vec<&Ident> = row.keys().collect();
-        let values: Vec<&Literal> = row.values().map(|value| &value.0).collect();
-        // A number that the plan gives for an identity column is wanted, even where the column is GENERATED ALWAYS.
-        let numbered = self.columns.iter().any(|c| c.identity.is_some() && row.contains_key(&c.name));
-        let overriding = Stmt::raw(if numbered { " OVERRIDING SYSTEM VALUE" } else { "" });
-        let insert = (List(&columns, ", "), List(&values, ", "));
-        // The table may not exist yet when the probe is read, so the look into it is text that only runs when it does.
-        let look = sql!("SELECT FROM {} WHERE {}", table, key);
-        let here = sql!(
-            "query_to_xml({}, false, true, '')::text",
-            Literal::new(sql!("SELECT EXISTS ({}) AS e", look).as_str())
-        );
-        Unit {
-            id: cx.unit(&format!("row-{nth}")),
-            title: format!("insert the row {key} into {table}"),
-            up: Op::Tx(vec![sql!("INSERT INTO {} ({}){} VALUES ({})", table, insert.0, overriding, insert.1)]),
-            down: Down::tx([sql!("DELETE FROM {} WHERE {}", table, key)]),
-            probe: Probe::catalog(sql!(
-                "SELECT CASE WHEN h.here THEN 'present' ELSE 'absent' END, CASE WHEN h.here THEN {} END, NULL::text[]
-                   FROM (SELECT CASE WHEN to_regclass({}) IS NULL THEN false ELSE {} LIKE '%<e>true</e>%' END AS here) h",
-                Literal::new(format!("a row with {key}")),
-                Literal::new(table.to_string()),
-                here
-            )),
-            lock: Lock::on(LockLevel::RowExclusive, table, Hold::Moment),
-            loses: Some("what was changed in the row since".to_owned()),
-            guards_rows: false,
-            grows: Growth::Little,
-        }
-    }
-
-    fn grant_unit(&self, cx: &Lowering<'_>, role: &Ident, privilege: Privilege) -> Unit {
-        let (table, word) = (&self.table, Stmt::raw(privilege.word()));
-        Unit {
-            id: cx.unit(&format!("grant-{}-{}", privilege.word().to_lowercase(), role.as_str())),
-            title: format!("grant {word} on {table} to {role}"),
-            up: Op::Tx(vec![sql!("GRANT {} ON {} TO {}", word, table, role)]),
-            down: Down::tx([sql!("REVOKE {} ON {} FROM {}", word, table, role)]),
-            probe: Probe::catalog(sql!(
-                "SELECT CASE WHEN EXISTS (SELECT FROM pg_class k, aclexplode(coalesce(k.relacl, acldefault('r', k.relowner))) a
-                             WHERE k.oid = to_regclass({}) AND a.privilege_type = {}
-                               AND a.grantee = CASE {} WHEN 'public' THEN 0 ELSE (SELECT oid FROM pg_roles WHERE rolname = {}) END) THEN 'present' ELSE 'absent' END, NULL::text, NULL::text[]",
-                Literal::new(table.to_string()),
-                Literal::new(privilege.word()),
-                Literal::new(role.as_str()),
-                Literal::new(role.as_str())
-            )),
-            lock: Lock::none(),
-            loses: None,
-            guards_rows: false,
-            grows: Growth::Little,
-        }
-    }
-}
-
-/// A query of what the table `rel` is made of, in words that two tables can be compared by.
-fn items(rel: &Stmt) -> Stmt {
-    sql!(
-        "SELECT i.item FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
-           LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-          CROSS JOIN LATERAL (VALUES
-                (format('column %I %s', a.attname, format_type(a.atttypid, a.atttypmod))
-                 || CASE WHEN a.attcollation <> y.typcollation THEN ' COLLATE ' || a.attcollation::regcollation ELSE '' END
-                 || CASE a.attidentity WHEN 'a' THEN ' GENERATED ALWAYS' WHEN 'd' THEN ' GENERATED BY DEFAULT' ELSE '' END),
-                (CASE WHEN a.attnotnull THEN format('NOT NULL of %I', a.attname) END),
-                ('default of ' || quote_ident(a.attname) || ': ' || pg_get_expr(d.adbin, d.adrelid))) i (item)
-          WHERE a.attrelid = {} AND a.attnum > 0 AND NOT a.attisdropped AND i.item IS NOT NULL
-         UNION ALL SELECT pg_get_constraintdef(c.oid) FROM pg_constraint c WHERE c.conrelid = {} AND c.contype IN ('p', 'u', 'c')",
-        rel,
-        rel
-    )
 }
 
 #[cfg(test)]

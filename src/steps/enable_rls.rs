@@ -14,7 +14,7 @@ use super::{
     enforce_rls::family::{ALL_BELOW, Family},
 };
 use crate::{
-    plan::{Lowering, Site},
+    plan::{Deals, Lowering, Site},
     sql,
     sql::{Literal, QName},
     unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
@@ -61,6 +61,10 @@ impl StepKind for EnableRls {
             guards_rows: true,
             grows: Growth::Little,
         }]
+    }
+
+    fn deals(&self) -> Option<Deals> {
+        self.partitions.then(|| Deals::Family { table: self.table.clone() })
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

@@ -19,7 +19,7 @@ use super::{Object, StepKind, create_policy::with_tenant};
 use crate::{
     checks::{CheckKind, Gate, isolation, unprotected::Unprotected},
     isolation::Spec,
-    plan::{Lowering, Site, Tenancy},
+    plan::{Deals, Lowering, Site, Tenancy},
     sql,
     sql::{Expr, Ident, QName, Stmt},
     unit::Unit,
@@ -152,6 +152,10 @@ impl StepKind for EnforceRls {
             gates.push(isolation::gate(Spec { column: column.clone(), ..spec }));
         }
         gates
+    }
+
+    fn deals(&self) -> Option<Deals> {
+        Some(Deals::Family { table: self.table.clone() })
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

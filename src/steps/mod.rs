@@ -8,8 +8,8 @@ use toml::{Spanned, de::DeTable};
 
 use crate::{
     checks::{Gate, Guard},
-    plan::{Lowering, Site},
-    sql::{Ident, QName},
+    plan::{Deals, Lowering, Site},
+    sql::{Ident, QName, Stmt},
     unit::{Fill, Unit},
 };
 
@@ -52,6 +52,17 @@ pub trait StepKind: Debug + Send + Sync {
 
     /// The column that it fills where it has no value, and with what.
     fn fills(&self) -> Option<(Object, Fill)> {
+        None
+    }
+
+    /// What in the database forbids it, as an expression: words, or NULL. With the key that it is told at. Asked before anything is
+    /// touched, of what no earlier step changes.
+    fn hindrance(&self) -> Option<(&'static str, Stmt)> {
+        None
+    }
+
+    /// What in the database would bite, and does not because of it.
+    fn deals(&self) -> Option<Deals> {
         None
     }
 
@@ -127,6 +138,7 @@ kinds! {
     end_capture => EndCapture,
     backfill => Backfill,
     quarantine => Quarantine,
+    settle => Settle,
     copy_rows => CopyRows,
     create_index => CreateIndex,
     add_foreign_key => AddForeignKey,
@@ -142,6 +154,8 @@ kinds! {
     revoke => Revoke,
     create_statistics => CreateStatistics,
     analyze => Analyze,
+    drop_column => DropColumn,
+    drop_table => DropTable,
     create_policy => CreatePolicy,
     enable_rls => EnableRls,
     force_rls => ForceRls,

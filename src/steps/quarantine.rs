@@ -30,6 +30,8 @@ pub struct Quarantine {
     table: QName,
     column: Ident,
     reason: Option<String>,
+    /// The table beside, where it is not `TABLE_quarantined`: a second quarantine of the same table needs one of its own.
+    into: Option<QName>,
 }
 
 pub const EXAMPLE: &str = r#"
@@ -52,7 +54,7 @@ impl StepKind for Quarantine {
 
     fn lower(&self, cx: &Lowering<'_>) -> Vec<Unit> {
         let which = sql!("row.{} IS NULL", self.column);
-        units(cx, &self.table, &self.column, &which, self.reason.as_deref().unwrap_or(REASON))
+        units(cx, &self.table, &self.to(), &self.column, &which, self.reason.as_deref().unwrap_or(REASON))
     }
 
     fn gates(&self, _cx: &Lowering<'_>) -> Vec<Gate> {
@@ -67,7 +69,13 @@ impl StepKind for Quarantine {
     }
 
     fn makes(&self) -> Vec<(Object, &'static str)> {
-        vec![(Object::Table(beside(&self.table)), "beside")]
+        vec![(Object::Table(self.to()), "beside")]
+    }
+}
+
+impl Quarantine {
+    fn to(&self) -> QName {
+        self.into.clone().unwrap_or_else(|| beside(&self.table))
     }
 }
 
@@ -77,8 +85,7 @@ pub fn beside(table: &QName) -> QName {
 }
 
 /// Makes the table beside and moves the rows for which `which` is true; sees a row as `row`.
-pub fn units(cx: &Lowering<'_>, table: &QName, column: &Ident, which: &Stmt, reason: &str) -> Vec<Unit> {
-    let to = beside(table);
+pub fn units(cx: &Lowering<'_>, table: &QName, to: &QName, column: &Ident, which: &Stmt, reason: &str) -> Vec<Unit> {
     let by = format!("{}/{}", cx.phase, cx.step);
     let empty = Literal::new(format!("For the rows of {table} that the step {by} quarantines."));
     let full = Literal::new(format!("The rows of {table} that the step {by} quarantined."));
@@ -95,18 +102,18 @@ pub fn units(cx: &Lowering<'_>, table: &QName, column: &Ident, which: &Stmt, rea
     };
     vec![
         Unit {
-            up: Op::Tx(moves::make(table, &to, &empty)),
-            down: Down::tx([moves::drop(&to)]),
-            probe: probe(&to, &[empty.clone(), full.clone()], "conflict"),
-            lock: Lock::on(LockLevel::AccessExclusive, &to, Hold::Moment),
+            up: Op::Tx(moves::make(table, to, &empty)),
+            down: Down::tx([moves::drop(to)]),
+            probe: probe(to, &[empty.clone(), full.clone()], "conflict"),
+            lock: Lock::on(LockLevel::AccessExclusive, to, Hold::Moment),
             grows: Growth::Little,
             ..unit("beside", format!("create table {to} for rows of {table} without a tenant"))
         },
         Unit {
-            up: Op::Tx(vec![moves::away(table, &to, which, reason, &full)]),
-            down: Down::tx([moves::back(table, &to, column, &empty)]),
-            probe: probe(&to, &[full], "absent"),
-            lock: Lock::on(LockLevel::RowExclusive, table, Hold::Batch).and(&to),
+            up: Op::Tx(vec![moves::away(table, to, which, reason, &full)]),
+            down: Down::tx([moves::back(table, to, column, &empty)]),
+            probe: probe(to, &[full], "absent"),
+            lock: Lock::on(LockLevel::RowExclusive, table, Hold::Batch).and(to),
             ..unit("move", format!("move the rows of {table} without {column} to {to}"))
         },
     ]

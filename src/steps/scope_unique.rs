@@ -4,11 +4,14 @@
 //! Lock: the new index is built CONCURRENTLY (SHARE UPDATE EXCLUSIVE; readers and writers go on). Then, in one transaction and
 //! for a moment under ACCESS EXCLUSIVE, it becomes the constraint and the old one is dropped: at no moment is neither there.
 //! From then on `ON CONFLICT (email)` fails (42P10) and `ON CONFLICT (tenant_id, email)` works; both work between the two units.
-//! Refused before anything is touched: an old one that foreign keys or other objects need, one of a partitioned table, and
-//! one that is the replica identity while the tenant may be NULL. A primary key is never taken for it.
+//! A partitioned table: an index is built CONCURRENTLY on each partition, and the exchange takes them in from the partitions upwards
+//! (ACCESS EXCLUSIVE on all of them, for a moment). The tenant's column need not be in the partition key.
+//! Refused before anything is touched: an old one that foreign keys or other objects need, and one that is the replica identity
+//! while the tenant may be NULL. A primary key is never taken for it.
 //! Undo: builds the old one CONCURRENTLY again, then gives it back its name, comment and marks and drops the new one, in one
 //! transaction. Once tenants share keys that would fail: a rollback looks for such keys first, and is refused.
 
+mod exchange;
 mod state;
 
 use serde::Deserialize;
@@ -16,7 +19,7 @@ use serde::Deserialize;
 use super::{Object, StepKind, create_index::Part};
 use crate::{
     checks::{CheckKind, Gate, Guard, Measure, invalid_indexes::InvalidIndexes},
-    plan::{Lowering, Site},
+    plan::{Deals, Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Stmt},
     unit::{Down, Due, Growth, Hold, IndexShape, Lock, LockLevel, Op, Unit},
@@ -105,9 +108,11 @@ impl StepKind for ScopeUnique {
             guards_rows: false,
             grows: Growth::Index(Box::new(self.shape(&state))),
         };
+        // Which one goes the catalogue says, where the plan does not.
+        let given = self.constraint.as_ref().map_or(String::new(), |old| format!(" for {old}"));
         let swap = Unit {
             id: cx.unit("swap"),
-            title: format!("make {table} ({keys}) unique within a tenant, and no longer over all: {new} for {old}"),
+            title: format!("make {table} ({keys}) unique within a tenant, and no longer over all: {new}{given}"),
             up: Op::Autocommit {
                 stmt: self.exchange(&state.scratch, &new, &old),
                 repair: Vec::new(),
@@ -134,6 +139,11 @@ impl StepKind for ScopeUnique {
     fn guards(&self, cx: &Lowering<'_>) -> Vec<Guard> {
         let guard = |state| Guard { gate: self.shared(&state), of: Some(cx.unit("swap")), consent: None };
         self.state().map(guard).into_iter().collect()
+    }
+
+    fn deals(&self) -> Option<Deals> {
+        let columns = self.columns.iter().filter_map(|part| part.column().cloned()).collect();
+        Some(Deals::UniqueKey { table: self.table.clone(), columns, name: self.constraint.clone() })
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {
@@ -276,7 +286,7 @@ mod tests {
             titles,
             [
                 "build the unique index of app.members (tenant_id, email) concurrently",
-                "make app.members (email) unique within a tenant, and no longer over all: members_tenant_id_email_key for members_email_key",
+                "make app.members (email) unique within a tenant, and no longer over all: members_tenant_id_email_key",
             ]
         );
     }

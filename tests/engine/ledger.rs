@@ -61,6 +61,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         phase().prop_map(|keep| Event::RollbackRequested { keep, consents: vec![] }),
         (phase(), gate(), prop::collection::vec(found, 0..2))
             .prop_map(|(phase, gate, findings)| { Event::UndoChecked { phase, gate, findings } }),
+        (phase(), gate()).prop_map(|(phase, gate)| Event::GuardAsked { phase, gate, found: None, agreed: None }),
+        Just(Event::TurnedRound),
         any::<String>().prop_map(|why| Event::Paused { why, asked: None }),
         any::<[String; 4]>().prop_map(|[why, by, host, at]| Event::Paused { why, asked: Some(Asker { by, host, at }) }),
         (phase(), any::<[String; 2]>()).prop_map(|(phase, [since, found])| Event::Drifted { phase, since, found }),

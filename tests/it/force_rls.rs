@@ -7,7 +7,7 @@ const POLICY: &str = "ALTER TABLE app.users ENABLE ROW LEVEL SECURITY; ALTER TAB
     CREATE POLICY nobody ON app.users USING (false)";
 
 /// A role that owns everything in `app` and may create the ledger, and one that bypasses RLS on its behalf.
-fn owners(db: &Db) -> (String, String) {
+pub fn owners(db: &Db) -> (String, String) {
     let owner = db.role("owner", "LOGIN");
     let bypass = db.role("etl", &format!("LOGIN BYPASSRLS IN ROLE {owner}"));
     db.sql(&format!(

@@ -177,3 +177,55 @@ fn a_clean_schema_has_only_what_is_true_of_it() {
     let expect = expect.map(|(code, object)| (code.to_owned(), object.to_owned())).collect();
     assert_eq!(found, expect, "{output}");
 }
+
+const DEALT: &str = "
+    CREATE SCHEMA app;
+    CREATE TABLE app.tenants (id uuid PRIMARY KEY);
+    CREATE TABLE app.countries (code text PRIMARY KEY);
+    CREATE TABLE app.users (id bigint PRIMARY KEY, org uuid REFERENCES app.tenants, email text UNIQUE, \"Größe\" text, updated_at timestamptz);
+    CREATE UNIQUE INDEX by_size ON app.users (lower(\"Größe\"));
+    CREATE TABLE app.orders (id bigint, user_id bigint REFERENCES app.users ON DELETE CASCADE) PARTITION BY RANGE (id);
+    CREATE TABLE app.orders_1 PARTITION OF app.orders FOR VALUES FROM (0) TO (100);
+    GRANT SELECT ON app.orders_1 TO PUBLIC;
+    CREATE FUNCTION app.touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.updated_at := now(); RETURN NEW; END';
+    CREATE TRIGGER touch BEFORE UPDATE ON app.users FOR EACH ROW EXECUTE FUNCTION app.touch();";
+
+/// What the plan deals with itself is no hazard; the same plan without those words names each.
+#[test]
+fn what_the_plan_deals_with_is_not_told() {
+    const PLAN: &str = r#"
+format = 1
+name = "dealt"
+[tenancy]
+registry = { table = "app.tenants", key = "id", type = "uuid" }
+column = "tenant_id"
+setting = "app.tenant_id"
+[[table]]
+name = "app.users"
+tenant = { from = "app.tenants", match = { org = "id" } }
+#keep = ["updated_at"]
+#unique = [{ columns = ["email"] }, { columns = [{ expr = "lower(\"Größe\")" }], constraint = "by_size" }]
+[[table]]
+name = "app.orders"
+tenant = { from = "app.users", match = { user_id = "id" } }
+#composite = [{ columns = ["user_id"], references = { table = "app.users", columns = ["id"] } }]
+-enforce = false
+#[[shared]]
+#name = "app.countries"
+#reason = "a lookup table"
+"#;
+    let db = database("hazards_dealt");
+    db.sql(DEALT);
+    let told = |kept: char, gone: char| {
+        let lines = PLAN.lines().filter(|line| !line.starts_with(gone));
+        let text: String = lines.map(|line| format!("{}\n", line.trim_start_matches(kept))).collect();
+        let tool = Tool::new(&db);
+        let file = tool.file("dealt.toml", &text);
+        let output = tool.args(["plan", file.to_str().unwrap(), "--format", "json"]).run().expect_code(0);
+        let mut codes = codes(&output);
+        codes.retain(|code| ["TM0401", "TM0411", "TM0412", "TM0429", "TM0431"].contains(&code.as_str()));
+        codes.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(told('-', '#'), "TM0401 TM0411 TM0412 TM0429 TM0431");
+    assert_eq!(told('#', '-'), "");
+}

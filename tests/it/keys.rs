@@ -163,3 +163,31 @@ fn a_parent_that_goes_clears_the_child_and_leaves_the_tenant() {
     let crossed = outcome(&scene.db, other);
     assert_eq!(crossed, Some(SqlState::FOREIGN_KEY_VIOLATION), "a trade of tenant 1 points at a user of tenant 3");
 }
+
+/// Between the exchange and its undo one partition goes, and another one comes with rows; some 3 s.
+#[test]
+fn the_keys_of_a_partitioned_table_come_back_on_the_partitions_of_by_then() {
+    let scene = scene("keys_partitions");
+    scene.db.sql(
+        "CREATE TABLE app.seats (id bigint, tenant_id int NOT NULL, no int UNIQUE) PARTITION BY RANGE (no);
+         CREATE TABLE app.seats_1 PARTITION OF app.seats FOR VALUES FROM (0) TO (100);
+         CREATE TABLE app.seats_2 PARTITION OF app.seats FOR VALUES FROM (100) TO (200);
+         INSERT INTO app.seats SELECT n, 1 + n % 3, n FROM generate_series(1, 150) n",
+    );
+    let plan = PLAN.replace("app.users", "app.seats").replace("email", "no");
+    let _ = scene.apply(&plan).expect_code(0);
+    let keys = "SELECT string_agg(conrelid::regclass || ' ' || pg_get_constraintdef(oid), ', ' ORDER BY conrelid::regclass::text)
+                  FROM pg_constraint WHERE contype = 'u' AND conrelid::regclass::text LIKE 'app.seats%'";
+    let scoped = "UNIQUE (tenant_id, no)";
+    assert_eq!(scene.db.one::<String>(keys), format!("app.seats {scoped}, app.seats_1 {scoped}, app.seats_2 {scoped}"));
+    scene.db.sql(
+        "DROP TABLE app.seats_1; CREATE TABLE app.seats_3 PARTITION OF app.seats FOR VALUES FROM (200) TO (300);
+         INSERT INTO app.seats VALUES (201, 1, 201)",
+    );
+    let _ = scene.run("rollback --to start --yes").expect_code(0);
+    assert_eq!(scene.db.one::<String>(keys), "app.seats UNIQUE (no), app.seats_2 UNIQUE (no), app.seats_3 UNIQUE (no)");
+    let valid =
+        "SELECT bool_and(indisvalid AND indisunique) FROM pg_index WHERE indrelid::regclass::text LIKE 'app.seats%'";
+    assert!(scene.db.one::<bool>(valid));
+    scene.no_wreck();
+}

@@ -9,6 +9,7 @@ mod crash;
 mod failure;
 mod families;
 mod gates;
+mod keeps;
 mod keys;
 mod repeat;
 mod world;

@@ -7,6 +7,7 @@
 
 mod alphapulse;
 mod apply;
+mod audit;
 mod backfill_faults;
 mod backfills;
 mod backup;
@@ -40,6 +41,7 @@ mod hazards;
 mod indexes;
 mod init;
 mod isolation;
+mod keeps;
 mod keys;
 mod late;
 mod laws;
@@ -48,6 +50,7 @@ mod locks;
 mod lossless;
 mod pause;
 mod pooler;
+mod put_off;
 mod quarantine;
 mod race;
 mod real_schemas;

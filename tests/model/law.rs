@@ -1,6 +1,8 @@
 //! The laws, and what they must remember to be checked. Nothing here is taken from the machine that could be found out
 //! otherwise: what stands in the database counts, not what the machine believes of it.
 
+use std::collections::BTreeSet;
+
 use stateright::Property;
 use tenantmig::{
     engine::{Destination, Effect, Event, Illegal, Mode, Outcome, Run, preview},
@@ -10,6 +12,7 @@ use tenantmig::{
 
 use super::{
     database::{Database, Thing},
+    put_off,
     shell::{State, World},
 };
 
@@ -46,6 +49,7 @@ laws! {
     MEASURED = "completed means that each gate passed since its phase was last done or undone";
     CHECKED = "what must hold after an undo is measured when its phase is undone, once";
     CHECKED_AGAIN = "nothing that is due after an undo is left out";
+    ASKED = "what a guard that is put off guards is not undone before it let the rollback through";
     PREVIEW = "the preview names what is undone, in order";
 }
 
@@ -92,7 +96,7 @@ pub struct Memory {
     /// What stood there before; changes only when somebody clears the way.
     was: Vec<Thing>,
     /// The units that were begun and not undone, in the order of beginning.
-    touched: Vec<usize>,
+    pub touched: Vec<usize>,
     /// The gates that passed since their phase, or one before it, last changed.
     fresh: Vec<Vec<bool>>,
     /// The phases of which something was undone and that were not measured since.
@@ -100,14 +104,24 @@ pub struct Memory {
     /// The gates of `after_undo` that found something, and nobody asked since.
     found: Vec<usize>,
     /// How many phases the rollback under way was asked to keep.
-    owed: Option<usize>,
+    pub owed: Option<usize>,
+    /// The guards that are put off and did not let the rollback through yet.
+    pub put_off: BTreeSet<(usize, usize)>,
 }
 
 impl Memory {
     pub fn new(world: &World) -> Self {
         let fresh: Vec<Vec<bool>> = world.program.phases.iter().map(|phase| vec![false; phase.gates.len()]).collect();
         let unmeasured = vec![false; fresh.len()];
-        Self { was: world.was.clone(), touched: Vec::new(), fresh, unmeasured, found: vec![], owed: None }
+        Self {
+            was: world.was.clone(),
+            touched: Vec::new(),
+            fresh,
+            unmeasured,
+            found: vec![],
+            owed: None,
+            put_off: BTreeSet::new(),
+        }
     }
 
     /// Somebody removes what stood in the way.
@@ -117,6 +131,20 @@ impl Memory {
                 (*thing, *was) = (Thing::Nothing, Thing::Nothing);
             }
         }
+    }
+
+    pub fn last_touched(&self) -> Option<usize> {
+        self.touched.last().copied()
+    }
+
+    pub fn is_measured(&self, world: &World, p: usize) -> bool {
+        world.program.phases[p].after_undo.is_empty() || !self.unmeasured[p]
+    }
+
+    fn forward_again(&mut self) {
+        self.owed = None;
+        self.found.clear();
+        self.put_off.clear();
     }
 
     fn changed(&mut self, phase: usize) {
@@ -129,7 +157,7 @@ pub fn breaks(state: &mut State, law: &'static str) {
     state.broken.get_or_insert(law);
 }
 
-fn demand(state: &mut State, law: &'static str, holds: bool) {
+pub fn demand(state: &mut State, law: &'static str, holds: bool) {
     if !holds {
         breaks(state, law);
     }
@@ -151,6 +179,7 @@ pub fn check_event(world: &World, state: &mut State, event: &Event) {
             demand(state, FINISHED, state.memory.owed.is_none());
         }
         (Event::UndoStarted { .. }, Some((number, phase))) => {
+            demand(state, ASKED, !put_off::guarded(world, state, number, phase));
             demand(state, BACKWARDS, state.memory.touched.last() == Some(&number));
             demand(state, FIXED, !stands_for_good(world, state, number));
             demand(state, KEEP, state.memory.owed.is_some_and(|keep| keep <= phase));
@@ -238,9 +267,10 @@ pub fn remember(world: &World, state: &mut State, event: &Event, mode: &Mode) {
         (Event::Resumed, _) if matches!(mode, Mode::Unwinding { .. }) => {
             let first = state.memory.owed.map_or(0, |keep| world.program.first_unit(keep));
             demand(state, FINISHED, state.memory.touched.iter().all(|unit| *unit < first));
-            state.memory.owed = None;
-            state.memory.found.clear();
+            state.memory.forward_again();
         }
+        (Event::GuardsPutOff { .. } | Event::GuardAsked { .. }, _) => put_off::remember(world, state, event),
+        (Event::TurnedRound, _) => state.memory.forward_again(),
         (_, _) => {}
     }
 }
@@ -269,13 +299,13 @@ fn failed(world: &World, state: &mut State, phase: usize, held: bool) {
 }
 
 /// Whether something after the phases that stay stands for good.
-fn bars(world: &World, state: &State, keep: usize) -> bool {
+pub fn bars(world: &World, state: &State, keep: usize) -> bool {
     let first = world.program.first_unit(keep);
     (first..state.db.0.len()).any(|unit| stands_for_good(world, state, unit))
 }
 
 /// Whether something there may stand for good, as far as the ledger can know.
-fn may_bar(world: &World, state: &State, keep: usize) -> bool {
+pub fn may_bar(world: &World, state: &State, keep: usize) -> bool {
     let first = world.program.first_unit(keep);
     let units: Vec<_> = world.program.units().map(|(_, unit)| &unit.down).collect();
     let ours = |unit: &usize| state.memory.was[*unit] != Thing::Made;
@@ -283,52 +313,15 @@ fn may_bar(world: &World, state: &State, keep: usize) -> bool {
     begun.into_iter().any(|unit| matches!(units[*unit], Down::Irreversible { .. }))
 }
 
-/// Whether a request was granted or refused as the table says.
-pub fn check_verdict(world: &World, state: &mut State, event: &Event, granted: bool) {
-    let mode = state.run.mode();
-    let as_said = match event {
-        Event::Paused { .. } => granted == matches!(mode, Mode::Forward | Mode::Unwinding { .. }),
-        Event::Resumed => {
-            let halted = matches!(state.run.next(&world.program), Effect::Halt(_));
-            granted == (halted && *mode != Mode::Forward)
-        }
-        // Only between phases: nothing of the phase is begun, and everything before it stands.
-        Event::Drifted { phase, .. } | Event::DriftAccepted { phase, .. } => {
-            let first = world.program.phases.iter().position(|x| &x.id == phase).map(|p| world.program.first_unit(p));
-            let begun = |first: &usize| state.memory.touched.iter().any(|unit| unit >= first);
-            let between =
-                first.is_some_and(|first| state.run.next(&world.program) == Effect::Do(first) && !begun(&first));
-            granted == (between && *mode == Mode::Forward)
-        }
-        Event::RollbackRequested { keep, .. } => {
-            let asked = world.program.keep(keep).unwrap();
-            let keep = state.memory.owed.map_or(asked, |owed| owed.min(asked));
-            if granted && bars(world, state, keep) {
-                return breaks(state, FIXED);
-            }
-            granted || may_bar(world, state, keep)
-        }
-        Event::Started { .. }
-        | Event::Succeeded { .. }
-        | Event::Failed { .. }
-        | Event::UndoStarted { .. }
-        | Event::Undone { .. }
-        | Event::UndoFailed { .. }
-        | Event::GatePassed { .. }
-        | Event::GateFailed { .. }
-        | Event::UndoChecked { .. }
-        | Event::Throttled { .. }
-        | Event::Unthrottled { .. }
-        | Event::Repaired { .. }
-        | Event::Retuned { .. } => false,
-    };
-    demand(state, VERDICT, as_said);
-}
-
 /// Whether what a rollback is said to undo is what it would undo.
 pub fn check_preview(world: &World, state: &mut State, to: Destination) {
+    let holds = preview_holds(world, state, to);
+    demand(state, PREVIEW, holds);
+}
+
+pub fn preview_holds(world: &World, state: &State, to: Destination) -> bool {
     let keep = state.memory.owed.map_or(to.0, |owed| owed.min(to.0));
-    let holds = match preview(&world.program, &state.run, to) {
+    match preview(&world.program, &state.run, to) {
         Ok(shown) => {
             let first = world.program.first_unit(keep);
             let undone = state.memory.touched.iter().rev().filter(|unit| **unit >= first);
@@ -336,8 +329,7 @@ pub fn check_preview(world: &World, state: &mut State, to: Destination) {
             shown.keep == keep && shown_units.eq(undone.copied())
         }
         Err(_) => may_bar(world, state, keep),
-    };
-    demand(state, PREVIEW, holds);
+    }
 }
 
 /// What every state must be, whatever led there; `last` is the state one step before.
@@ -351,8 +343,11 @@ pub fn check(world: &World, last: &State, state: &mut State) {
     let foreign = |was: &Thing| matches!(was, Thing::Made | Thing::Blocking);
     let kept = state.db.0.iter().zip(&state.memory.was).all(|(is, was)| !foreign(was) || is == was);
     demand(state, FOREIGN, kept);
-    let folded = fold(world, state).is_ok_and(|run| run == state.run);
-    demand(state, FOLD, folded);
+    // The log before this step folds to the state before it: so much was demanded then. A crash folds all of it.
+    let mut folded = last.run.clone();
+    let folds = state.log.since(&last.log).into_iter().all(|event| folded.apply(program, event).is_ok());
+    let folds = folds && folded == state.run;
+    demand(state, FOLD, folds);
     match state.run.next(program) {
         Effect::Halt(Outcome::Completed) => {
             let made = (0..state.db.0.len()).all(|unit| state.db.is_made(program, unit));
@@ -365,15 +360,15 @@ pub fn check(world: &World, last: &State, state: &mut State) {
             let first = program.first_unit(keep);
             let as_before = (first..state.db.0.len()).all(|unit| as_before(world, state, unit));
             demand(state, BEFORE, as_before);
-            let measured = |p: usize| program.phases[p].after_undo.is_empty() || !state.memory.unmeasured[p];
-            let all = (keep..program.phases.len()).all(measured);
+            let all = (keep..program.phases.len()).all(|p| state.memory.is_measured(world, p));
             demand(state, CHECKED_AGAIN, all);
         }
         Effect::Halt(Outcome::Stuck { .. } | Outcome::Paused)
         | Effect::Do(_)
         | Effect::Undo(_)
         | Effect::Gate(..)
-        | Effect::Check(..) => {}
+        | Effect::Check(..)
+        | Effect::Ask(..) => {}
     }
 }
 
@@ -382,7 +377,7 @@ fn as_before(world: &World, state: &State, number: usize) -> bool {
     let (_, unit) = world.program.units().nth(number).unwrap();
     let stays = match &unit.down {
         Down::CoveredBy(by) => world.program.find(by).is_some_and(|(by, ..)| state.memory.was[by] == Thing::Made),
-        Down::Op(_) | Down::Nothing { .. } | Down::Irreversible { .. } => false,
+        Down::Op(_) | Down::With { .. } | Down::Nothing { .. } | Down::Irreversible { .. } => false,
     };
     stays || state.db.0[number] == state.memory.was[number]
 }

@@ -1,7 +1,7 @@
 //! The small programs that the model explores, and what stood in the database before them.
 
 use tenantmig::{
-    checks::Gate,
+    checks::{Consent, Gate, Guard},
     engine::{Program, ProgramPhase},
     plan::{Disk, Millis, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt, TypeName},
@@ -15,6 +15,8 @@ pub struct Case {
     pub name: &'static str,
     pub program: Program,
     pub was: Vec<Thing>,
+    /// A run may lose its process this often; each loses what was not in the ledger.
+    pub crashes_max: u8,
 }
 
 /// The kinds of units that differ for the machine or the shell.
@@ -74,9 +76,9 @@ pub fn cases() -> Vec<Case> {
         case(
             "something in the way",
             vec![
-                (RollbackAll, 0, vec![(Autocommit, Nothing)]),
+                (RollbackAll, 0, vec![(Tx, Nothing)]),
                 (Pause, 1, vec![(Tx, Blocking), (Tx, Nothing)]),
-                (Rollback, 1, vec![(Autocommit, Blocking), (Tx, Theirs)]),
+                (Rollback, 1, vec![(Autocommit, Blocking)]),
             ],
         ),
         case(
@@ -98,6 +100,17 @@ pub fn cases() -> Vec<Case> {
             ],
         )
         .waits_at(&[0, 1]),
+        case(
+            "guards that are put off",
+            vec![
+                (Rollback, 1, vec![(Tx, Nothing), (Tx, Nothing)]),
+                (RollbackAll, 0, vec![(Tx, Theirs)]),
+                (Pause, 0, vec![(Tx, Nothing)]),
+            ],
+        )
+        .guarded(0, Some(0), Some(Consent::DataLoss))
+        .guarded(1, None, None)
+        .crashes(1),
     ]
 }
 
@@ -107,6 +120,18 @@ impl Case {
         for p in phases {
             self.program.phases[*p].after_undo.push(gate(0));
         }
+        self
+    }
+
+    /// The phase, or a unit of it, is guarded.
+    fn guarded(mut self, p: usize, of: Option<usize>, consent: Option<Consent>) -> Self {
+        self.program.phases[p].before_undo.push(Guard { gate: gate(0), of: of.map(id), consent });
+        self
+    }
+
+    /// A second crash finds nothing here that the other cases do not: it forgets what the driver had in hand, no more.
+    fn crashes(mut self, max: u8) -> Self {
+        self.crashes_max = max;
         self
     }
 
@@ -156,7 +181,7 @@ fn case(name: &'static str, phases: Vec<PhaseOf>) -> Case {
         tenancy: None,
         phases,
     };
-    Case { name, program, was }
+    Case { name, program, was, crashes_max: 2 }
 }
 
 /// The id of the unit with this number.

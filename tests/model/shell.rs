@@ -15,40 +15,21 @@ use tenantmig::{
 };
 
 use super::{
+    action::{Action, Request},
     database::{Database, Thing},
     law,
     program::{Case, id},
+    put_off::asked,
+    verdict,
 };
 
 /// What does not change, and what was found out about states on the way.
 pub struct World {
     pub program: Program,
     pub was: Vec<Thing>,
+    pub crashes_max: u8,
     /// Hashes of states from which the ways forward and back are known to be open.
     pub open: [Mutex<HashSet<u64>>; 2],
-}
-
-/// One small step of anybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// The driver goes on, and nothing goes wrong.
-    Step,
-    /// What the driver is about to do fails for good.
-    Fail,
-    /// The same, and a guard holds the rollback that would follow.
-    FailHeld,
-    /// The unit that the driver is about to do fails because the disk is full.
-    FillDisk,
-    /// The driver's process dies.
-    Crash,
-    Pause,
-    Resume,
-    Rollback(Destination),
-    /// Before this phase others are found to have changed what the plan touches; and that is accepted.
-    Drift(usize),
-    AcceptDrift(usize),
-    /// Somebody removes by hand what stood in the way.
-    Clear,
 }
 
 /// What the driver is in the middle of. Lost in a crash.
@@ -69,8 +50,15 @@ impl Log {
     }
 
     pub fn events(&self) -> Vec<&Event> {
-        let newest_first = std::iter::successors(self.0.as_deref(), |(_, past)| past.0.as_deref());
-        let mut events: Vec<_> = newest_first.map(|(event, _)| event).collect();
+        self.since(&Log(None))
+    }
+
+    /// The events that came after `past`, a log that this one continues.
+    pub fn since(&self, past: &Log) -> Vec<&Event> {
+        let at = |log: &Log| log.0.as_ref().map(Arc::as_ptr);
+        let newest_first = std::iter::successors(Some(self), |log| log.0.as_deref().map(|(_, past)| past));
+        let newer = newest_first.take_while(|log| at(log) != at(past));
+        let mut events: Vec<_> = newer.filter_map(|log| log.0.as_deref()).map(|(event, _)| event).collect();
         events.reverse();
         events
     }
@@ -111,7 +99,7 @@ impl Hash for State {
 
 impl World {
     pub fn new(case: Case) -> Self {
-        Self { program: case.program, was: case.was, open: Default::default() }
+        Self { program: case.program, was: case.was, crashes_max: case.crashes_max, open: Default::default() }
     }
 }
 
@@ -133,6 +121,10 @@ impl State {
         self.hand == Hand::Idle
     }
 
+    pub fn is_blocked(&self) -> bool {
+        self.db.0.contains(&Thing::Blocking)
+    }
+
     /// Whether the driver is about to write something that a full disk could refuse.
     pub fn can_fill_disk(&self) -> bool {
         matches!(self.hand, Hand::Doing(unit) if !matches!(self.db.0[unit], Thing::Made | Thing::Blocking))
@@ -141,7 +133,9 @@ impl State {
     /// Whether the driver is about to do something that can fail.
     pub fn can_fail(&self, world: &World) -> bool {
         match self.hand {
-            Hand::Idle => matches!(self.run.next(&world.program), Effect::Gate(..) | Effect::Check(..)),
+            Hand::Idle => {
+                matches!(self.run.next(&world.program), Effect::Gate(..) | Effect::Check(..) | Effect::Ask(..))
+            }
             Hand::Doing(unit) => self.db.0[unit] != Thing::Made,
             Hand::Undoing(_) => true,
         }
@@ -149,8 +143,8 @@ impl State {
 
     /// Whether it is a failure that a rollback may answer.
     pub fn can_be_held(&self, world: &World) -> bool {
-        let undoes =
-            matches!(self.hand, Hand::Undoing(_)) || matches!(self.run.next(&world.program), Effect::Check(..));
+        let undoes = matches!(self.hand, Hand::Undoing(_))
+            || matches!(self.run.next(&world.program), Effect::Check(..) | Effect::Ask(..));
         self.can_fail(world) && !undoes
     }
 
@@ -167,22 +161,13 @@ impl State {
                 self.hand = Hand::Idle;
                 self.run = law::fold(world, self).unwrap_or_else(|_| Run::new(&world.program));
             }
-            Action::Pause => self.request(world, Event::Paused { why: "asked to".to_owned(), asked: None }),
-            Action::Resume => self.request(world, Event::Resumed),
-            Action::Rollback(to) => {
-                law::check_preview(world, self, to);
-                let keep = world.program.keep_name(to.0).to_owned();
-                self.request(world, Event::RollbackRequested { keep, consents: vec![] });
-            }
-            Action::Drift(p) => {
-                let phase = world.program.phases[p].id.clone();
-                self.request(world, Event::Drifted { phase, since: String::new(), found: String::new() });
-            }
-            Action::AcceptDrift(p) => {
-                let phase = world.program.phases[p].id.clone();
-                self.request(world, Event::DriftAccepted { phase, since: String::new(), found: String::new() });
-            }
             Action::Clear => self.memory.clear_the_way(&mut self.db),
+            Action::Ask(request) => {
+                if let Request::Rollback(to) = request {
+                    law::check_preview(world, self, to);
+                }
+                self.request(world, request.event(world));
+            }
         }
         law::check(world, &was, self);
         *self != was
@@ -211,6 +196,7 @@ impl State {
                 self.append(world, Event::GatePassed { phase, gate });
             }
             Effect::Check(p, g) => self.checked(world, p, g, vec![]),
+            Effect::Ask(p, g) => self.append(world, asked(world, p, g, None)),
             Effect::Halt(_) => {}
         }
     }
@@ -279,6 +265,8 @@ impl State {
                 } else if let Effect::Check(p, g) = self.run.next(&world.program) {
                     let finding = Finding { what: "found".to_owned(), count: 1, example: None };
                     self.checked(world, p, g, vec![finding]);
+                } else if let Effect::Ask(p, g) = self.run.next(&world.program) {
+                    self.append(world, asked(world, p, g, Some(&self.run)));
                 }
             }
             Hand::Doing(unit) => self.give_up(world, unit, held),
@@ -309,11 +297,21 @@ impl State {
         self.hand = Hand::Idle;
     }
 
+    /// Whether this is refused, rightly and without a trace. Most requests are, and need no copy of the state to say so.
+    pub fn refuses(&self, world: &World, request: Request) -> bool {
+        let event = request.event(world);
+        let mut asked = self.run.clone();
+        let refused = asked.apply(&world.program, &event).is_err() && asked == self.run;
+        refused
+            && verdict::as_said(world, self, &event, false)
+            && !matches!(request, Request::Rollback(to) if !law::preview_holds(world, self, to))
+    }
+
     /// What an operator asks for. A refusal is told and leaves no trace.
     fn request(&mut self, world: &World, event: Event) {
         let mut asked = self.run.clone();
         let verdict = asked.apply(&world.program, &event);
-        law::check_verdict(world, self, &event, verdict.is_ok());
+        verdict::check(world, self, &event, verdict.is_ok());
         if verdict.is_ok() {
             self.hand = Hand::Idle;
             self.append(world, event);
@@ -355,11 +353,13 @@ impl State {
             }
             let action = match state.run.next(&world.program) {
                 _ if end != Outcome::Completed && state.run.mode().keep() != Some(0) => {
-                    Action::Rollback(Destination(0))
+                    Action::Ask(Request::Rollback(Destination(0)))
                 }
-                Effect::Halt(Outcome::Paused) if state.db.0.contains(&Thing::Blocking) => Action::Clear,
-                Effect::Halt(_) => Action::Resume,
-                Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) => Action::Step,
+                Effect::Halt(Outcome::Paused) if state.is_blocked() => Action::Clear,
+                Effect::Halt(_) => Action::Ask(Request::Resume),
+                Effect::Do(_) | Effect::Undo(_) | Effect::Gate(..) | Effect::Check(..) | Effect::Ask(..) => {
+                    Action::Step
+                }
             };
             state.act(world, action);
         }

@@ -18,13 +18,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("steps", &["checks", "diag", "plan", "sql", "unit"]),
     ("plan", &["checks", "diag", "isolation", "sql", "steps", "unit"]),
     ("hazards", &["plan", "sql"]),
+    ("audit", &["hazards", "sql"]),
     // L2
     ("engine", &["checks", "plan", "sql", "unit"]),
     ("pace", &["engine", "plan"]),
     ("disk", &["plan"]),
     ("infer", &["sql"]),
     // L3
-    ("pg", &["disk", "engine", "hazards", "infer", "isolation", "pace", "plan", "sql", "steps", "unit"]),
+    ("pg", &["audit", "disk", "engine", "hazards", "infer", "isolation", "pace", "plan", "sql", "steps", "unit"]),
     ("ledger", &["engine", "pg", "plan", "sql", "unit"]),
     // L4: the reporters know the engine's events and nothing of where they come from
     (
@@ -52,6 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "audit",
             "demo",
             "diag",
             "disk",
@@ -88,8 +90,21 @@ const USERS: &[(&str, &[&str])] = &[
     ("anyhow", &["src/driver/", "src/cli/", "src/demo/"]),
 ];
 
-const PURE: &[&str] =
-    &["diag", "sql", "unit", "isolation", "checks", "steps", "plan", "hazards", "engine", "pace", "disk", "infer"];
+const PURE: &[&str] = &[
+    "diag",
+    "sql",
+    "unit",
+    "isolation",
+    "checks",
+    "steps",
+    "plan",
+    "hazards",
+    "audit",
+    "engine",
+    "pace",
+    "disk",
+    "infer",
+];
 
 /// Time, chance, files and output come in as arguments and go out as values.
 const IMPURE: &[&str] = &[

@@ -24,7 +24,7 @@ pub fn ledger_schema(real: &Ident) -> Ident {
 pub fn refuse_irreversible(program: &Program) -> Result<(), CliError> {
     let fixed = program.units().find_map(|(_, unit)| match &unit.down {
         Down::Irreversible { why } => Some(format!("`{}` cannot be undone ({why})", unit.title)),
-        Down::Op(_) | Down::CoveredBy(_) | Down::Nothing { .. } => None,
+        Down::Op(_) | Down::CoveredBy(_) | Down::With { .. } | Down::Nothing { .. } => None,
     });
     match fixed {
         Some(what) => Err(CliError::new(
@@ -64,7 +64,8 @@ pub async fn refuse_unrest(session: &Connection, real: &Ident, file: &PlanFile) 
             | Effect::Do(_)
             | Effect::Undo(_)
             | Effect::Gate(..)
-            | Effect::Check(..) => {
+            | Effect::Check(..)
+            | Effect::Ask(..) => {
                 let message =
                     format!("the plan `{plan}` is not finished here ({}); nothing was changed", run.mode().word());
                 return Err(CliError::new(

@@ -15,7 +15,7 @@ use crate::{
         story::{self, Goal},
     },
     driver::{DriveError, Lease, Rest, Shell, Stop, drive},
-    engine::{Event, Found, Outcome, Program, in_sight},
+    engine::{Event, Outcome, Program},
     exit::Exit,
     ledger::{self, Recorded},
     pg::{
@@ -213,24 +213,10 @@ async fn up(shell: &mut Shell) -> Result<Rest, DriveError> {
 }
 
 async fn down(shell: &mut Shell) -> Result<Rest, CliError> {
-    let found = shell.guards_found(0).await.map_err(failed)?;
-    let Some(keep) = in_sight(&shell.journal.record.program, &shell.journal.run, &found) else {
-        return back(shell, 0, found).await;
-    };
-    // A plain owner cannot look under FORCE: what hides the rows goes first, as `rollback` tells a person.
-    let later = shell.guards_found(keep).await.map_err(failed)?;
-    let rest = back(shell, keep, later).await?;
-    if rest != Rest::At(Outcome::RolledBack { keep }) {
-        return Ok(rest);
-    }
-    let found = shell.guards_found(0).await.map_err(failed)?;
-    back(shell, 0, found).await
-}
-
-async fn back(shell: &mut Shell, keep: usize, found: Vec<Found>) -> Result<Rest, CliError> {
-    let consents = consent::of_a_cycle(found)?;
-    let keep = shell.journal.record.program.keep_name(keep).to_owned();
-    shell.record(Event::RollbackRequested { keep, consents }).await.map_err(failed)?;
+    let said = shell.guards_found(0).await.map_err(failed)?;
+    let consents = consent::of_a_cycle(said.found)?;
+    shell.put_off(said.put_off, consent::of_a_cycle_beforehand()).await.map_err(failed)?;
+    shell.record(Event::RollbackRequested { keep: "start".to_owned(), consents }).await.map_err(failed)?;
     drive(shell, None).await.map_err(failed)
 }
 
@@ -248,6 +234,9 @@ fn measure(name: &'static str, goal: Goal, done: bool, events: &[Recorded], took
             | Event::GateFailed { .. }
             | Event::RollbackRequested { .. }
             | Event::UndoChecked { .. }
+            | Event::GuardsPutOff { .. }
+            | Event::GuardAsked { .. }
+            | Event::TurnedRound
             | Event::Paused { .. }
             | Event::Drifted { .. }
             | Event::DriftAccepted { .. }
@@ -275,6 +264,9 @@ fn adopted(program: &Program, event: &Event) -> Option<String> {
         | Event::GateFailed { .. }
         | Event::RollbackRequested { .. }
         | Event::UndoChecked { .. }
+        | Event::GuardsPutOff { .. }
+        | Event::GuardAsked { .. }
+        | Event::TurnedRound
         | Event::Paused { .. }
         | Event::Drifted { .. }
         | Event::DriftAccepted { .. }

@@ -15,7 +15,7 @@ use crate::{
     exit::Exit,
     infer::{Answers, Counted, Draft, Facts, Header, Next, ROUNDS_MAX, Wishes, infer, write},
     pg::{connect::Connection, schema},
-    plan::parse,
+    plan::{Deals, parse},
     sql::{Ident, QName},
 };
 
@@ -37,11 +37,12 @@ pub async fn run(context: &Context, args: &Init) -> Result<Exit, CliError> {
         ));
     }
     let draft = draft(context, &session, &facts, &wishes).await?;
-    let header = Header {
+    let mut header = Header {
         name: args.name.clone().unwrap_or_else(|| plan_name(&facts.database)),
         database: facts.database.clone(),
-        hazards: hazards::lines(&session, &draft).await?,
+        hazards: Vec::new(),
     };
+    header.hazards = hazards::lines(&session, &draft, deals(&write(&header, &draft))).await?;
     let text = write(&header, &draft);
     deliver(context, args, &draft, &text)?;
     sound(&text, draft.questions().count())?;
@@ -59,6 +60,11 @@ fn ledgers(context: &Context) -> Result<[Ident; 2], CliError> {
     Ok([ledger, cycle])
 }
 
+/// What the plan that is written deals with itself. One with questions is none yet, and deals with nothing.
+fn deals(text: &str) -> Vec<Deals> {
+    parse(text, &|file| Err(format!("{file} is not there"))).0.map_or_else(Vec::new, |plan| plan.deals())
+}
+
 /// What was written is a plan, but for its questions: whoever reads it finds no error that is not his to answer.
 fn sound(text: &str, questions: usize) -> Result<(), CliError> {
     let (_, diags) = parse(text, &|file| Err(format!("{file} is not there")));
@@ -74,7 +80,16 @@ fn sound(text: &str, questions: usize) -> Result<(), CliError> {
 fn wishes(args: &Init) -> Result<Wishes, CliError> {
     let table = args.tenant_table.as_deref().map(|name| named("--tenant-table", QName::parse(name))).transpose()?;
     let column = args.column.as_deref().map(|name| named("--column", Ident::parse(name))).transpose()?;
-    Ok(Wishes { tenant_table: table, column, setting: args.setting.clone() })
+    let new_registry =
+        args.new_registry.as_deref().map(|name| named("--new-registry", QName::parse(name))).transpose()?;
+    if let (Some(_), Some(value)) = (&new_registry, &args.tenant_value)
+        && uuid::Uuid::parse_str(value).is_err()
+    {
+        let message = format!("--tenant-value: {value} is no uuid, which the key of a new registry is");
+        return Err(CliError::new(Exit::Usage, message, "write a uuid, or leave it out"));
+    }
+    let (value, setting) = (args.tenant_value.clone(), args.setting.clone());
+    Ok(Wishes { tenant_table: table, new_registry, value, column, setting })
 }
 
 fn named<T>(flag: &str, name: Result<T, crate::sql::IdentError>) -> Result<T, CliError> {
@@ -98,7 +113,7 @@ async fn draft(context: &Context, session: &Connection, facts: &Facts, wishes: &
                 return Err(CliError::new(
                     Exit::Findings,
                     format!("which table are the tenants in? {}", why.join("; ")),
-                    "name it: tenantmig init --from-db --tenant-table TABLE",
+                    "name it: tenantmig init --from-db --tenant-table TABLE; where there is none yet: --new-registry TABLE",
                 ));
             }
             Next::Count(measures) => {

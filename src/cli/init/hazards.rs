@@ -5,12 +5,14 @@ use crate::{
     hazards::{Scope, Way},
     infer::{self, Draft},
     pg::{self, connect::Connection},
+    plan::Deals,
     sql::{QName, TypeName},
 };
 
 /// The hazards as lines of comment.
-pub(super) async fn lines(session: &Connection, draft: &Draft) -> Result<Vec<String>, CliError> {
-    Ok(pg::survey(session, &scope(draft)).await?.lines())
+pub(super) async fn lines(session: &Connection, draft: &Draft, deals: Vec<Deals>) -> Result<Vec<String>, CliError> {
+    let scope = Scope { deals, ..scope(draft) };
+    Ok(pg::survey(session, &scope).await?.lines())
 }
 
 /// As the plan's own scope will be: what [tenancy] says, and the tables.
@@ -22,7 +24,7 @@ fn scope(draft: &Draft) -> Scope {
             let columns = columns.iter().map(|(child, _)| child.clone()).collect();
             Some(Way { table: entry.table.clone(), columns })
         }
-        infer::Way::Registry | infer::Way::Sql { .. } | infer::Way::Question(_) => None,
+        infer::Way::Registry | infer::Way::Sql { .. } | infer::Way::Value(_) | infer::Way::Question(_) => None,
     };
     let known = std::iter::once(draft.root.table.clone()).chain(draft.shared.iter().map(|one| one.table.clone()));
     Scope {

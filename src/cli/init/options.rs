@@ -13,6 +13,12 @@ pub struct Init {
     /// The table of the tenants; proposed with reasons where it is left out
     #[arg(long, value_name = "TABLE")]
     pub tenant_table: Option<String>,
+    /// No table has the tenants yet: the plan makes this one, and every row that is there belongs to its first tenant
+    #[arg(long, value_name = "TABLE", conflicts_with = "tenant_table")]
+    pub new_registry: Option<String>,
+    /// The key of the tenant to whom the rows belong from which no way leads to the tenants' table; every row, where none does
+    #[arg(long, value_name = "KEY")]
+    pub tenant_value: Option<String>,
     /// Write the plan here instead of to standard output
     #[arg(short = 'o', long, value_name = "FILE")]
     pub out: Option<PathBuf>,

@@ -44,6 +44,9 @@ const LOOK_BOUNDS: Bounds = Bounds { lock: LOOK_MAX, statement: LOOK_MAX };
 /// A worker that found no connection free is begun again after so long: others wait for connections as well.
 const BEGIN_PAUSE: Duration = Duration::from_secs(5);
 
+/// A table of no more blocks (half a megabyte) is one range or a few: a second worker would cost more to connect than it writes.
+const BLOCKS_ALONE: u64 = 64;
+
 /// How a walk ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
@@ -136,11 +139,14 @@ impl Shell {
         start: Start,
     ) -> Result<Control, DriveError> {
         let pacing = self.pacing();
-        let cores = cores(&self.monitor).await?;
+        let cores = match start.blocks_all {
+            0..=BLOCKS_ALONE => Cores { workers: 1, why: "the table is small".to_owned() },
+            _ => cores(&self.monitor).await?,
+        };
         let workers = pacing.workers.unwrap_or(cores.workers);
         let orders = Orders { go: true, closing: false, workers, target_batch: pacing.target_batch.duration() };
         let (orders, watched) = watch::channel(orders);
-        if start.walk.sweep() == 0 && pacing.workers.is_none() {
+        if start.walk.sweep() == 0 && pacing.workers.is_none() && start.blocks_all > BLOCKS_ALONE {
             self.say(Notice::Note { text: said(&cores) });
         }
         let means = Means {

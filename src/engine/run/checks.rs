@@ -26,8 +26,7 @@ impl Run {
     /// Entering Unwinding: what is to be measured when these phases are undone.
     pub(super) fn make_checks_due(&mut self, program: &Program, keep: usize) {
         for p in keep..program.phases.len() {
-            let units = &self.units[program.first_unit(p)..program.first_unit(p + 1)];
-            let touched = units.iter().any(|unit| !matches!(unit, UnitState::Pending));
+            let touched = self.last_touched(program.first_unit(p)..program.first_unit(p + 1)).is_some();
             for check in &mut self.checks[p] {
                 if touched || *check == Check::Found {
                     *check = Check::Due;

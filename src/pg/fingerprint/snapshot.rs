@@ -25,11 +25,12 @@ SET LOCAL bytea_output = 'hex';
 SET LOCAL lc_monetary = 'C';
 SET LOCAL xmlbinary = 'base64'";
 
-/// The namespaces in scope. `pg_toast` and `pg_temp` come numbered, one a backend.
+/// The namespaces in scope. `pg_toast` and `pg_temp` come numbered, one a backend; what is put aside is kept like what the ledger's
+/// schema keeps.
 const SCOPE: &str = "SELECT current_setting('server_version_num')::int4,
        coalesce(array_agg(n.oid) FILTER (WHERE n.nspname <> ALL ($1)
                                            AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-                                           AND n.nspname !~ '^pg_(toast|temp)'), '{}')
+                                           AND n.nspname !~ '^(pg_(toast|temp)|tenantmig_aside_)'), '{}')
 FROM pg_namespace n";
 
 /// What every query of a fingerprint needs to know.

@@ -11,17 +11,48 @@ use crate::{
     disk::Column,
     pg::{Class, Fault, connect::Connection, in_transaction},
     sql,
-    sql::{Expr, QName},
+    sql::{Expr, Ident, QName, Stmt},
 };
 
 /// Rows that are looked at: enough for a share of one in a hundred.
 const ROWS_SAMPLED: f64 = 4_000.0;
 
 /// Pages at random with about so many rows, under the table's own name. A plain LIMIT would show the oldest rows alone.
-fn sampled(table: &QName, rows: f64) -> sql::Stmt {
+fn sampled(table: &QName, rows: f64) -> Stmt {
+    sql!("{} AS {}", pages(table, rows), table.name)
+}
+
+fn pages(table: &QName, rows: f64) -> Stmt {
     const MILLIONTHS_ALL: f64 = 100e6;
     let millionths = (MILLIONTHS_ALL * ROWS_SAMPLED / rows.max(1.0)).clamp(1.0, MILLIONTHS_ALL) as u64;
-    sql!("(SELECT * FROM {} TABLESAMPLE SYSTEM ({}::real / 1000000)) AS {}", table, millionths, table.name)
+    sql!("(SELECT * FROM {} TABLESAMPLE SYSTEM ({}::real / 1000000))", table, millionths)
+}
+
+/// The share of the rows, called `row`, for which `which` holds, and the width of their column. `None` where it cannot be asked.
+pub(super) async fn kept(
+    session: &Connection,
+    table: &QName,
+    rows: f64,
+    column: &Ident,
+    which: &Stmt,
+) -> Result<Option<(f64, f64)>, Fault> {
+    let query = sql!(
+        "SELECT avg((w.is)::integer)::float8, avg(pg_column_size(row.{0})) FILTER (WHERE w.is)::float8
+           FROM {1} AS row CROSS JOIN LATERAL (SELECT coalesce(({2}), false) AS is) w",
+        column,
+        pages(table, rows),
+        which
+    );
+    let asked = in_transaction(session, BOUNDS, async |client: &Client| {
+        client.batch_execute("SET TRANSACTION READ ONLY").await?;
+        let row = client.query_typed_one(query.as_str(), &[]).await?;
+        Ok::<_, Fault>((row.try_get::<_, Option<f64>>(0)?, row.try_get::<_, Option<f64>>(1)?))
+    });
+    match asked.await {
+        Ok((Some(share), width)) => Ok(Some((share, width.unwrap_or(WIDTH_ASSUMED)))),
+        Err(fault) if fault.class == Class::Ambiguous => Err(fault),
+        Ok((None, _)) | Err(_) => Ok(None),
+    }
 }
 
 /// The width of an expression's values. One that cannot be evaluated (its column is not there yet) is assumed.
@@ -83,7 +114,7 @@ pub(super) async fn share(
     }
 }
 
-async fn planned(client: &Client, query: &sql::Stmt) -> Result<Option<f64>, Fault> {
+async fn planned(client: &Client, query: &Stmt) -> Result<Option<f64>, Fault> {
     let plan: serde_json::Value = client.query_typed_one(query.as_str(), &[]).await?.try_get(0)?;
     Ok(plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_f64))
 }

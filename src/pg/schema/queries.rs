@@ -37,7 +37,8 @@ SELECT i.indrelid, c.relname::text, am.amname::text,
  WHERE i.indrelid = ANY ($1) AND i.indisvalid
  ORDER BY i.indrelid, c.relname COLLATE \"C\"";
 
-/// Foreign keys as they were written: those that partitioning derived from them have a parent.
+/// Foreign keys as they were written: those that partitioning derived from them have a parent. The last column says why
+/// `composite_foreign_key` would refuse one, as far as its actions say.
 pub(super) const REFERENCES: &str = "
 SELECT o.conrelid, o.conname::text,
        ARRAY(SELECT a.attname::text FROM unnest(o.conkey) WITH ORDINALITY k(n, at)
@@ -45,7 +46,12 @@ SELECT o.conrelid, o.conname::text,
        n.nspname::text, c.relname::text,
        ARRAY(SELECT a.attname::text FROM unnest(o.confkey) WITH ORDINALITY k(n, at)
                JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.n ORDER BY k.at),
-       o.convalidated
+       o.convalidated,
+       CASE WHEN o.confupdtype IN ('n', 'd') THEN 'its ON UPDATE would clear the tenant too'
+            WHEN o.confdeltype IN ('n', 'd') AND current_setting('server_version_num')::int < 150000
+            THEN 'its ON DELETE would clear the tenant too before PostgreSQL 15'
+            WHEN o.confmatchtype = 'f' AND cardinality(o.conkey) > 1 THEN 'it is MATCH FULL'
+            WHEN EXISTS (SELECT FROM pg_trigger g WHERE g.tgconstraint = o.oid AND g.tgenabled <> 'O') THEN 'its triggers are switched off' END
   FROM pg_constraint o JOIN pg_class c ON c.oid = o.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE o.conrelid = ANY ($1) AND o.contype = 'f' AND o.conparentid = 0
  ORDER BY o.conrelid, o.conname COLLATE \"C\"";

@@ -221,6 +221,7 @@ async fn references(
             table: QName::new(ident(row.try_get(3)?)?, ident(row.try_get(4)?)?),
             to: idents(row.try_get(5)?)?,
             valid: row.try_get(6)?,
+            fixed: row.try_get(7)?,
         });
     }
     Ok(())

@@ -6,6 +6,7 @@ use tokio_postgres::{Client, types::Type};
 use super::super::{Fault, connect::Connection};
 use crate::{
     hazards::{Scope, Server},
+    plan::Deals,
     sql::{Ident, QName},
 };
 
@@ -14,7 +15,7 @@ const OLD_AFTER_MS: u64 = 5 * 60_000;
 
 /// OIDs of what the scope names and the database has. A plan may name what it is going to make: that bites nobody yet.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Places {
+pub(in crate::pg) struct Places {
     pub tables: Vec<u32>,
     pub written: Vec<u32>,
     pub moved: Vec<u32>,
@@ -30,12 +31,13 @@ pub(super) struct Places {
 
 /// The scope's names as parameters.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(in crate::pg) struct Names {
     pub column: Option<String>,
     pub setting: Option<String>,
     pub ways: serde_json::Value,
     pub function: Option<String>,
     pub old_after_ms: i64,
+    pub deals: serde_json::Value,
 }
 
 /// The tables with their partitions and children.
@@ -59,7 +61,14 @@ const SERVER: &str = "SELECT (SELECT n.nspname::text FROM pg_extension e JOIN pg
 impl Places {
     /// Asks the catalogue, with `search_path = pg_catalog`.
     pub async fn find(client: &Client, scope: &Scope) -> Result<Self, Fault> {
-        let tables = tree(client, &scope.tables).await?;
+        let (tables, known) = (tree(client, &scope.tables).await?, tree(client, &scope.known).await?);
+        let places = Self::over(client, scope, tables, known).await?;
+        let (written, moved) = (tree(client, &scope.written).await?, tree(client, &scope.moved).await?);
+        Ok(Self { written, moved, ..places })
+    }
+
+    /// The same where the tables are known by number: a name is found only with USAGE on its schema.
+    pub async fn over(client: &Client, scope: &Scope, tables: Vec<u32>, known: Vec<u32>) -> Result<Self, Fault> {
         let roles: Vec<&str> = scope.roles.iter().map(Ident::as_str).collect();
         let named = "SELECT coalesce(array_agg(oid), '{}') FROM pg_roles WHERE rolname = ANY ($1)";
         let mut roles: Vec<u32> = client.query_typed_one(named, &[(&roles, Type::TEXT_ARRAY)]).await?.try_get(0)?;
@@ -74,9 +83,9 @@ impl Places {
         let row = client.query_typed_one(SERVER, &[(&tenant_type, Type::TEXT)]).await?;
         let statements: Option<String> = row.try_get(0)?;
         Ok(Self {
-            written: tree(client, &scope.written).await?,
-            moved: tree(client, &scope.moved).await?,
-            known: tree(client, &scope.known).await?,
+            written: Vec::new(),
+            moved: Vec::new(),
+            known,
             tables,
             roles,
             statements: statements.and_then(|schema| Ident::new(schema).ok()),
@@ -104,8 +113,27 @@ impl Places {
                 .iter()
                 .map(|way| json!({ "table": way.table.to_string(), "columns": columns(&way.columns) }))
                 .collect(),
+            deals: scope.deals.iter().map(deal).collect(),
             old_after_ms: i64::try_from(scope.old_after.map_or(OLD_AFTER_MS, |age| age.0)).unwrap_or(i64::MAX),
             function: scope.function.as_ref().map(|f| format!("{}.{}", f.schema.as_str(), f.name.as_str())),
+        }
+    }
+}
+
+/// Columns as the catalogue has them, without quotes.
+fn deal(deals: &Deals) -> serde_json::Value {
+    let names = |columns: &[Ident]| columns.iter().map(|c| c.as_str().to_owned()).collect::<Vec<_>>();
+    match deals {
+        Deals::UniqueKey { table, columns, name } => {
+            let name = name.as_ref().map(Ident::as_str);
+            json!({ "what": "unique_key", "table": table.to_string(), "columns": names(columns), "name": name })
+        }
+        Deals::ForeignKey { table, columns } => {
+            json!({ "what": "foreign_key", "table": table.to_string(), "columns": names(columns) })
+        }
+        Deals::Family { table } => json!({ "what": "family", "table": table.to_string() }),
+        Deals::Kept { table, columns } => {
+            json!({ "what": "kept", "table": table.to_string(), "columns": names(columns) })
         }
     }
 }

@@ -9,13 +9,14 @@ use super::{
     phases::{Made, Whole},
     way::Way,
 };
+use crate::sql::Ident;
 
 /// The steps; they bring their gates.
 pub fn phase<'i>(whole: &Whole<'_, 'i>) -> Made<'i> {
     let filled: Vec<&Entry<'i>> = whole.tables.iter().filter(|entry| entry.is_filled()).collect();
     let aside = |entry: &&&Entry<'i>| whole.orphans(entry) == Orphans::Quarantine;
     let mut steps: Vec<_> = filled.iter().map(|entry| fill(whole, entry)).collect();
-    steps.extend(filled.iter().rev().filter(aside).map(|entry| quarantine(whole, entry)));
+    steps.extend(filled.iter().rev().filter(aside).map(|entry| quarantine(whole, entry, false)));
     Made { steps, gates: Vec::new() }
 }
 
@@ -61,17 +62,31 @@ fn fill<'i>(whole: &Whole<'_, 'i>, entry: &Entry<'i>) -> Spanned<DeTable<'i>> {
         .done()
 }
 
-fn quarantine<'i>(whole: &Whole<'_, 'i>, entry: &Entry<'i>) -> Spanned<DeTable<'i>> {
+/// Fills the rows that were written since the backfill.
+pub fn settle<'i>(whole: &Whole<'_, 'i>, entry: &Entry<'i>) -> Spanned<DeTable<'i>> {
+    let word = if whole.orphans(entry) == Orphans::Stop { "stop" } else { "skip" };
+    let line = Line::new("settle", &entry.place)
+        .maybe("id", entry.id("settle"))
+        .put("table", entry.table())
+        .text("column", whole.tenancy.column.to_string());
+    source(whole, entry, line).put("on_orphan", text(word, entry.at("on_orphan"))).done()
+}
+
+/// Puts the rows aside that have no tenant; those that came `late` into a table of their own, so that each step brings back
+/// what it took.
+pub fn quarantine<'i>(whole: &Whole<'_, 'i>, entry: &Entry<'i>, late: bool) -> Spanned<DeTable<'i>> {
     let why = match &entry.way {
         Some(Way::Parent { table, .. }) => format!("no row of {} says whose it is", table.get_ref()),
         Some(Way::Sql { .. } | Way::Value { .. } | Way::Registry { .. }) | None => {
             "no tenant was found for it".to_owned()
         }
     };
+    let into = entry.name.sibling(Ident::derived(&[entry.name.name.as_str(), "quarantined_late"]));
     Line::new("quarantine", &entry.place)
         .maybe("id", entry.id("quarantine"))
         .put("table", entry.table())
         .text("column", whole.tenancy.column.to_string())
-        .text("reason", why)
+        .text("reason", if late { format!("{why}, and it was written after the backfill") } else { why })
+        .maybe("into", late.then(|| text(into.to_string(), &entry.place)))
         .done()
 }

@@ -14,7 +14,8 @@ use super::{
 /// The steps: keys that need no other table first, then those between tables.
 pub fn phase<'i>(whole: &Whole<'_, 'i>) -> Made<'i> {
     let tables: Vec<&Entry<'i>> = whole.tables.iter().filter(|entry| !entry.is_registry()).collect();
-    let mut steps: Vec<_> = tables.iter().filter(|e| e.foreign_key).map(|entry| foreign_key(whole, entry)).collect();
+    let mut steps = late(whole);
+    steps.extend(tables.iter().filter(|e| e.foreign_key).map(|entry| foreign_key(whole, entry)));
     steps.extend(tables.iter().filter(|entry| entry.not_null && entry.is_filled()).map(|entry| not_null(whole, entry)));
     for entry in &tables {
         steps.extend(entry.unique.iter().zip(1..).map(|(keys, n)| given("scope_unique", entry, "unique", keys, n)));
@@ -25,6 +26,17 @@ pub fn phase<'i>(whole: &Whole<'_, 'i>) -> Made<'i> {
     }
     let gates = tables.iter().flat_map(|entry| gates(whole, entry)).collect();
     Made { steps, gates }
+}
+
+/// What was written since the backfill: first the rows that have a tenant by now, parents first; then the others go aside,
+/// children first, where the plan wants that. The keys would only say that they are there.
+fn late<'i>(whole: &Whole<'_, 'i>) -> Vec<Table<'i>> {
+    let due = |entry: &&Entry<'i>| entry.is_filled() && whole.orphans(entry) != Orphans::Skip;
+    let aside = |entry: &&Entry<'i>| due(entry) && whole.orphans(entry) == Orphans::Quarantine;
+    let settle = whole.tables.iter().filter(due).map(|entry| backfill::settle(whole, entry));
+    settle
+        .chain(whole.tables.iter().rev().filter(aside).map(|entry| backfill::quarantine(whole, entry, true)))
+        .collect()
 }
 
 fn foreign_key<'i>(whole: &Whole<'_, 'i>, entry: &Entry<'i>) -> Spanned<DeTable<'i>> {

@@ -17,8 +17,9 @@ pub fn phase<'i>(whole: &Whole<'_, 'i>) -> Made<'i> {
             .text("column", whole.tenancy.column.to_string())
             .done()
     });
-    // A default that says one tenant would give that one the rows of a session that is another's.
+    // A default that says one tenant would give that one the rows of a session that has lost its own.
     let constant = |entry: &&Entry<'i>| matches!(entry.way, Some(Way::Value { .. }));
-    let defaults = whole.tables.iter().filter(constant).map(|entry| capture::default(whole, entry));
+    let defaults =
+        whole.tables.iter().filter(constant).map(|entry| capture::default(whole, entry, "{tenant}".to_owned()));
     Made { steps: triggers.chain(defaults).collect(), gates: Vec::new() }
 }

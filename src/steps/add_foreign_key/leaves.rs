@@ -15,6 +15,45 @@ pub(super) struct Leaves<'a> {
     pub definition: Stmt,
 }
 
+/// No leaf has the key any more. On the table itself it is gone already, and took along what was attached to it; a table that is
+/// not partitioned has no leaf.
+pub(in crate::steps) fn drop(table: &QName, name: &Ident) -> Stmt {
+    Stmt::block(&sql!(
+        "DECLARE leaf regclass;
+BEGIN
+    FOR leaf IN SELECT t.relid FROM pg_partition_tree({}) t WHERE t.isleaf LOOP
+        EXECUTE 'ALTER TABLE ' || leaf || {};
+    END LOOP;
+END",
+        Literal::new(table.to_string()),
+        Literal::new(sql!(" DROP CONSTRAINT IF EXISTS {}", name).as_str())
+    ))
+}
+
+/// VALIDATE of a key whose definition stands on the leaves alone, and the same on the table itself, which a leaf that came
+/// meanwhile gets from there; of a table that is not partitioned, or has it itself, just VALIDATE.
+pub(in crate::steps) fn take_in(table: &QName, name: &Ident) -> Stmt {
+    let validate = Literal::new(sql!(" VALIDATE CONSTRAINT {}", name).as_str());
+    Stmt::block(&sql!(
+        "DECLARE leaf regclass; def text;
+BEGIN
+    IF EXISTS (SELECT FROM pg_constraint c WHERE c.conrelid = {0}::regclass AND c.conname = {1}) THEN
+        EXECUTE 'ALTER TABLE ' || {0}::regclass || {2};
+        RETURN;
+    END IF;
+    FOR leaf, def IN SELECT t.relid, pg_get_constraintdef(c.oid) FROM pg_partition_tree({0}) t
+                       JOIN pg_constraint c ON c.conrelid = t.relid AND c.conname = {1} WHERE t.isleaf LOOP
+        EXECUTE 'ALTER TABLE ' || leaf || {2};
+    END LOOP;
+    EXECUTE 'ALTER TABLE ' || {0}::regclass || {3} || regexp_replace(def, ' NOT VALID$', '');
+END",
+        Literal::new(table.to_string()),
+        Literal::new(name.as_str()),
+        validate,
+        Literal::new(sql!(" ADD CONSTRAINT {} ", name).as_str())
+    ))
+}
+
 impl Leaves<'_> {
     /// The key on each leaf that has none, not validated.
     pub fn add(&self) -> Stmt {
@@ -40,19 +79,9 @@ impl Leaves<'_> {
         self.either(&each, &attach, &sql!("ALTER TABLE {} VALIDATE CONSTRAINT {}", self.table, self.name))
     }
 
-    /// No leaf has it any more. On the table itself it is gone already, and took along what was attached to it; a table that is
-    /// not partitioned has no leaf.
+    /// See the function.
     pub fn drop(&self) -> Stmt {
-        Stmt::block(&sql!(
-            "DECLARE leaf regclass;
-BEGIN
-    FOR leaf IN SELECT t.relid FROM pg_partition_tree({}) t WHERE t.isleaf LOOP
-        EXECUTE 'ALTER TABLE ' || leaf || {};
-    END LOOP;
-END",
-            Literal::new(self.table.to_string()),
-            Literal::new(sql!(" DROP CONSTRAINT IF EXISTS {}", self.name).as_str())
-        ))
+        drop(self.table, self.name)
     }
 
     fn missing(&self) -> Stmt {

@@ -1,6 +1,6 @@
 //! The old key and the new one as queries of the catalogue see them: what is there, what is due, and what brings the old back.
 
-use super::super::add_foreign_key::Action;
+use super::super::add_foreign_key::{Action, NOT_VALID_ON_PARTITIONED};
 use crate::{
     sql,
     sql::{Ident, List, Literal, QName, Stmt},
@@ -38,7 +38,8 @@ impl State<'_> {
         sql!("(ours, theirs) = (ARRAY[{}]::text[], ARRAY[{}]::text[])", List(&ours, ", "), List(&theirs, ", "))
     }
 
-    /// `q` the two tables; `fk` the keys between them; of these `old` (one row, if any, but for a mistake) and `new`.
+    /// `q` the two tables, `leaf` the partitions that have rows; `fk` the keys from all of these; of them `old` (one row, if any,
+    /// but for a mistake) and `new` are the table's own, `olds` and `news` its partitions'.
     /// `confdelsetcols` came with 15 and `conenforced` with 18, so both are read through JSON. A key that belongs to one of a
     /// partitioned table has a parent, and goes with it.
     fn with(&self) -> Stmt {
@@ -49,19 +50,22 @@ impl State<'_> {
         };
         sql!(
             "WITH q AS (
-                 SELECT c.oid AS child, p.oid AS parent, c.relkind AS kind, a.attnum AS ours, b.attnum AS theirs,
+                 SELECT c.oid AS child, p.oid AS parent, c.relkind AS kind, c.relkind = 'p' AND current_setting('server_version_num')::int < {8} AS apart, a.attnum AS ours, b.attnum AS theirs,
                         format('%I.%I', c.relnamespace::regnamespace::name, c.relname) AS child_name,
                         format('%I.%I', p.relnamespace::regnamespace::name, p.relname) AS parent_name
-                   FROM (SELECT to_regclass({}) AS child, to_regclass({}) AS parent) r
+                   FROM (SELECT to_regclass({4}) AS child, to_regclass({5}) AS parent) r
                    LEFT JOIN pg_class c ON c.oid = r.child LEFT JOIN pg_class p ON p.oid = r.parent
-                   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = {} AND NOT a.attisdropped
-                   LEFT JOIN pg_attribute b ON b.attrelid = p.oid AND b.attname = {} AND NOT b.attisdropped),
+                   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = {6} AND NOT a.attisdropped
+                   LEFT JOIN pg_attribute b ON b.attrelid = p.oid AND b.attname = {7} AND NOT b.attisdropped),
+             leaf AS (
+                 SELECT l.relid::oid AS rel FROM q CROSS JOIN LATERAL pg_partition_tree(q.child) l WHERE l.isleaf AND q.kind = 'p'),
              fk AS (
-                 SELECT c.oid, c.conname, c.convalidated, c.conparentid, c.confupdtype, c.confdeltype, c.confmatchtype, c.condeferrable,
+                 SELECT c.oid, c.conrelid AS rel, c.conrelid = q.child AS top, s.tab, c.conname, c.convalidated, c.conparentid, c.confupdtype, c.confdeltype, c.confmatchtype, c.condeferrable,
                         c.condeferred, k.ours, k.theirs, k.clears, pg_get_constraintdef(c.oid) AS def,
                         coalesce(to_jsonb(c) ->> 'conenforced', 'true') = 'true' AS enforced,
                         NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgconstraint = c.oid AND g.tgenabled <> 'O') AS fires
-                   FROM q JOIN pg_constraint c ON c.contype = 'f' AND c.conrelid = q.child AND c.confrelid = q.parent
+                   FROM q JOIN pg_constraint c ON c.contype = 'f' AND (c.conrelid = q.child OR c.conrelid IN (SELECT rel FROM leaf)) AND c.confrelid = q.parent
+                  CROSS JOIN LATERAL (SELECT format('%I.%I', k.relnamespace::regnamespace::name, k.relname) AS tab FROM pg_class k WHERE k.oid = c.conrelid) s
                   CROSS JOIN LATERAL (
                         SELECT array_agg(a.attname::text ORDER BY a.attname COLLATE \"C\") AS ours,
                                array_agg(b.attname::text ORDER BY a.attname COLLATE \"C\") AS theirs,
@@ -71,17 +75,19 @@ impl State<'_> {
                          CROSS JOIN unnest(c.conkey, c.confkey) WITH ORDINALITY AS u (ours, theirs, at)
                           JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = u.ours
                           JOIN pg_attribute b ON b.attrelid = c.confrelid AND b.attnum = u.theirs) k),
-             old AS (SELECT * FROM fk WHERE conname <> {} AND {} AND {}),
-             new AS (SELECT fk.*, {} AS scoped FROM fk WHERE conname = {}) ",
-            Literal::new(self.child.to_string()),
-            Literal::new(self.parent.to_string()),
-            Literal::new(self.tenant.0.as_str()),
-            Literal::new(self.tenant.1.as_str()),
+             olds AS (SELECT * FROM fk WHERE NOT top AND conname <> {0} AND {2}),
+             news AS (SELECT fk.*, {3} AS scoped FROM fk WHERE NOT top AND conname = {0}),
+             old AS (SELECT * FROM fk WHERE top AND conname <> {0} AND {1} AND {2}),
+             new AS (SELECT fk.*, {3} AS scoped FROM fk WHERE top AND conname = {0}) ",
             Literal::new(self.name.as_str()),
             named,
             Self::leads(&self.pairs),
             Self::leads(&scoped),
-            Literal::new(self.name.as_str())
+            Literal::new(self.child.to_string()),
+            Literal::new(self.parent.to_string()),
+            Literal::new(self.tenant.0.as_str()),
+            Literal::new(self.tenant.1.as_str()),
+            NOT_VALID_ON_PARTITIONED
         )
     }
 
@@ -102,17 +108,19 @@ impl State<'_> {
                   WHEN l.count > 1 THEN format('several foreign keys that lead the same way: %s; name one by `constraint`', l.names)
                   WHEN o.conparentid <> 0 THEN format('foreign key %I, which belongs to the partitioned table above %s', o.conname, q.child_name)
                   WHEN n.oid IS NOT NULL THEN NULL
-                  WHEN q.kind = 'p' AND v.num < 180000 THEN 'a partitioned table, which takes no NOT VALID foreign key before PostgreSQL 18'
+                  WHEN p.begun AND NOT p.has THEN format('constraint %I on some of the partitions of %s, or another one of that name', {}::text, q.child_name)
                   WHEN NOT o.fires THEN format('foreign key %I, whose triggers are switched off', o.conname)
                   WHEN o.confmatchtype = 'f' AND cardinality(o.ours) > 1
                   THEN format('foreign key %I, which is MATCH FULL: beside the tenant''s column no row could leave it empty', o.conname)
                   WHEN a.upd IN ('n', 'd') THEN format('foreign key %I ON UPDATE SET NULL or SET DEFAULT, which would clear the tenant too; write on_update', o.conname)
                   WHEN a.del IN ('n', 'd') AND v.num < 150000
-                  THEN 'ON DELETE SET NULL or SET DEFAULT, which would clear the tenant too: to name the columns came with PostgreSQL 15; write on_delete' END"
+                  THEN 'ON DELETE SET NULL or SET DEFAULT, which would clear the tenant too: to name the columns came with PostgreSQL 15; write on_delete' END",
+            Literal::new(self.name.as_str())
         )
     }
 
-    /// The rows that all of them read: `q`, `o`, `n`, the server's version `v.num`, the actions `a.upd` and `a.del`, and `z.why`.
+    /// The rows that all of them read: `q`, `o`, `n`, the server's version `v.num`, the actions `a.upd` and `a.del`, `p` (whether the
+    /// key is to be made partition by partition, `apart`, and whether they have it), and `z.why`.
     fn from(&self) -> Stmt {
         let (update, delete) = self.actions();
         sql!(
@@ -120,9 +128,14 @@ impl State<'_> {
                LEFT JOIN old o ON l.count = 1 LEFT JOIN new n ON true
               CROSS JOIN LATERAL (SELECT {} AS upd, {} AS del) a
               CROSS JOIN (SELECT current_setting('server_version_num')::int AS num) v
+              CROSS JOIN LATERAL (
+                    SELECT q.apart, count(*) > 0 AND coalesce(bool_and({}), false) AS has,
+                           coalesce(bool_or(n.oid IS NOT NULL), false) AS begun
+                      FROM leaf e LEFT JOIN news n ON n.rel = e.rel) p
               CROSS JOIN LATERAL (SELECT {} AS why) z",
             update,
             delete,
+            self.same(),
             self.why()
         )
     }
@@ -162,7 +175,7 @@ impl State<'_> {
 
     pub fn added(&self) -> Probe {
         Probe::catalog(sql!(
-            "{0}SELECT CASE WHEN z.why IS NOT NULL THEN 'conflict' WHEN n.oid IS NULL THEN CASE WHEN x.oid IS NULL THEN 'absent' ELSE 'conflict' END
+            "{0}SELECT CASE WHEN z.why IS NOT NULL THEN 'conflict' WHEN n.oid IS NULL THEN CASE WHEN p.apart AND p.has THEN 'present' WHEN x.oid IS NULL THEN 'absent' ELSE 'conflict' END
                            WHEN {1} THEN 'present' ELSE 'conflict' END,
                       coalesce(z.why, format('constraint %I %s', {3}::text, coalesce(n.def, pg_get_constraintdef(x.oid)))), NULL::text[]
                {2} LEFT JOIN pg_constraint x ON x.conrelid = q.child AND x.conname = {3}",
@@ -173,12 +186,14 @@ impl State<'_> {
         ))
     }
 
-    /// The key is added as the one that it replaces is.
+    /// The key is added as the one that it replaces is; where the table takes none NOT VALID, on each partition, all at once.
     pub fn add(&self) -> Stmt {
         sql!(
-            "{}SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', q.child_name, {}::text, {}) AS sql, 'share_row_exclusive' AS kind,
+            "{0}SELECT CASE WHEN p.apart AND EXISTS (SELECT FROM leaf) THEN (SELECT string_agg(format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', e.rel::regclass, {1}::text, d.def), '; ' ORDER BY e.rel) FROM leaf e)
+                           ELSE format('ALTER TABLE %s ADD CONSTRAINT %I %s%s', q.child_name, {1}::text, d.def, CASE WHEN p.apart THEN '' ELSE ' NOT VALID' END) END AS sql, 'share_row_exclusive' AS kind,
                       ARRAY[q.child_name, q.parent_name] AS tables, 1::bigint AS place
-               {} WHERE n.oid IS NULL AND z.why IS NULL",
+               {3} CROSS JOIN LATERAL (SELECT {2} AS def) d
+                WHERE n.oid IS NULL AND z.why IS NULL AND NOT (p.apart AND p.has)",
             self.with(),
             Literal::new(self.name.as_str()),
             self.definition(),
@@ -190,23 +205,42 @@ impl State<'_> {
     pub fn validated(&self) -> Probe {
         Probe::catalog(sql!(
             "{}SELECT CASE WHEN n.convalidated THEN 'present' ELSE 'absent' END, 'it is valid',
-                      CASE WHEN NOT n.convalidated THEN array_remove(ARRAY[
+                      CASE WHEN n.oid IS NULL THEN (
+                          SELECT ARRAY[format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I', q.child_name, {}::text)] || array_agg(s.text ORDER BY e.tab, s.n)
+                            FROM news e CROSS JOIN LATERAL (VALUES
+                                 (0, format('ALTER TABLE IF EXISTS %s DROP CONSTRAINT IF EXISTS %I', e.tab, e.conname)),
+                                 (1, format('ALTER TABLE IF EXISTS %s ADD CONSTRAINT %I %s', e.tab, e.conname, e.def)),
+                                 (2, format('COMMENT ON CONSTRAINT %I ON %s IS ', e.conname, e.tab) || quote_literal(obj_description(e.oid, 'pg_constraint')))) AS s (n, text)
+                           WHERE s.text IS NOT NULL HAVING count(*) > 0)
+                           WHEN NOT n.convalidated THEN array_remove(ARRAY[
                           format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I', q.child_name, n.conname),
                           format('ALTER TABLE %s ADD CONSTRAINT %I %s', q.child_name, n.conname, n.def),
                           format('COMMENT ON CONSTRAINT %I ON %s IS ', n.conname, q.child_name) || quote_literal(obj_description(n.oid, 'pg_constraint'))], NULL) END
                FROM q LEFT JOIN new n ON true",
-            self.with()
+            self.with(),
+            Literal::new(self.name.as_str())
         ))
     }
 
-    /// First the key NOT VALID with its comment, then its validation, where it was valid.
+    /// First the key NOT VALID with its comment, then its validation, where it was valid. Where the table takes none NOT VALID: those
+    /// of the partitions, then their validation and the table's own, which takes them in without reading a row.
     pub fn replaced(&self) -> Probe {
         Probe::catalog(sql!(
             "{}SELECT CASE WHEN z.why IS NOT NULL THEN 'conflict' WHEN o.oid IS NULL THEN 'present' ELSE 'absent' END,
                       coalesce(z.why, 'no such key'),
-                      CASE WHEN o.oid IS NOT NULL THEN array_remove(ARRAY[
+                      CASE WHEN o.oid IS NOT NULL AND p.apart THEN ARRAY[
+                          (SELECT string_agg(concat_ws('; ', format('ALTER TABLE IF EXISTS %s ADD CONSTRAINT %I %s NOT VALID', e.tab, e.conname, e.def),
+                                    format('COMMENT ON CONSTRAINT %I ON %s IS ', e.conname, e.tab) || quote_literal(obj_description(e.oid, 'pg_constraint'))), '; ' ORDER BY e.tab)
+                             FROM olds e WHERE e.conparentid <> 0),
+                          concat_ws('; ', (SELECT string_agg(format('ALTER TABLE IF EXISTS %s VALIDATE CONSTRAINT %I', e.tab, e.conname), '; ' ORDER BY e.tab)
+                                             FROM olds e WHERE e.conparentid <> 0),
+                                    format('ALTER TABLE %s ADD CONSTRAINT %I %s', q.child_name, o.conname, o.def),
+                                    format('COMMENT ON CONSTRAINT %I ON %s IS ', o.conname, q.child_name) || quote_literal(obj_description(o.oid, 'pg_constraint')))]
+                           WHEN o.oid IS NOT NULL THEN array_remove(ARRAY[
                           concat_ws('; ', format('ALTER TABLE %s ADD CONSTRAINT %I %s%s', q.child_name, o.conname, o.def, CASE WHEN o.convalidated THEN ' NOT VALID' ELSE '' END),
-                                    format('COMMENT ON CONSTRAINT %I ON %s IS ', o.conname, q.child_name) || quote_literal(obj_description(o.oid, 'pg_constraint'))),
+                                    format('COMMENT ON CONSTRAINT %I ON %s IS ', o.conname, q.child_name) || quote_literal(obj_description(o.oid, 'pg_constraint')),
+                                    (SELECT string_agg(format('COMMENT ON CONSTRAINT %I ON %s IS ', e.conname, e.tab) || quote_literal(obj_description(e.oid, 'pg_constraint')), '; ')
+                                       FROM olds e WHERE e.conparentid <> 0 AND e.conname = o.conname)),
                           CASE WHEN o.convalidated THEN format('ALTER TABLE %s VALIDATE CONSTRAINT %I', q.child_name, o.conname) END], NULL) END
                {}",
             self.with(),
@@ -227,9 +261,10 @@ impl State<'_> {
         sql!(
             "{}SELECT d.sql, d.kind, d.tables, row_number() OVER (ORDER BY d.rank) AS place FROM (
                SELECT 0 AS rank, $1[1] AS sql, 'share_row_exclusive' AS kind, ARRAY[child_name, parent_name] AS tables
-                 FROM q WHERE NOT EXISTS (SELECT FROM old)
+                 FROM q WHERE $1[1] IS NOT NULL AND NOT EXISTS (SELECT FROM old) AND NOT (apart AND EXISTS (SELECT FROM olds))
                UNION ALL
-               SELECT 1, $1[2], 'share_update_exclusive', ARRAY[child_name] FROM q
+               SELECT 1, $1[2], CASE WHEN apart THEN 'share_row_exclusive' ELSE 'share_update_exclusive' END,
+                      CASE WHEN apart THEN ARRAY[child_name, parent_name] ELSE ARRAY[child_name] END FROM q
                 WHERE cardinality($1) > 1 AND NOT EXISTS (SELECT FROM old WHERE convalidated)) d
               ORDER BY place",
             self.with()

@@ -27,21 +27,26 @@ pub(super) struct Tree<'a> {
     pub needs_15: bool,
 }
 
-impl Tree<'_> {
-    /// The name of the index of one of the partitions, which `space` and `rel` name: readable, at most 63 bytes, and with a
-    /// hash that no name of somebody else has by chance; by it an index is known as ours, even on a partition that was detached.
-    fn derived(&self, space: &str, rel: &str) -> Stmt {
-        let (space, rel) = (Stmt::raw(space), Stmt::raw(rel));
-        let whole = sql!("({} || '_' || {})", rel, Literal::new(self.name.as_str()));
-        // 54 characters, or 13 of up to four bytes, leave room for the hash.
-        sql!(
-            "left({0}, CASE WHEN octet_length(left({0}, 54)) <= 54 THEN 54 ELSE 13 END) || '_' || left(encode(sha256(convert_to(
+/// The name of the index of one of the partitions, which `space` and `rel` name, where that of `table` is `name`: readable, at
+/// most 63 bytes, and with a hash that no name of somebody else has by chance; by it an index is known as ours, even on a
+/// partition that was detached.
+pub(in crate::steps) fn derived(table: &QName, name: &Ident, space: &str, rel: &str) -> Stmt {
+    let (space, rel) = (Stmt::raw(space), Stmt::raw(rel));
+    let whole = sql!("({} || '_' || {})", rel, Literal::new(name.as_str()));
+    // 54 characters, or 13 of up to four bytes, leave room for the hash.
+    sql!(
+        "left({0}, CASE WHEN octet_length(left({0}, 54)) <= 54 THEN 54 ELSE 13 END) || '_' || left(encode(sha256(convert_to(
                  format('%s %I.%I', {1}, {2}, {3}), 'UTF8')), 'hex'), 8)",
-            whole,
-            Literal::new(self.table.sibling(self.name.clone()).to_string()),
-            space,
-            rel
-        )
+        whole,
+        Literal::new(table.sibling(name.clone()).to_string()),
+        space,
+        rel
+    )
+}
+
+impl Tree<'_> {
+    fn derived(&self, space: &str, rel: &str) -> Stmt {
+        derived(self.table, self.name, space, rel)
     }
 
     /// Tables and their indexes: `own` by its name, `attached` to the index of the parent; `idx` whichever there is. Then the
@@ -176,13 +181,15 @@ impl Tree<'_> {
         Due { table: self.table.clone(), query, restores: false }
     }
 
-    /// Indexes of ours on partitions that were detached meanwhile.
+    /// Indexes of ours on partitions that were detached meanwhile. The hash is computed for those alone whose name has one: of the
+    /// thousands of a large schema that is a part of this query's time.
     fn strays(&self) -> Stmt {
         sql!(
             "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind AS kind, format('%I.%I', n.nspname, k.relname) AS tab
                FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_class k ON k.oid = x.indrelid
                JOIN pg_namespace n ON n.oid = k.relnamespace
-              WHERE c.relname = {} AND NOT c.relispartition AND k.oid NOT IN (SELECT t.rel FROM tree t)",
+              WHERE CASE WHEN c.relname ~ '_[0-9a-f]{{8}}$' THEN c.relname = {} ELSE false END
+                AND NOT c.relispartition AND k.oid NOT IN (SELECT t.rel FROM tree t)",
             self.derived("n.nspname", "k.relname")
         )
     }

@@ -41,26 +41,68 @@ pub fn holds(scene: &Scene, written: &Written) {
             0,
             "{table} without a context"
         );
-        cannot_cross(scene, written, table, column, ty, (tenants[0], tenants[1]));
+        let pair = (tenants[0], tenants[1]);
+        below(scene, written, table, column, pair.0);
+        cannot_move(scene, written, table, column, ty, pair);
+        cannot_plant(scene, written, table, column, ty, pair);
     }
+}
+
+/// A query that names a partition or a child is bound as one that names the table, or refused.
+#[track_caller]
+fn below(scene: &Scene, written: &Written, table: &str, column: &str, tenant: &str) {
+    let list: Option<String> = scene.db.one(&format!(
+        "WITH RECURSIVE b AS (SELECT inhrelid AS oid FROM pg_inherits WHERE inhparent = '{table}'::regclass
+             UNION ALL SELECT i.inhrelid FROM pg_inherits i JOIN b ON b.oid = i.inhparent)
+         SELECT string_agg(oid::regclass::text, ',') FROM b"
+    ));
+    for one in list.iter().flat_map(|list| list.split(',')) {
+        let own: i64 = scene.db.one(&format!("SELECT count(*) FROM {one} WHERE {column}::text = '{tenant}'"));
+        assert_eq!(as_app(scene, written, tenant, &format!("SELECT count(*) FROM {one}")).unwrap(), own, "{one}");
+        assert_eq!(as_app(scene, written, "", &format!("SELECT count(*) FROM {one}")).unwrap(), 0, "{one}");
+    }
+}
+
+/// Whether the application may do that to the table at all.
+fn may(scene: &Scene, table: &str, what: &str) -> bool {
+    scene.db.one(&format!("SELECT has_table_privilege('{}', '{table}', '{what}')", scene.app))
+}
+
+#[track_caller]
+fn refused(scene: &Scene, written: &Written, tenant: &str, statement: &str) {
+    let setting = &written.setting;
+    let script = format!("BEGIN; SELECT set_config('{setting}', '{tenant}', true); {statement}; ROLLBACK");
+    let error = scene.db.sql_as(&scene.app, &script).expect_err(statement);
+    assert!(error.starts_with("42501") && error.contains("row-level security"), "{statement}: {error}");
 }
 
 /// Rows of one tenant cannot be made another's.
 #[track_caller]
-fn cannot_cross(scene: &Scene, written: &Written, table: &str, column: &str, ty: &str, (from, to): (&str, &str)) {
+fn cannot_move(scene: &Scene, written: &Written, table: &str, column: &str, ty: &str, (from, to): (&str, &str)) {
     let own: i64 = scene.db.one(&format!("SELECT count(*) FROM {table} WHERE {column}::text = '{from}'"));
     let generated: bool = scene.db.one(&format!(
         "SELECT attidentity = 'a' FROM pg_attribute WHERE attrelid = '{table}'::regclass AND quote_ident(attname) = '{column}'"
     ));
-    if own == 0 || generated {
+    if own > 0 && !generated && may(scene, table, "UPDATE") {
+        // Without WHERE: a condition would hide the row first.
+        refused(scene, written, from, &format!("UPDATE {table} SET {column} = '{to}'::{ty}"));
+    }
+}
+
+/// Nor can a row be put into another tenant: the policy speaks before any key does.
+#[track_caller]
+fn cannot_plant(scene: &Scene, written: &Written, table: &str, column: &str, ty: &str, (from, to): (&str, &str)) {
+    if !may(scene, table, "INSERT") {
         return;
     }
-    let setting = &written.setting;
-    // Without WHERE: a condition would hide the row first.
-    let moved = scene.db.sql_as(
-        &scene.app,
-        &format!("BEGIN; SELECT set_config('{setting}', '{from}', true); UPDATE {table} SET {column} = '{to}'::{ty}; ROLLBACK"),
-    );
-    let error = moved.expect_err(&format!("{table}: rows of {from} were given to {to}"));
-    assert!(error.starts_with("42501") && error.contains("row-level security"), "{table}: {error}");
+    let rest: Option<String> = scene.db.one(&format!(
+        "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = '{table}'::regclass
+            AND attnum > 0 AND NOT attisdropped AND attgenerated = '' AND quote_ident(attname) <> '{column}'"
+    ));
+    let rest = rest.map_or(String::new(), |rest| format!(", {rest}"));
+    let own: i64 = scene.db.one(&format!("SELECT count(*) FROM {table} WHERE {column}::text = '{from}'"));
+    if own > 0 {
+        let row = format!("SELECT '{to}'::{ty}{rest} FROM {table} LIMIT 1");
+        refused(scene, written, from, &format!("INSERT INTO {table} ({column}{rest}) OVERRIDING SYSTEM VALUE {row}"));
+    }
 }

@@ -44,14 +44,6 @@ impl Written {
         assert!(self.shared.iter().any(|name| name == table), "{table}: {:?}", self.shared);
     }
 
-    /// Without the keys to scope. Their guard counts rows before anything is undone, and under FORCE the owner of the tables sees
-    /// none: no rollback of such a plan begins as a plain role yet.
-    pub fn without_unique(mut self) -> Self {
-        let lines = self.text.lines().filter(|line| !line.starts_with("unique "));
-        self.text = lines.map(|line| format!("{line}\n")).collect();
-        self
-    }
-
     /// The column that carries the tenant in a table.
     pub fn column_of(&self, table: &str) -> &str {
         if table == self.registry.0 { &self.registry.1 } else { &self.column }

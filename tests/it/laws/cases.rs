@@ -2,7 +2,7 @@
 
 use tenantmig::steps::KINDS;
 
-use super::{captures::CAPTURES, copies::COPIES, families::FAMILIES, keys::KEYS};
+use super::{captures::CAPTURES, copies::COPIES, families::FAMILIES, keeps::KEEPS, keys::KEYS};
 
 /// Steps, and what the owner did to the example schema before them.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub struct Case {
 /// Every example, then the variants.
 pub fn cases() -> impl Iterator<Item = Case> {
     let examples = KINDS.iter().map(|kind| Case { name: kind.name, setup: "", steps: kind.example, absent: true });
-    examples.chain([VARIANTS, FAMILIES, CAPTURES, COPIES, KEYS].into_iter().flatten().copied())
+    examples.chain([VARIANTS, FAMILIES, CAPTURES, COPIES, KEYS, KEEPS].into_iter().flatten().copied())
 }
 
 /// Every example, and the variants in which an undo has more to do than to take away: what every seam is tried on.
@@ -36,8 +36,10 @@ const DEEP: &[&str] = &[
     "family_partly",
     "key_partitioned",
     "unique_with_marks",
+    "unique_partitioned",
     "capture_ended_as_it_stood",
     "function_replaced_under_a_policy",
+    "drop_table_with_everything",
 ];
 
 pub const fn variant(name: &'static str, setup: &'static str, steps: &'static str) -> Case {
@@ -82,6 +84,22 @@ from = { table = "app.accounts", match = { account_id = "id" } }
 kind = "set_not_null"
 table = "app.users"
 column = "tenant_id"
+"#,
+    ),
+    variant(
+        "column_settled",
+        "",
+        r#"
+[[phase.step]]
+kind = "add_column"
+table = "app.users"
+column = "tenant_id"
+type = "uuid"
+[[phase.step]]
+kind = "settle"
+table = "app.users"
+column = "tenant_id"
+from = { table = "app.accounts", match = { account_id = "id" } }
 "#,
     ),
     variant(

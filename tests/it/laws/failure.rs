@@ -112,7 +112,10 @@ fn an_undo_that_fails_is_stuck_and_goes_on_later() {
             let up = world.print().await;
             let condition = format!("NEW.kind = 'undone' AND NEW.unit = {}", Literal::new(unit.id.0.clone()));
             world.strike(&condition, "RAISE EXCEPTION 'struck'").await;
-            if matches!(unit.down, Down::Nothing { .. } | Down::CoveredBy(_) | Down::Irreversible { .. }) {
+            if matches!(
+                unit.down,
+                Down::Nothing { .. } | Down::CoveredBy(_) | Down::With { .. } | Down::Irreversible { .. }
+            ) {
                 continue;
             }
             world.reach(&draft, Way::Down, Outcome::Stuck { unit: number }).await?;

@@ -40,6 +40,29 @@ table = "app.accounts"
 columns = ["name"]
 "#,
     ),
+    variant(
+        "unique_partitioned",
+        "CREATE TABLE app.\"Seats Of\" (id bigint, tenant_id uuid NOT NULL, \"Row\" text NOT NULL, no int, CONSTRAINT \"Its Key\" UNIQUE (\"Row\", no) INCLUDE (id)) PARTITION BY LIST (\"Row\"); \
+         CREATE TABLE app.seats_a PARTITION OF app.\"Seats Of\" FOR VALUES IN ('a'); \
+         CREATE TABLE app.seats_b PARTITION OF app.\"Seats Of\" FOR VALUES IN ('b') PARTITION BY RANGE (no); \
+         CREATE TABLE app.\"seats_b $1\" PARTITION OF app.seats_b FOR VALUES FROM (0) TO (100); \
+         CREATE UNIQUE INDEX partial ON app.\"Seats Of\" (\"Row\", lower(id::text), no) WHERE id > 3; \
+         COMMENT ON CONSTRAINT \"Its Key\" ON app.\"Seats Of\" IS 'a key'; COMMENT ON INDEX app.\"seats_b $1_Row_no_id_key\" IS 'it''s below'; \
+         ALTER TABLE app.seats_a CLUSTER ON \"seats_a_Row_no_id_key\"; \
+         INSERT INTO app.\"Seats Of\" SELECT n, '00000000-0000-0000-0000-000000000001', (ARRAY['a', 'b'])[1 + n % 2], n FROM generate_series(1, 60) n",
+        r#"
+[[phase.step]]
+kind = "scope_unique"
+table = 'app."Seats Of"'
+columns = ['"Row"', "no"]
+[[phase.step]]
+kind = "scope_unique"
+table = 'app."Seats Of"'
+columns = ['"Row"', { expr = "lower(id::text)" }, "no"]
+where = "id > 3"
+constraint = "partial"
+"#,
+    ),
     partly(
         "unique_scoped_by_hand",
         "CREATE UNIQUE INDEX members_tenant_id_email_key ON app.members (tenant_id, email)",
@@ -68,6 +91,23 @@ columns = ["member_id"]
 references = { table = "app.members", columns = ["id"] }
 name = '"New Key"'
 on_delete = "restrict"
+"#,
+    ),
+    variant(
+        "composite_partitioned",
+        "CREATE TABLE app.wins (id bigint, tenant_id uuid NOT NULL, member_id bigint, CONSTRAINT \"Its Key\" FOREIGN KEY (member_id) REFERENCES app.members (id) \
+           ON DELETE CASCADE DEFERRABLE) PARTITION BY RANGE (id); \
+         CREATE TABLE app.\"Wins 1\" PARTITION OF app.wins FOR VALUES FROM (0) TO (30); \
+         CREATE TABLE app.wins_2 PARTITION OF app.wins FOR VALUES FROM (30) TO (100) PARTITION BY HASH (id); \
+         CREATE TABLE app.wins_2a PARTITION OF app.wins_2 FOR VALUES WITH (MODULUS 1, REMAINDER 0); \
+         COMMENT ON CONSTRAINT \"Its Key\" ON app.wins IS 'a key'; COMMENT ON CONSTRAINT \"Its Key\" ON app.wins_2a IS 'it''s below'; \
+         INSERT INTO app.wins SELECT m.id, m.tenant_id, m.id FROM app.members m",
+        r#"
+[[phase.step]]
+kind = "composite_foreign_key"
+table = "app.wins"
+columns = ["member_id"]
+references = { table = "app.members", columns = ["id"] }
 "#,
     ),
     partly(

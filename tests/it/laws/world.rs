@@ -34,6 +34,12 @@ const EMPTY_LEDGER: &str = "DO $$ BEGIN
         SET LOCAL session_replication_role = origin;
     END IF; END $$";
 
+/// Tables that were put aside stand in schemas of their own.
+const DROP_ASIDE: &str = "DO $$ DECLARE aside name; BEGIN
+    FOR aside IN SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tenantmig\\_aside\\_%' LOOP
+        EXECUTE format('DROP SCHEMA %I CASCADE', aside);
+    END LOOP; END $$";
+
 /// A database with the example schema.
 pub struct World {
     pub db: Db,
@@ -106,7 +112,7 @@ impl World {
         let role = self.role();
         let sql = format!(
             "DO $$ BEGIN IF to_regrole('{role}') IS NOT NULL THEN DROP OWNED BY {role}; DROP ROLE {role}; END IF; END $$;
-             DROP SCHEMA IF EXISTS app CASCADE; DROP SCHEMA IF EXISTS law CASCADE; {EMPTY_LEDGER};
+             DROP SCHEMA IF EXISTS app CASCADE; DROP SCHEMA IF EXISTS law CASCADE; {DROP_ASIDE}; {EMPTY_LEDGER};
              SET SESSION AUTHORIZATION {}; {EXAMPLE_SCHEMA}; {}; RESET SESSION AUTHORIZATION",
             self.owner, self.setup
         );

@@ -1,0 +1,95 @@
+//! `audit`: what leaks, breaks or slows isolation in a database as it stands.
+
+mod junit;
+mod markdown;
+pub mod options;
+mod report;
+mod sarif;
+mod text;
+
+use std::path::Path;
+
+use self::{options::Audit, report::Report};
+use super::{args::Form, failure::CliError, plan_file, session::Context};
+use crate::{
+    audit::{rules, tenancy::Tenancy, waivers::Waivers},
+    exit::Exit,
+    pg,
+};
+
+/// Prints what it found: 3 when anything is open, a waiver has expired; 75 when a class could not be asked.
+pub async fn run(context: &Context, args: &Audit) -> Result<Exit, CliError> {
+    let waivers = waivers(args.waivers.as_deref())?;
+    let tenancy = tenancy(context, args)?;
+    let session = context.look().await?;
+    let ledger = context.schema()?;
+    let audited = pg::audit(&session, tenancy, ledger.as_str()).await?;
+    if audited.tenancy.column.is_none() {
+        let message = "no policy compares a tenant column, and no tables have one of a usual name";
+        return Err(CliError::new(Exit::Refused, message, "say which it is: tenantmig audit --column tenant_id"));
+    }
+    let today = chrono::Utc::now().date_naive();
+    let report = Report::new(audited, &waivers, today);
+    let text = match context.console.form {
+        Form::Text => {
+            context.console.show(&text::text(&report))?;
+            return Ok(exit(&report));
+        }
+        Form::Json => report.json().to_string(),
+        Form::Ndjson => report.lines_of_json(),
+        Form::Sarif => sarif::sarif(&report).to_string(),
+        Form::Junit => junit::junit(&report)?,
+        Form::Markdown => markdown::markdown(&report),
+    };
+    context.console.print(&text)?;
+    Ok(exit(&report))
+}
+
+fn exit(report: &Report) -> Exit {
+    match (report.sorted.open.is_empty(), report.failed.is_empty()) {
+        (false, _) => Exit::Findings,
+        (true, false) => Exit::Temporary,
+        (true, true) => Exit::Done,
+    }
+}
+
+fn waivers(path: Option<&Path>) -> Result<Waivers, CliError> {
+    let Some(path) = path else { return Ok(Waivers::default()) };
+    let wrong = |why: String| {
+        let advice = "each is [[waiver]] with code, object, reason and expires = 2027-01-31";
+        CliError::new(Exit::Usage, format!("--waivers {}: {why}", path.display()), advice)
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let codes: Vec<&str> = rules().iter().map(|rule| rule.code).collect();
+    Waivers::read(&text, &codes).map_err(wrong)
+}
+
+fn tenancy(context: &Context, args: &Audit) -> Result<Tenancy, CliError> {
+    let mut tenancy = Tenancy {
+        column: args.column.clone(),
+        setting: args.setting.clone(),
+        function: args.function.clone(),
+        registry: args.registry.clone(),
+        roles: args.roles.clone(),
+        shared: Vec::new(),
+        force: true,
+        told: Vec::new(),
+    };
+    let Some(path) = &args.plan else { return Ok(tenancy) };
+    let plan = plan_file::load(context, path)?.plan;
+    let Some(said) = plan.tenancy else {
+        let message = format!("{} has no [tenancy], so it says nothing of the tenants", path.display());
+        return Err(CliError::new(Exit::Usage, message, "leave --plan out, or say --column and --setting"));
+    };
+    tenancy.told.push(format!("the tenancy is that of {}", path.display()));
+    if tenancy.roles.is_empty() {
+        tenancy.roles = said.roles;
+    }
+    tenancy.column = Some(said.column);
+    tenancy.setting = Some(said.setting);
+    tenancy.function = said.function;
+    tenancy.registry = Some(said.registry.table);
+    tenancy.shared = plan.shared.into_iter().map(|shared| shared.name).collect();
+    tenancy.force = said.force;
+    Ok(tenancy)
+}
