@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::model::{Asked, Checked, Finding, Latency, Matrix, Section};
+use super::model::{Asked, Audit, Checked, Latency, Matrix, Section};
 use crate::{
     engine::{
         Event, Program, Run,
@@ -44,7 +44,7 @@ pub struct Facts {
     pub requests: Vec<Asked>,
     pub verified: Section<Vec<Checked>>,
     pub isolation: Section<Matrix>,
-    pub audit: Section<Vec<Finding>>,
+    pub audit: Section<Audit>,
     pub latency: Section<Vec<Latency>>,
 }
 

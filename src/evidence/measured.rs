@@ -44,8 +44,8 @@ pub struct MatrixRow {
     pub table: String,
     pub role: String,
     pub command: String,
-    /// One for each context.
-    pub cells: Vec<Cell>,
+    /// One for each context; none where nothing is to be asked.
+    pub cells: Vec<Option<Cell>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -56,7 +56,22 @@ pub struct Cell {
     pub why: String,
 }
 
-/// What an audit found.
+/// What an audit found, and what it could not look for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Audit {
+    pub findings: Vec<Finding>,
+    pub unmeasured: Vec<Unmeasured>,
+}
+
+/// Classes that this role or server cannot show.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unmeasured {
+    pub codes: Vec<String>,
+    pub why: String,
+    pub advice: Option<String>,
+}
+
+/// One finding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finding {
     pub code: String,

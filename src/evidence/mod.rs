@@ -31,7 +31,10 @@ mod verdicts;
 
 pub use assemble::assemble;
 pub use facts::{Facing, Facts, Head, Logged, Print, Progress, RangeRow, RunFacts, Server};
-pub use model::{Asked, Cell, Checked, Evidence, Finding, Latency, Matrix, MatrixRow, Probed, Section, Tone, Verdict};
+pub use model::{
+    Asked, Audit, Cell, Checked, Evidence, Finding, Latency, Matrix, MatrixRow, Probed, Section, Tone, Unmeasured,
+    Verdict,
+};
 pub use page::html;
 pub use secrets::without_secrets;
 

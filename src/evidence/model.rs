@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-pub use super::measured::{Cell, Checked, Finding, Latency, Matrix, MatrixRow, Probed};
+pub use super::measured::{Audit, Cell, Checked, Finding, Latency, Matrix, MatrixRow, Probed, Unmeasured};
 
 /// What was looked at, or why it was not.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -66,7 +66,7 @@ pub struct Evidence {
     pub catalogue: Catalogue,
     pub verified: Section<Vec<Checked>>,
     pub isolation: Section<Matrix>,
-    pub audit: Section<Vec<Finding>>,
+    pub audit: Section<Audit>,
     pub latency: Section<Vec<Latency>>,
 }
 

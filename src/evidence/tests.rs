@@ -23,7 +23,7 @@ name = 'small'
 [[phase]]
 id = 'expand'
 step = [
-    { kind = 'add_column', table = 'app.users', column = 'tenant_id', type = 'uuid' },
+    { id = 'make', kind = 'sql', up = 'ALTER TABLE app.users ADD COLUMN tenant_id uuid', down = 'ALTER TABLE app.users DROP COLUMN tenant_id' },
     { id = 'fill', kind = 'backfill', table = 'app.users', column = 'tenant_id', from = { table = 'app.accounts', match = { account_id = 'id' } } },
 ]
 ";

@@ -148,15 +148,18 @@ fn isolation(evidence: &Evidence) -> Verdict {
     let claim = "No session sees or writes another tenant's rows";
     match &evidence.isolation {
         Section::Given(matrix) => {
-            let cells = matrix.rows.iter().flat_map(|row| &row.cells).map(|cell| cell.tone);
-            let cells: Vec<Tone> = cells.chain(matrix.probes.iter().map(|probe| probe.tone)).collect();
-            let count = |tone: Tone| cells.iter().filter(|found| **found == tone).count();
+            let cells = matrix.rows.iter().flat_map(|row| row.cells.iter().flatten()).map(|cell| cell.tone);
+            let all: Vec<Tone> = cells.chain(matrix.probes.iter().map(|probe| probe.tone)).collect();
+            let count = |tone: Tone| all.iter().filter(|found| **found == tone).count();
             let (bad, doubt) = (count(Tone::Bad), count(Tone::Caution));
-            let told = format!(
-                "{} of {} answers as expected, {bad} not, {doubt} weak or not to be told, the others do not apply",
-                count(Tone::Good),
-                cells.len()
-            );
+            let said = [
+                (count(Tone::Good), "as expected"),
+                (bad, "not as expected"),
+                (doubt, "weak or not to be told"),
+                (count(Tone::Plain), "not to be tried here"),
+            ];
+            let said = said.iter().filter(|(n, _)| *n > 0).map(|(n, words)| format!("{n} {words}"));
+            let told = format!("{} answers: {}", all.len(), said.collect::<Vec<_>>().join(", "));
             match (bad, doubt) {
                 (0, 0) => verdict(claim, Tone::Good, "measured", told),
                 (0, _) => verdict(claim, Tone::Caution, "in part", told),
@@ -170,11 +173,17 @@ fn isolation(evidence: &Evidence) -> Verdict {
 fn audit(evidence: &Evidence) -> Verdict {
     let claim = "The audit finds nothing";
     match &evidence.audit {
-        Section::Given(all) => {
-            let open = all.iter().filter(|finding| finding.waived.is_none()).count();
-            let told =
-                format!("{}, {} waived", quantity::counted(open as u64, "finding", "findings"), all.len() - open);
-            let (tone, result) = if open == 0 { (Tone::Good, "holds") } else { (Tone::Caution, "findings") };
+        Section::Given(of) => {
+            let open = of.findings.iter().filter(|finding| finding.waived.is_none()).count();
+            let unmeasured: usize = of.unmeasured.iter().map(|of| of.codes.len()).sum();
+            let classes = quantity::counted(unmeasured as u64, "class", "classes");
+            let found = quantity::counted(open as u64, "finding", "findings");
+            let told = format!("{found}, {} waived; {classes} not measured", of.findings.len() - open);
+            let (tone, result) = match (open, unmeasured) {
+                (0, 0) => (Tone::Good, "holds"),
+                (0, _) => (Tone::Caution, "in part"),
+                (_, _) => (Tone::Caution, "findings"),
+            };
             verdict(claim, tone, result, told)
         }
         Section::Missing(why) => verdict(claim, Tone::Plain, "not measured", why.clone()),

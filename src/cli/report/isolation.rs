@@ -53,14 +53,10 @@ fn rows(report: &Report) -> Vec<MatrixRow> {
 }
 
 /// What was tried on the table and on a copy of it: the worse of the two counts.
-fn cell(fields: &[&isolation::Cell]) -> Cell {
-    match Verdict::worst(fields.iter().map(|field| field.verdict.clone())) {
-        Some(verdict) => {
-            let (tone, result) = told(&verdict);
-            Cell { tone, result: result.to_owned(), why: verdict.why().to_owned() }
-        }
-        None => Cell { tone: Tone::Plain, result: "no probe".to_owned(), why: String::new() },
-    }
+fn cell(fields: &[&isolation::Cell]) -> Option<Cell> {
+    let verdict = Verdict::worst(fields.iter().map(|field| field.verdict.clone()))?;
+    let (tone, result) = told(&verdict);
+    Some(Cell { tone, result: result.to_owned(), why: verdict.why().to_owned() })
 }
 
 fn probes(report: &Report) -> impl Iterator<Item = Probed> {

@@ -5,7 +5,7 @@ use crate::{
     audit::{tenancy::Tenancy, waivers::Waiver},
     cli::{audit, failure::CliError, session::Context},
     driver::{self, DriveError, Verdict, Verified},
-    evidence::{Checked, Finding, Latency, Matrix, Section, Tone},
+    evidence::{Audit, Checked, Finding, Latency, Matrix, Section, Tone, Unmeasured},
     hazards::Hazard,
     ledger::RunRecord,
     pg::{self, connect::Connection},
@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Measured {
     pub verified: Section<Vec<Checked>>,
     pub isolation: Section<Matrix>,
-    pub audit: Section<Vec<Finding>>,
+    pub audit: Section<Audit>,
     pub latency: Section<Vec<Latency>>,
 }
 
@@ -93,7 +93,7 @@ async fn audited(
     schema: &Ident,
     run: &RunRecord,
     args: &Report,
-) -> Result<Section<Vec<Finding>>, CliError> {
+) -> Result<Section<Audit>, CliError> {
     let waivers = audit::waivers(args.waivers.as_deref())?;
     let said = run.program.tenancy.clone();
     let Some(said) = said else { return Ok(Section::Missing("the plan has no [tenancy]".to_owned())) };
@@ -112,16 +112,13 @@ async fn audited(
     let sorted = waivers.sort(audited.survey.hazards, today);
     let open = sorted.open.into_iter().map(|hazard| finding(hazard, None));
     let waived = sorted.waived.into_iter().map(|(hazard, waiver)| finding(hazard, Some(&waiver)));
-    let mut all: Vec<Finding> = open.chain(waived).collect();
-    all.extend(audited.survey.unmeasured.into_iter().map(|unmeasured| Finding {
-        code: unmeasured.codes.join(", "),
-        severity: "not measured".to_owned(),
-        object: String::new(),
-        what: unmeasured.why,
-        fix: unmeasured.advice.unwrap_or_default(),
-        waived: None,
-    }));
-    Ok(Section::Given(all))
+    let findings = open.chain(waived).collect();
+    let unmeasured = audited.survey.unmeasured.into_iter().map(|of| Unmeasured {
+        codes: of.codes.into_iter().map(str::to_owned).collect(),
+        why: of.why,
+        advice: of.advice,
+    });
+    Ok(Section::Given(Audit { findings, unmeasured: unmeasured.collect() }))
 }
 
 fn finding(hazard: Hazard, waiver: Option<&Waiver>) -> Finding {

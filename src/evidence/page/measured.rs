@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::parts::{badge, class, or_why, scroll, sign, table};
-use crate::evidence::model::{Checked, Evidence, Finding, Latency, Matrix};
+use crate::evidence::model::{Audit, Cell, Checked, Evidence, Finding, Latency, Matrix};
 
 /// Table × command × context.
 pub(super) fn isolation(evidence: &Evidence) -> Markup {
@@ -14,21 +14,24 @@ pub(super) fn isolation(evidence: &Evidence) -> Markup {
 }
 
 fn matrix(matrix: &Matrix) -> Markup {
+    // The rows of one table as one role stand together.
+    let groups = matrix.rows.chunk_by(|a, b| (&a.table, &a.role) == (&b.table, &b.role));
     html! {
         p { (matrix.how) }
         (scroll("Isolation matrix", &html! {
-            table class="wide" {
+            table class="wide matrix" {
                 caption { "Isolation, table by table: each answer, and what it means" }
                 thead { tr {
-                    th scope="col" { "Table" } th scope="col" { "Role" } th scope="col" { "Command" }
+                    th scope="col" { "Table" } th scope="col" { "Command" }
                     @for context in &matrix.contexts { th scope="col" { (context) } }
                 } }
-                tbody {
-                    @for row in &matrix.rows {
-                        tr {
-                            th scope="row" { (row.table) } td { (row.role) } td { (row.command) }
-                            @for cell in &row.cells {
-                                td class=(class(cell.tone)) { span aria-hidden="true" { (sign(cell.tone)) " " } (cell.result) span class="detail" { (cell.why) } }
+                @for group in groups {
+                    tbody {
+                        @for (i, row) in group.iter().enumerate() {
+                            tr {
+                                @if i == 0 { th scope="rowgroup" rowspan=(group.len()) { (row.table) span class="detail" { "as " (row.role) } } }
+                                th scope="row" { (row.command) }
+                                @for cell in &row.cells { (field(cell.as_ref())) }
                             }
                         }
                     }
@@ -36,6 +39,16 @@ fn matrix(matrix: &Matrix) -> Markup {
             }
         }))
         (probes(matrix))
+    }
+}
+
+fn field(cell: Option<&Cell>) -> Markup {
+    html! {
+        @if let Some(cell) = cell {
+            td class=(class(cell.tone)) { span aria-hidden="true" { (sign(cell.tone)) " " } (cell.result) span class="detail" { (cell.why) } }
+        } @else {
+            td class="soft" { "—" }
+        }
     }
 }
 
@@ -61,7 +74,7 @@ pub(super) fn now(evidence: &Evidence) -> Markup {
         h3 { "Deeds and gates, again" }
         (or_why(&evidence.verified, |all| verified(all)))
         h3 { "Audit" }
-        (or_why(&evidence.audit, |all| audit(all)))
+        (or_why(&evidence.audit, audit))
         h3 { "Latency of the application's queries" }
         (or_why(&evidence.latency, |all| latency(all)))
     }
@@ -85,10 +98,17 @@ fn verified(all: &[Checked]) -> Markup {
     )
 }
 
-fn audit(all: &[Finding]) -> Markup {
-    if all.is_empty() {
-        return html! { p { "No finding." } };
+fn audit(of: &Audit) -> Markup {
+    html! {
+        @if of.findings.is_empty() { p { "No finding." } } @else { (findings(&of.findings)) }
+        @for unmeasured in &of.unmeasured {
+            p { (badge(crate::evidence::Tone::Caution, "not measured")) " " (unmeasured.codes.join(", ")) ": " (unmeasured.why)
+                @if let Some(advice) = &unmeasured.advice { " — " (advice) } }
+        }
     }
+}
+
+fn findings(all: &[Finding]) -> Markup {
     let rows: Vec<Markup> = all
         .iter()
         .map(|finding| {
