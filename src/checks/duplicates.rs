@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::{CheckKind, Gate};
+use super::{CheckKind, Gate, Measure};
 use crate::{
     plan::Site,
     sql,
@@ -56,6 +56,7 @@ impl CheckKind for Duplicates {
             baseline: None,
             tables: vec![table.clone()],
             wait: None,
+            measure: Measure::Query,
         }
     }
 }

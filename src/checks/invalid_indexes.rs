@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::{CheckKind, Gate};
+use super::{CheckKind, Gate, Measure};
 use crate::{
     plan::Site,
     sql,
@@ -45,6 +45,7 @@ impl CheckKind for InvalidIndexes {
             baseline: None,
             tables: self.tables.clone(),
             wait: None,
+            measure: Measure::Query,
         }
     }
 }

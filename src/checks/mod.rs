@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml::{Spanned, de::DeTable};
 
 use crate::{
+    isolation::Spec,
     plan::{Millis, Site},
     sql::{QName, Stmt},
     unit::UnitId,
@@ -30,6 +31,25 @@ pub struct Gate {
     /// waits for is others' doing. `None`: what it finds at once is a failure of the phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<Millis>,
+    #[serde(default, skip_serializing_if = "Measure::is_query")]
+    pub measure: Measure,
+}
+
+/// How a check is measured.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// By its query.
+    #[default]
+    Query,
+    /// By asking a table as the application. The query is what the catalogue alone can tell of it.
+    Isolation(Box<Spec>),
+}
+
+impl Measure {
+    fn is_query(&self) -> bool {
+        matches!(self, Self::Query)
+    }
 }
 
 /// A gate in front of an undo: what it finds refuses a rollback before anything is touched.
@@ -113,4 +133,5 @@ kinds! {
     absent => Absent,
     quiet => Quiet,
     unprotected => Unprotected,
+    isolation => Isolation,
 }

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::{CheckKind, Gate};
+use super::{CheckKind, Gate, Measure};
 use crate::{
     plan::Site,
     sql,
@@ -54,6 +54,7 @@ impl CheckKind for Nulls {
             baseline: None,
             tables: vec![table.clone()],
             wait: None,
+            measure: Measure::Query,
         }
     }
 }

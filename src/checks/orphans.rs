@@ -10,7 +10,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{CheckKind, Gate};
+use super::{CheckKind, Gate, Measure};
 use crate::{
     plan::Site,
     sql,
@@ -146,6 +146,7 @@ impl CheckKind for Orphans {
             baseline: None,
             tables,
             wait: None,
+            measure: Measure::Query,
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use serde::Deserialize;
 
-use super::{CheckKind, Gate};
+use super::{CheckKind, Gate, Measure};
 use crate::{
     plan::{Millis, Site},
     sql,
@@ -65,6 +65,7 @@ impl CheckKind for Quiet {
             baseline: None,
             tables: vec![self.log.clone()],
             wait: self.wait,
+            measure: Measure::Query,
         }
     }
 }

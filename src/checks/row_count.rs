@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::{CheckKind, Gate};
+use super::{CheckKind, Gate, Measure};
 use crate::{
     plan::Site,
     sql,
@@ -87,6 +87,7 @@ impl CheckKind for RowCount {
             baseline: self.max_loss_percent.map(|_| count),
             tables: vec![table.clone()],
             wait: None,
+            measure: Measure::Query,
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::{CheckKind, Gate};
+use super::{CheckKind, Gate, Measure};
 use crate::{
     plan::Site,
     sql,
@@ -55,6 +55,7 @@ impl CheckKind for Unprotected {
             // Only the catalogue is read, which no policy hides.
             tables: Vec::new(),
             wait: None,
+            measure: Measure::Query,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{args, args::Format, failure::CliError, session::Context};
 use crate::{
     driver::{self, Verdict, Verified},
     exit::Exit,
-    isolation::{Asked, Report, Verdict as Probed},
+    isolation::Report,
     report::Mark,
 };
 
@@ -49,7 +49,7 @@ fn text(context: &Context, all: &[Verified], failed: usize, untold: usize) -> St
             Verdict::Unmeasurable(why) => (Mark::Wait, vec![format!("cannot be told: {why}")]),
             Verdict::Untried(why) => (Mark::Blank, vec![format!("not tried: {why}")]),
         };
-        let details = details.into_iter().chain(verified.isolation.iter().flat_map(asides));
+        let details = details.into_iter().chain(verified.isolation.iter().flat_map(Report::asides));
         out.push_str(&format!("{} {phase}{}\n", look.mark(mark), verified.what));
         for detail in details {
             out.push_str(&format!("    {detail}\n"));
@@ -58,27 +58,11 @@ fn text(context: &Context, all: &[Verified], failed: usize, untold: usize) -> St
     let untried = all.iter().filter(|v| matches!(v.verdict, Verdict::Untried(_))).count();
     let passed = all.len() - failed - untold - untried;
     out.push_str(&format!("{passed} passed, {failed} failed, {untold} could not be told\n"));
-    if untold > 0 {
+    // What the application is asked says itself what is missing.
+    let hidden = |v: &&Verified| v.isolation.is_none() && matches!(v.verdict, Verdict::Unmeasurable(_));
+    if all.iter().any(|v| hidden(&v)) {
         out.push_str("\nnext    tenantmig verify, as a role with BYPASSRLS that may read the ledger (-U or --role)\n");
     }
-    out
-}
-
-/// What neither fails nor is silent: what is weak, and what was not tried, one line for each reason.
-fn asides(report: &Report) -> Vec<String> {
-    let mut out = Vec::new();
-    let mut untried: Vec<(&str, Vec<&str>)> = Vec::new();
-    for Asked { probe, title, verdict, .. } in &report.probes {
-        match verdict {
-            Probed::Weak(why) => out.push(format!("{} {title}: {why}", probe.code())),
-            Probed::Untried(why) => match untried.iter_mut().find(|(other, _)| other == why) {
-                Some((_, codes)) => codes.push(probe.code()),
-                None => untried.push((why, vec![probe.code()])),
-            },
-            Probed::Holds(_) | Probed::Leak(_) | Probed::Outage(_) | Probed::Unmeasured(_) => {}
-        }
-    }
-    out.extend(untried.into_iter().map(|(why, codes)| format!("not tried: {}: {why}", codes.join(", "))));
     out
 }
 

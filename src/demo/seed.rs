@@ -21,6 +21,13 @@ const ROLES: &str = "DO $$
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
         END;
       END LOOP;
+      -- Who migrates asks as the application whether the tenants are apart.
+      IF NOT pg_has_role('alphapulse', 'alphapulse_app', 'MEMBER') THEN
+        BEGIN
+          GRANT alphapulse_app TO alphapulse;
+        EXCEPTION WHEN unique_violation OR internal_error THEN NULL;
+        END;
+      END IF;
     END $$";
 
 const GRANTS: &str = "GRANT SELECT, INSERT, UPDATE, DELETE

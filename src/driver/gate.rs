@@ -7,10 +7,11 @@ use tokio_postgres::{Client, types::Type};
 
 use super::{
     error::DriveError,
+    isolation::measure_isolation,
     shell::{Shell, cancellable, millis},
 };
 use crate::{
-    checks::Gate,
+    checks::{Gate, Measure},
     engine::{Event, Finding, Notice},
     pg::{Bounds, Class, Fault, connect::Connection, in_transaction},
     plan::OnDiskFull,
@@ -33,6 +34,8 @@ pub(super) struct Awaited {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Measured {
     Passed,
+    /// It passed, and there is something to say.
+    Noted(Vec<String>),
     Failed(Vec<Finding>),
     /// The role may not see what the gate asks for.
     Unmeasurable(String),
@@ -51,6 +54,12 @@ impl Shell {
         let failed = |findings| Event::GateFailed { phase: id.clone(), gate: gate.id.clone(), findings, held: None };
         let event = match self.measure_patiently(&gate, baseline).await {
             Ok(Measured::Passed) => Event::GatePassed { phase: id.clone(), gate: gate.id.clone() },
+            Ok(Measured::Noted(notes)) => {
+                for text in notes {
+                    self.say(Notice::Note { text });
+                }
+                Event::GatePassed { phase: id.clone(), gate: gate.id.clone() }
+            }
             Ok(Measured::Failed(findings)) => match self.still_waits(&gate) {
                 Some(pause) => return self.wait_for_others(&gate, &findings, pause).await,
                 None => failed(findings),
@@ -108,13 +117,16 @@ pub(super) fn unmeasured(why: String) -> Finding {
     Finding { what: format!("the gate could not be measured: {why}"), count: 0, example: None }
 }
 
-/// Runs a gate's query in a read-only transaction. `baseline` is the value measured when the run began.
+/// Runs a gate's query in a read-only transaction, or asks as the application. `baseline` is the value measured when the run began.
 pub async fn measure(
     connection: &Connection,
     bounds: Bounds,
     gate: &Gate,
     baseline: Option<i64>,
 ) -> Result<Measured, DriveError> {
+    if let Measure::Isolation(spec) = &gate.measure {
+        return measure_isolation(connection, spec).await;
+    }
     let rows = in_transaction(connection, bounds, async |client: &Client| {
         client.batch_execute("SET TRANSACTION READ ONLY").await?;
         let params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)] =

@@ -70,7 +70,7 @@ fn told(phase: String, guard: &Guard, findings: Vec<Finding>) -> Option<Found> {
 /// What cannot be measured does not hold.
 fn findings(measured: Result<Measured, DriveError>) -> Result<Vec<Finding>, DriveError> {
     match measured {
-        Ok(Measured::Passed) => Ok(Vec::new()),
+        Ok(Measured::Passed | Measured::Noted(_)) => Ok(Vec::new()),
         Ok(Measured::Failed(findings)) => Ok(findings),
         Ok(Measured::Unmeasurable(why)) => Ok(vec![unmeasured(why)]),
         Err(DriveError::Server(fault)) if !matches!(fault.class, Class::Ambiguous | Class::Cancelled) => {

@@ -1,20 +1,22 @@
 //! Which tables of a run are protected by now, and what asking them as the application gave.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use tokio_postgres::Client;
 
 use super::{
     error::DriveError,
+    gate::Measured,
     verify::{Verdict, Verified},
 };
 use crate::{
+    checks::Measure,
     engine::{Finding, Program, Run, UnitState},
-    isolation::{Report, Spec, Verdict as Probed, Way},
+    isolation::{Asked, Probe, Report, Spec, Verdict as Probed, Way},
     pg::{
         Tables,
         connect::Connection,
-        isolation::{IsolationError, isolation},
+        isolation::{IsolationError, isolation, untakeable},
         lacks,
     },
     plan::Tenancy,
@@ -34,14 +36,19 @@ impl From<IsolationError> for DriveError {
 /// The tables that units of the run protect, each with the phase that does, in the order of doing.
 fn enforced(program: &Program, state: &Run, tenancy: &Tenancy) -> Vec<(String, Spec)> {
     let mut out: Vec<(String, Spec)> = Vec::new();
-    let mut known: BTreeMap<QName, usize> = BTreeMap::new();
+    let mut known: BTreeSet<QName> = BTreeSet::new();
     for (number, (p, unit)) in program.units().enumerate() {
         if !unit.guards_rows || !matches!(state.unit(number), UnitState::Done { .. }) {
             continue;
         }
         for table in &unit.lock.on {
-            if known.insert(table.clone(), out.len()).is_none() {
-                out.push((program.phases[p].id.clone(), tenancy.isolation_of(table)));
+            if known.insert(table.clone()) {
+                let phase = &program.phases[p];
+                let gate = phase.gates.iter().find_map(|gate| match &gate.measure {
+                    Measure::Isolation(spec) if spec.table == *table => Some((**spec).clone()),
+                    Measure::Isolation(_) | Measure::Query => None,
+                });
+                out.push((phase.id.clone(), gate.unwrap_or_else(|| tenancy.isolation_of(table))));
             }
         }
     }
@@ -87,12 +94,54 @@ pub(super) async fn verify_isolation(
     Ok(reports.into_iter().map(|report| verified(phase(&report), report)).collect())
 }
 
+/// A gate: what fails, else what could not be asked, else what is to be told.
+pub(super) async fn measure_isolation(connection: &Connection, spec: &Spec) -> Result<Measured, DriveError> {
+    let reports = isolation(connection, std::slice::from_ref(spec)).await?;
+    let failed: Vec<Finding> = reports.iter().flat_map(findings).collect();
+    if !failed.is_empty() {
+        return Ok(Measured::Failed(failed));
+    }
+    let unmeasured: Vec<String> = reports.iter().flat_map(unmeasured).collect();
+    if !unmeasured.is_empty() || reports.is_empty() {
+        return Ok(Measured::Unmeasurable(unmeasured.join("; ")));
+    }
+    let mut notes = Vec::new();
+    for report in &reports {
+        let of = |line: String| format!("{} as {}: {line}", report.table, report.role);
+        notes.extend(report.asides().into_iter().map(of));
+    }
+    Ok(if notes.is_empty() { Measured::Passed } else { Measured::Noted(notes) })
+}
+
+/// What could not be asked.
+fn unmeasured(report: &Report) -> Vec<String> {
+    let told = |asked: &Asked| format!("{} {}: {}", asked.probe.code(), asked.title, asked.verdict.why());
+    report.unmeasured().map(told).collect()
+}
+
+/// Why tables cannot be asked, before anything is touched: nobody whom the migrating role may be, and no connection string. A role
+/// that the plan makes is not there yet.
+pub async fn unaskable(connection: &Connection, program: &Program) -> Result<Option<String>, DriveError> {
+    if connection.origin().app.is_some() {
+        return Ok(None);
+    }
+    for gate in program.phases.iter().flat_map(|phase| &phase.gates) {
+        let Measure::Isolation(spec) = &gate.measure else { continue };
+        for role in &spec.roles {
+            if let Some(why) = untakeable(connection, role).await? {
+                return Ok(Some(format!(
+                    "{} is asked as {role} once it is protected, and that cannot be: {why}",
+                    spec.table
+                )));
+            }
+        }
+    }
+    Ok(None)
+}
+
 fn verified(phase: Option<String>, report: Report) -> Verified {
     let findings = findings(&report);
-    let unmeasured: Vec<String> = report
-        .unmeasured()
-        .map(|asked| format!("{} {}: {}", asked.probe.code(), asked.title, asked.verdict.why()))
-        .collect();
+    let unmeasured = unmeasured(&report);
     let verdict = match (findings.is_empty(), unmeasured.is_empty()) {
         (false, _) => Verdict::Failed(findings),
         (true, false) => Verdict::Unmeasurable(unmeasured.join("; ")),
@@ -103,7 +152,7 @@ fn verified(phase: Option<String>, report: Report) -> Verified {
 
 /// Everything that fails, as a gate finds it.
 pub(super) fn findings(report: &Report) -> Vec<Finding> {
-    let found = |asked: &crate::isolation::Asked| Finding {
+    let found = |asked: &Asked| Finding {
         what: format!(
             "{} as {}: {} {}: {}",
             report.table,
@@ -124,6 +173,11 @@ fn title(report: &Report) -> String {
         Way::Login => "by its own login",
         Way::Pooler => "by its own login, through a pooler",
     };
+    if let [only] = report.probes.as_slice()
+        && only.probe == Probe::Role
+    {
+        return format!("isolation of {} as {}, {way}: not asked", report.table, report.role);
+    }
     let held = report.probes.iter().filter(|asked| matches!(asked.verdict, Probed::Holds(_))).count();
     format!("isolation of {} as {}, {way}: {held} of {} probes hold", report.table, report.role, report.probes.len())
 }

@@ -40,6 +40,7 @@ pub use gate::{Measured, measure};
 pub use guards::{Said, found};
 pub use hazards::{hazards, scope};
 pub use heartbeat::{Lease, left};
+pub use isolation::unaskable;
 pub use journal::Journal;
 pub use open::{Access, Request, begin, current, find, refuse_operators_pause, reopen};
 pub use preflight::{hidden, preflight};

@@ -2,6 +2,7 @@
 
 use super::{Program, ProgramPhase, rollback::Preview};
 use crate::{
+    checks::Measure,
     plan::{Millis, Safety},
     sql,
     sql::{List, Literal, Stmt, split},
@@ -22,7 +23,9 @@ pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
     }
     for gate in &phase.gates {
         text.push_str(&format!("\n{}", comment(&format!("gate: {}", gate.title))));
+        let asked = matches!(gate.measure, Measure::Isolation(_));
         match &gate.baseline {
+            None if asked => text.push_str("-- not measured here: tenantmig verify asks it\n"),
             Some(_) => text.push_str("-- not measured here: it compares with a number from before the plan began\n"),
             None => text.push_str(&guard(&gate.title, &gate.query)),
         }
@@ -38,7 +41,11 @@ pub fn backward_phase(program: &Program, phase: &ProgramPhase) -> String {
     );
     let mut text = head(&program.plan, &what, &program.safety);
     for unit in phase.units.iter().rev() {
-        text.push_str(&format!("\n{}{}", comment(&format!("undo: {}", unit.title)), down(unit, &program.safety)));
+        text.push_str(&format!(
+            "\n{}{}",
+            comment(&format!("undo: {}", unit.undo_title())),
+            down(unit, &program.safety)
+        ));
     }
     text
 }

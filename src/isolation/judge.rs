@@ -17,25 +17,35 @@ pub struct Case {
     pub owed: Option<i64>,
     /// Whether a session without a tenant must be refused.
     pub strict: bool,
-    /// Whether the row is made up although the policies read further columns: a refusal says nothing then.
-    pub unfit: bool,
+    /// Whether the policies have conditions beyond the tenant, which may hide a tenant's own rows.
+    pub further: bool,
+    /// Whether the row is made up: it has the tenant and nothing else.
+    pub made_up: bool,
+    /// Whether the tenant says which partition takes a row: that is asked before the policies are, and a phantom may have none.
+    pub routed: bool,
 }
 
 impl Case {
     /// A plain one: nothing is owed and nothing moved.
     pub fn new(command: Command, context: Context, on: On, strict: bool) -> Self {
-        Self { command, context, on, moves: false, owed: None, strict, unfit: false }
+        Self { command, context, on, moves: false, owed: None, strict, further: false, made_up: false, routed: false }
     }
 }
 
 /// The verdict on one answer.
 pub fn judge(case: Case, answer: &Answer) -> Verdict {
-    match said(case, answer) {
-        Verdict::Outage(_) | Verdict::Holds(_) if case.unfit => {
-            Verdict::Untried("the policies read further columns, which a row that is made up has not".to_owned())
-        }
-        verdict => verdict,
+    let verdict = said(case, answer);
+    let says_nothing = match &verdict {
+        Verdict::Outage(_) => true,
+        Verdict::Holds(_) => case.made_up,
+        Verdict::Leak(_) | Verdict::Weak(_) | Verdict::Untried(_) | Verdict::Unmeasured(_) => false,
+    };
+    if case.further && says_nothing {
+        return Verdict::Untried(
+            "the policies have conditions beyond the tenant, which nobody here may fulfil".to_owned(),
+        );
     }
+    verdict
 }
 
 fn said(case: Case, answer: &Answer) -> Verdict {
@@ -83,6 +93,9 @@ fn own(case: Case, rows: i64, foreign: i64) -> Verdict {
         (Command::Select, _) if rows == 0 => Verdict::Outage(
             "a tenant that has rows sees none of them: is the setting's name the one that the policy reads?".to_owned(),
         ),
+        (Command::Select, Some(owed)) if owed > rows && case.further && rows > 0 => Verdict::Holds(format!(
+            "{rows} of its {owed} rows and no others; the policies have conditions beyond the tenant"
+        )),
         (Command::Select, Some(owed)) if owed > rows => {
             Verdict::Outage(format!("a tenant sees {rows} of its {owed} rows"))
         }
@@ -134,8 +147,9 @@ fn refused_its_own(case: Case, refusal: &Refusal) -> Verdict {
     if case.moves {
         return match refusal.sqlstate.as_str() {
             "42501" => Verdict::Holds("refused, 42501".to_owned()),
-            // Which partition takes a row is asked before the policy is, and a phantom may have none.
-            "23514" if case.on == On::Table => unmeasured(refusal),
+            "23514" if case.routed => Verdict::Untried(
+                "no partition takes a tenant that does not exist: tried on a copy of its policies only".to_owned(),
+            ),
             _ if refusal.is_past_the_policies() => Verdict::Leak(format!(
                 "a row can be moved into another tenant; only a constraint stopped this one: {}",
                 refusal.told()
@@ -221,14 +235,16 @@ mod tests {
         };
         assert_eq!([see(Some(3), 3, 0), see(Some(3), 2, 0), see(None, 1, 0)], ["holds", "outage", "holds"]);
         assert_eq!([see(Some(3), 0, 0), see(Some(3), 3, 1), see(None, 0, 0)], ["outage", "leak", "outage"]);
-        let moved = |answer: &Answer| {
-            let case = Case { moves: true, ..Case::new(Command::Update, Context::Real, On::Table, false) };
+        let moves = |routed: bool, answer: &Answer| {
+            let case = Case { moves: true, routed, ..Case::new(Command::Update, Context::Real, On::Table, false) };
             word(&judge(case, answer))
         };
+        let moved = |answer: &Answer| moves(false, answer);
+        assert_eq!(moves(true, &Answer::refused("23514", "no partition")), "untried");
         assert_eq!(moved(&Answer::refused("42501", "no")), "holds");
         assert_eq!(moved(&Answer::rows(1)), "leak");
         assert_eq!(moved(&Answer::refused("23503", "no such tenant")), "leak");
-        assert_eq!(moved(&Answer::refused("23514", "no partition")), "unmeasured");
+        assert_eq!(moved(&Answer::refused("23514", "a check")), "leak");
         assert_eq!(moved(&Answer::rows(0)), "unmeasured");
     }
 }

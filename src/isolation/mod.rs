@@ -6,7 +6,8 @@
 //! | none, '', garbage, a phantom tenant | no row | refused | no row | no row |
 //! | a real tenant | its rows, all of them and no others | its own | its own; not into another tenant | its own |
 //!
-//! A phantom is a tenant that no row has, so no fixture is needed and nothing of anybody's is looked for.
+//! Each field is tried on the table itself where that touches nobody's row and fires nothing, and always on a copy of its
+//! policies (see [`On`]). A phantom is a tenant that no row has, so no fixture is needed and nothing of anybody's is looked for.
 
 mod answer;
 mod judge;

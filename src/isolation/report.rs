@@ -150,12 +150,36 @@ pub struct Asked {
     pub expected: &'static str,
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// Why it was tried on a copy of the policies only, where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_only: Option<String>,
 }
 
 impl Asked {
     /// The probe's words with this verdict.
     pub fn new(probe: Probe, verdict: Verdict) -> Self {
-        Self { probe, title: probe.title(), expected: probe.expectation(), verdict }
+        Self { probe, title: probe.title(), expected: probe.expectation(), verdict, copy_only: None }
+    }
+
+    /// What a probe's cells say together; `None` where it has none.
+    pub fn of(probe: Probe, matrix: &[Cell]) -> Option<Self> {
+        let cells = || matrix.iter().filter(|cell| cell.probe() == probe);
+        let verdict = Verdict::worst(cells().map(|cell| cell.verdict.clone()))?;
+        let untried = cells().find_map(|cell| match &cell.verdict {
+            Verdict::Untried(why) if cell.on == On::Table => Some(why.clone()),
+            Verdict::Untried(_)
+            | Verdict::Holds(_)
+            | Verdict::Leak(_)
+            | Verdict::Outage(_)
+            | Verdict::Weak(_)
+            | Verdict::Unmeasured(_) => None,
+        });
+        let written = matches!(probe, Probe::Plant | Probe::Move | Probe::BlindWrite);
+        let absent = || written && !cells().any(|cell| cell.on == On::Table);
+        let nothing = || "there is no row of a real tenant to try it on".to_owned();
+        let copied = cells().any(|cell| cell.on == On::Copy && !matches!(cell.verdict, Verdict::Untried(_)));
+        let copy_only = untried.or_else(|| absent().then(nothing)).filter(|_| copied);
+        Some(Self { copy_only, ..Self::new(probe, verdict) })
     }
 }
 
@@ -190,5 +214,27 @@ impl Report {
     /// What could not be asked.
     pub fn unmeasured(&self) -> impl Iterator<Item = &Asked> {
         self.probes.iter().filter(|asked| matches!(asked.verdict, Verdict::Unmeasured(_)))
+    }
+
+    /// What neither fails nor is silent: what is weak, and what was not tried, or not on the table itself; one line for each reason.
+    pub fn asides(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut grouped: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+        let mut group = |how, why, code| match grouped.iter_mut().find(|(h, w, _)| (*h, *w) == (how, why)) {
+            Some((_, _, codes)) => codes.push(code),
+            None => grouped.push((how, why, vec![code])),
+        };
+        for Asked { probe, title, verdict, copy_only, .. } in &self.probes {
+            match verdict {
+                Verdict::Weak(why) => out.push(format!("{} {title}: {why}", probe.code())),
+                Verdict::Untried(why) => group("not tried", why, probe.code()),
+                Verdict::Holds(_) | Verdict::Leak(_) | Verdict::Outage(_) | Verdict::Unmeasured(_) => {}
+            }
+            if let Some(why) = copy_only {
+                group("tried on a copy of the policies only", why, probe.code());
+            }
+        }
+        out.extend(grouped.into_iter().map(|(how, why, codes)| format!("{how}: {}: {why}", codes.join(", "))));
+        out
     }
 }

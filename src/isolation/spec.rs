@@ -24,4 +24,7 @@ pub struct Spec {
     /// Whether a session without a tenant is refused with 42501, and not only shown nothing.
     #[serde(default)]
     pub strict: bool,
+    /// Whether its policies have conditions beyond the tenant, which may hide a tenant's own rows.
+    #[serde(default)]
+    pub extra: bool,
 }

@@ -251,7 +251,8 @@ impl Tenancy {
             bypass: self.bypass.clone(),
             registry: (registry.table.clone(), registry.key.clone()),
             force: self.force,
-            strict: false,
+            extra: false,
+            strict: self.on_unset == OnUnset::Error,
         }
     }
 

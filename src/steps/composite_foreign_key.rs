@@ -20,7 +20,7 @@ use super::{
     create_index::CreateIndex,
 };
 use crate::{
-    checks::{CheckKind, Gate, Guard, invalid_indexes::InvalidIndexes},
+    checks::{CheckKind, Gate, Guard, Measure, invalid_indexes::InvalidIndexes},
     plan::{Deals, Lowering, Site},
     sql,
     sql::{Ident, List, Literal, QName, Stmt},
@@ -314,6 +314,7 @@ impl CompositeForeignKey {
             baseline: None,
             tables: vec![table.clone(), parent.clone()],
             wait: None,
+            measure: Measure::Query,
         }
     }
 }

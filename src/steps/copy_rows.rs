@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::{Object, StepKind};
 use crate::{
-    checks::{CheckKind, Consent, Gate, Guard, duplicates::Duplicates},
+    checks::{CheckKind, Consent, Gate, Guard, Measure, duplicates::Duplicates},
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Stmt},
@@ -237,6 +237,7 @@ impl CopyRows {
             baseline: None,
             tables: vec![self.from.clone(), self.into.clone()],
             wait: None,
+            measure: Measure::Query,
         }
     }
 

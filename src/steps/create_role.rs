@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::StepKind;
 use crate::{
-    checks::{Gate, Guard},
+    checks::{Gate, Guard, Measure},
     plan::{Lowering, Site},
     sql,
     sql::{Ident, Literal, Stmt},
@@ -109,6 +109,7 @@ impl StepKind for CreateRole {
             baseline: None,
             tables: Vec::new(),
             wait: None,
+            measure: Measure::Query,
         };
         vec![Guard { gate, of: Some(cx.unit("role")), consent: None }]
     }

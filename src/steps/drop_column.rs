@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::{Object, StepKind};
 use crate::{
-    checks::{Gate, Guard},
+    checks::{Gate, Guard, Measure},
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, Literal, QName, Stmt, block},
@@ -84,6 +84,7 @@ impl StepKind for DropColumn {
             baseline: None,
             tables: Vec::new(),
             wait: None,
+            measure: Measure::Query,
         };
         vec![Guard { gate, of: Some(cx.unit("column")), consent: None }]
     }

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use self::aside::{Aside, obstacles, with_keys};
 use super::{Object, StepKind};
 use crate::{
-    checks::{Gate, Guard},
+    checks::{Gate, Guard, Measure},
     plan::{Lowering, Site},
     sql,
     sql::{Literal, QName, Stmt, block},
@@ -68,6 +68,7 @@ impl StepKind for DropTable {
             baseline: None,
             tables: Vec::new(),
             wait: None,
+            measure: Measure::Query,
         };
         vec![Guard { gate, of: Some(cx.unit("table")), consent: None }]
     }

@@ -17,7 +17,8 @@ use serde::Deserialize;
 
 use super::{Object, StepKind, create_policy::with_tenant};
 use crate::{
-    checks::{CheckKind, Gate, unprotected::Unprotected},
+    checks::{CheckKind, Gate, isolation, unprotected::Unprotected},
+    isolation::Spec,
     plan::{Deals, Lowering, Site, Tenancy},
     sql,
     sql::{Expr, Ident, QName, Stmt},
@@ -142,7 +143,15 @@ impl StepKind for EnforceRls {
     fn gates(&self, cx: &Lowering<'_>) -> Vec<Gate> {
         let Some(family) = self.family(cx) else { return Vec::new() };
         let policies = family.policies.into_iter().map(|policy| policy.name).collect();
-        vec![Unprotected { tables: vec![self.table.clone()], policies, force: Some(family.force) }.lower()]
+        let mut gates =
+            vec![Unprotected { tables: vec![self.table.clone()], policies, force: Some(family.force) }.lower()];
+        if let (Some(tenancy), Some(column)) = (cx.tenancy, &self.column)
+            && !tenancy.roles.is_empty()
+        {
+            let spec = Spec { force: family.force, extra: self.extra.is_some(), ..tenancy.isolation_of(&self.table) };
+            gates.push(isolation::gate(Spec { column: column.clone(), ..spec }));
+        }
+        gates
     }
 
     fn deals(&self) -> Option<Deals> {

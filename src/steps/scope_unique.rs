@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use super::{Object, StepKind, create_index::Part};
 use crate::{
-    checks::{CheckKind, Gate, Guard, invalid_indexes::InvalidIndexes},
+    checks::{CheckKind, Gate, Guard, Measure, invalid_indexes::InvalidIndexes},
     plan::{Deals, Lowering, Site},
     sql,
     sql::{Expr, Ident, List, Literal, QName, Stmt},
@@ -257,6 +257,7 @@ impl ScopeUnique {
             baseline: None,
             tables: vec![table.clone()],
             wait: None,
+            measure: Measure::Query,
         }
     }
 }

@@ -25,7 +25,9 @@ impl Scene {
     #[track_caller]
     fn of(name: &str, sql: &str) -> Self {
         let db = database(name);
-        let (owner, app) = (db.role("owner", "LOGIN NOBYPASSRLS"), db.role("app", "LOGIN NOBYPASSRLS"));
+        let app = db.role("app", "LOGIN NOBYPASSRLS");
+        // Who migrates asks as the application whether the tenants are apart.
+        let owner = db.role("owner", &format!("LOGIN NOBYPASSRLS IN ROLE {app}"));
         db.sql(&format!(
             "GRANT CREATE, TEMP ON DATABASE {0} TO {owner}; GRANT ALL ON SCHEMA public TO {owner}; SET ROLE {owner};
              {sql}; RESET ROLE; RESET search_path;

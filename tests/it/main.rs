@@ -40,6 +40,7 @@ mod harness_test;
 mod hazards;
 mod indexes;
 mod init;
+mod isolation;
 mod keeps;
 mod keys;
 mod late;

@@ -84,7 +84,9 @@ struct Company {
 impl Company {
     fn new(name: &str) -> Self {
         let db = database(name);
-        let (owner, app) = (db.role("owner", "LOGIN NOBYPASSRLS"), db.role("app", "LOGIN NOBYPASSRLS"));
+        let app = db.role("app", "LOGIN NOBYPASSRLS");
+        // Who migrates asks as the application whether the tenants are apart.
+        let owner = db.role("owner", &format!("LOGIN NOBYPASSRLS IN ROLE {app}"));
         db.sql(&format!(
             "GRANT CREATE ON DATABASE {} TO {owner}; CREATE SCHEMA app AUTHORIZATION {owner}; SET ROLE {owner}; {SCHEMA}
              GRANT USAGE ON SCHEMA app TO {app}; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA app TO {app}",

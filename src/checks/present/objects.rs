@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
-    checks::Gate,
+    checks::{Gate, Measure},
     plan::Site,
     sql,
     sql::{Ident, List, Literal, QName, Stmt},
@@ -83,6 +83,7 @@ impl Objects<'_> {
             // Only the catalogue is read, which no policy hides.
             tables: Vec::new(),
             wait: None,
+            measure: Measure::Query,
         }
     }
 }

@@ -74,18 +74,26 @@ impl System {
             "DO $$
              DECLARE name text;
              BEGIN
-               FOREACH name IN ARRAY ARRAY[{}] LOOP
+               FOREACH name IN ARRAY ARRAY[{0}] LOOP
                  BEGIN
                    EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOBYPASSRLS', name);
                  EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
                  END;
                END LOOP;
-               EXECUTE format('ALTER DATABASE %I OWNER TO %I', current_database(), {});
-               EXECUTE format('ALTER SCHEMA public OWNER TO %I', {});
+               -- Who migrates asks as the application whether the tenants are apart.
+               IF NOT pg_has_role({1}, {3}, 'MEMBER') THEN
+                 BEGIN
+                   EXECUTE format('GRANT %I TO %I', {3}, {1});
+                 EXCEPTION WHEN unique_violation OR internal_error THEN NULL;
+                 END;
+               END IF;
+               EXECUTE format('ALTER DATABASE %I OWNER TO %I', current_database(), {1});
+               EXECUTE format('ALTER SCHEMA public OWNER TO %I', {2});
              END $$",
             sql::List(&names, ", "),
             Literal::new(self.owner),
-            Literal::new(self.owner)
+            Literal::new(self.owner),
+            Literal::new(self.app)
         );
         client.batch_execute(roles.as_str()).await?;
         let role = Ident::parse(self.owner).map(|owner| sql!("SET ROLE {}", owner));

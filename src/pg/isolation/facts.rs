@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub pages: i64,
     /// Whether the policies read further columns, so that a row that is made up says nothing.
     pub further: bool,
+    /// Whether the tenant is in a partition key.
+    pub routed: bool,
     /// Triggers and rules that a write would fire, by command.
     fires: [Vec<String>; 3],
 }
@@ -71,6 +73,8 @@ const FACTS: &str = "
            EXISTS (SELECT FROM pg_policy p JOIN pg_depend d ON d.classid = 'pg_policy'::regclass AND d.objid = p.oid
                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid AND d.refobjsubid NOT IN (0, a.attnum)
                     WHERE p.polrelid = t.oid) AS further,
+           EXISTS (SELECT FROM family f JOIN pg_partitioned_table k ON k.partrelid = f.rel
+                     JOIN pg_attribute b ON b.attrelid = f.rel AND b.attnum = ANY (k.partattrs::int2[]) WHERE b.attname = $2) AS routed,
            ARRAY(SELECT DISTINCT what FROM fired WHERE inserts ORDER BY 1), ARRAY(SELECT DISTINCT what FROM fired WHERE updates ORDER BY 1),
            ARRAY(SELECT DISTINCT what FROM fired WHERE deletes ORDER BY 1)
       FROM t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $2 AND NOT a.attisdropped
@@ -92,7 +96,8 @@ pub(super) async fn facts(client: &Client, spec: &Spec) -> Result<Option<Facts>,
         indexed: row.try_get(6)?,
         pages: row.try_get(7)?,
         further: row.try_get(8)?,
-        fires: [row.try_get(9)?, row.try_get(10)?, row.try_get(11)?],
+        routed: row.try_get(9)?,
+        fires: [row.try_get(10)?, row.try_get(11)?, row.try_get(12)?],
     }))
 }
 

@@ -6,10 +6,13 @@
 //! transaction, so that nothing is written into a table whose triggers or rules a write would fire.
 
 mod actor;
+mod around;
 mod copy;
 mod facts;
+mod pooler;
 mod reads;
 mod role;
+mod shape;
 mod tenant;
 mod transaction;
 mod trial;
@@ -32,7 +35,8 @@ use super::{
 };
 use crate::{
     isolation::{Asked, Phantoms, Probe, Report, Spec, Verdict, Way},
-    sql::Ident,
+    sql,
+    sql::{Ident, Literal},
 };
 
 /// Why nothing could be asked at all.
@@ -86,6 +90,16 @@ pub async fn isolation(admin: &Connection, specs: &[Spec]) -> Result<Vec<Report>
     Ok(reports)
 }
 
+/// Why a role cannot be taken; `None` where it can, or is not there yet.
+pub async fn untakeable(session: &Connection, role: &Ident) -> Result<Option<String>, Fault> {
+    let known = sql!("SELECT to_regrole({}) IS NOT NULL", Literal::new(role.to_string()));
+    let look = async |client: &Client| Ok::<_, Fault>(client.query_typed_one(known.as_str(), &[]).await?.try_get(0)?);
+    if !session.with(look).await? {
+        return Ok(None);
+    }
+    Ok(takeable(session, role).await?.err())
+}
+
 /// Over the application's own connection string.
 async fn logged_in(
     admin: &Connection,
@@ -119,6 +133,9 @@ async fn logged_in(
     let actor = Actor { session: &session, role: None, name: &user, way };
     let all: Vec<&Found<'_>> = found.iter().collect();
     let mut reports = ask(admin, &actor, &all, !taken.contains(&user)).await?;
+    if let (true, Some(first), Some(report)) = (session.pooled, found.first(), reports.first_mut()) {
+        report.probes.extend(pooler::pooler(app, first.spec, &first.phantoms.phantom).await?);
+    }
     for found in found {
         for role in found.spec.roles.iter().filter(|role| !taken.contains(role) && **role != user) {
             let why = format!(

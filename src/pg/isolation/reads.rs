@@ -40,14 +40,13 @@ pub(super) async fn visible(
 ) -> Result<Answer, Fault> {
     let bounds = if facts.is_long() { Bounds { statement: GLANCE, ..BOUNDS } } else { BOUNDS };
     let answer = look(actor, spec, bounds, &sql!("{}", spec.table), value).await?;
-    Ok(match answer {
-        Answer::Refused(refusal) if facts.is_long() && refusal.sqlstate == "57014" => Answer::Glance(format!(
-            "no row in the first {} ms of reading it; no index begins with {}",
-            GLANCE.as_millis(),
-            spec.column
-        )),
-        other => other,
-    })
+    if facts.is_long() && matches!(&answer, Answer::Refused(refusal) if refusal.sqlstate == "57014") {
+        let (glance, column) = (GLANCE.as_millis(), &spec.column);
+        return Ok(Answer::Glance(format!(
+            "no row in the first {glance} ms of reading it; no index begins with {column}"
+        )));
+    }
+    Ok(answer)
 }
 
 /// Rows of any relation in a context.

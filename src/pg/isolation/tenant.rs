@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The most tenants of the registry of which it is tried whether they have rows.
-const CANDIDATES: u32 = 25;
+const CANDIDATES: u32 = 200;
 /// The most rows of a tenant that are counted.
 pub(super) const SAMPLE: u32 = 1_000;
 
@@ -34,6 +34,8 @@ pub(super) struct Tenants {
     pub real: Option<String>,
     /// Why none is known.
     pub why: String,
+    /// Whether nobody could look: not even the registry's tenants could be tried.
+    pub blind: bool,
 }
 
 /// Looks for a real tenant.
@@ -48,16 +50,24 @@ pub(super) async fn tenants(connection: &Connection, spec: &Spec) -> Result<Tena
                 .await
         });
         match looked.await {
-            Ok(real) => return Ok(Tenants { eye, real, why: "the table has no row".to_owned() }),
+            Ok(real) => return Ok(Tenants { eye, real, why: "the table has no row".to_owned(), blind: false }),
             Err(fault) => whys.push(refusal(fault)?.told()),
         }
     }
-    let real = among_registered(connection, spec).await?;
-    let why = format!(
-        "no tenant is known that has rows: {}; name a role with BYPASSRLS in [tenancy] bypass, and GRANT it TO the migrating role",
-        whys.join("; ")
-    );
-    Ok(Tenants { eye: Eye::Nobody, real, why })
+    Ok(match among_registered(connection, spec).await? {
+        Ok(real) => {
+            let why = format!("none of the tenants in {} has a row here, of the first {CANDIDATES}", spec.registry.0);
+            Tenants { eye: Eye::Nobody, real, why, blind: false }
+        }
+        Err(why) => {
+            whys.push(why);
+            let why = format!(
+                "no tenant is known that has rows: {}; name a role with BYPASSRLS in [tenancy] bypass, and GRANT it TO the migrating role",
+                whys.join("; ")
+            );
+            Tenants { eye: Eye::Nobody, real: None, why, blind: true }
+        }
+    })
 }
 
 /// From here on the transaction sees every row.
@@ -69,17 +79,15 @@ pub(super) async fn open(client: &Client, eye: &Eye) -> Result<(), Fault> {
     }
 }
 
-/// Tries the tenants that the registry has, as the migrating role under the policies.
-async fn among_registered(connection: &Connection, spec: &Spec) -> Result<Option<String>, Fault> {
+/// Tries the tenants that the registry has, as the migrating role under the policies; why it cannot be read, where it cannot.
+async fn among_registered(connection: &Connection, spec: &Spec) -> Result<Result<Option<String>, String>, Fault> {
     let (registry, key) = &spec.registry;
     let tried = rolled_back(connection, BOUNDS, async |client: &Client| {
-        let list = sql!("SELECT {0}::text FROM {1} LIMIT {2}", key, registry, CANDIDATES);
+        let list = sql!("SELECT {0}::text FROM {1} WHERE {0} IS NOT NULL LIMIT {2}", key, registry, CANDIDATES);
         let rows = client.query_typed(list.as_str(), &[]).await?;
         become_role(client, None).await?;
         for row in rows {
-            let tenant: Option<String> = row.try_get(0)?;
-            let Some(tenant) = tenant else { continue };
-            set(client, &spec.setting, &tenant).await?;
+            set(client, &spec.setting, row.try_get(0)?).await?;
             let look = sql!("SELECT {0}::text FROM {1} WHERE {0} IS NOT NULL LIMIT 1", spec.column, spec.table);
             if let Some(found) = first(client, &look).await? {
                 return Ok(Some(found));
@@ -88,8 +96,8 @@ async fn among_registered(connection: &Connection, spec: &Spec) -> Result<Option
         Ok(None)
     });
     match tried.await {
-        Ok(found) => Ok(found),
-        Err(fault) => refusal(fault).map(|_| None),
+        Ok(found) => Ok(Ok(found)),
+        Err(fault) => refusal(fault).map(|refusal| Err(refusal.told())),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use super::{
     actor::{Actor, value},
+    around::{Around, around, through},
     copy::copied,
     facts::{Facts, Rights},
     reads::{may_read, own, owner, prepared, switched_off, visible},
     role::role,
-    tenant::{Eye, Tenants},
+    shape::{parents, plan},
+    tenant::Tenants,
     writes::{Ground, writes},
 };
 use crate::{
@@ -30,6 +32,8 @@ pub(super) struct Trial<'s> {
     pub rights: Rights,
     pub cells: Vec<Cell>,
     pub asked: Vec<Asked>,
+    ways: Vec<Around>,
+    through: Vec<Verdict>,
 }
 
 /// The contexts that come after the one that only a new session has.
@@ -37,7 +41,7 @@ const LATER: [Context; 3] = [Context::Empty, Context::Garbage, Context::Phantom]
 
 impl<'s> Trial<'s> {
     pub fn new(found: &'s Found<'s>, rights: Rights) -> Self {
-        Self { found, rights, cells: Vec::new(), asked: Vec::new() }
+        Self { found, rights, cells: Vec::new(), asked: Vec::new(), ways: Vec::new(), through: Vec::new() }
     }
 
     fn ground(&self) -> Ground<'_> {
@@ -55,7 +59,8 @@ impl<'s> Trial<'s> {
     }
 
     fn reads(&mut self, context: Context, owed: Option<i64>, answer: Answer) {
-        let case = Case { owed, ..Case::new(Command::Select, context, On::Table, self.found.spec.strict) };
+        let further = self.found.facts.further || self.found.spec.extra;
+        let case = Case { owed, further, ..Case::new(Command::Select, context, On::Table, self.found.spec.strict) };
         self.cells.push(Cell::new(case, answer));
     }
 
@@ -69,6 +74,8 @@ impl<'s> Trial<'s> {
             Err(why) => Answer::Unasked(why),
         };
         self.reads(Context::None, None, answer);
+        self.ways = around(admin, actor, spec).await?;
+        self.through = through(actor, spec, &self.ways, None).await?;
         if actor.way == Way::SetRole {
             let verdict = self.owner(actor).await?;
             self.say(Probe::Owner, verdict);
@@ -105,11 +112,8 @@ impl<'s> Trial<'s> {
             };
             self.reads(context, None, answer);
         }
-        let unknown = if tenants.eye == Eye::Nobody {
-            Answer::Unmeasured(tenants.why.clone())
-        } else {
-            Answer::Unasked(tenants.why.clone())
-        };
+        let unknown =
+            if tenants.blind { Answer::Unmeasured(tenants.why.clone()) } else { Answer::Unasked(tenants.why.clone()) };
         match (&tenants.real, &readable) {
             (Some(real), Ok(())) if self.rights.reads_tenant => {
                 let (answer, owed) = own(admin, actor, spec, facts, tenants, real).await?;
@@ -134,7 +138,16 @@ impl<'s> Trial<'s> {
         if readable.is_ok() {
             let verdict = switched_off(actor, spec).await?;
             self.say(Probe::SwitchedOff, verdict);
+            let tenant = tenants.real.as_ref().unwrap_or(&phantoms.phantom);
+            let verdict = plan(actor, spec, facts, tenant).await?;
+            self.say(Probe::Plan, verdict);
         }
+        self.through.extend(through(actor, spec, &self.ways, Some(&phantoms.phantom)).await?);
+        let none = || Verdict::Holds("nothing else that it may read leads to these rows".to_owned());
+        let verdict = Verdict::worst(std::mem::take(&mut self.through)).unwrap_or_else(none);
+        self.say(Probe::WaysAround, verdict);
+        let verdict = parents(admin, spec).await?;
+        self.say(Probe::ForeignParent, verdict);
         if whole {
             let contexts = [Context::Empty, Context::Garbage, Context::Phantom, Context::Real];
             let cells = copied(actor, tenants, self.ground(), &contexts).await?;
@@ -146,12 +159,7 @@ impl<'s> Trial<'s> {
     /// All of it.
     pub fn report(self, actor: &Actor<'_>) -> Report {
         let mut probes = self.asked;
-        for probe in Probe::ALL {
-            let cells = self.cells.iter().filter(|cell| cell.probe() == probe);
-            if let Some(verdict) = Verdict::worst(cells.map(|cell| cell.verdict.clone())) {
-                probes.push(Asked::new(probe, verdict));
-            }
-        }
+        probes.extend(Probe::ALL.iter().filter_map(|probe| Asked::of(*probe, &self.cells)));
         probes.sort_by_key(|asked| asked.probe);
         Report {
             table: self.found.spec.table.to_string(),

@@ -110,7 +110,7 @@ pub(super) async fn writes(actor: &Actor<'_>, ground: Ground<'_>) -> Result<Vec<
         if due.contains(&Command::Update) {
             set(client, &ground.spec.setting, ground.real).await?;
             let moved = ground.attempt(Command::Update, &ground.phantoms.phantom);
-            let case = Case { moves: true, ..ground.case(Command::Update, Context::Real) };
+            let case = Case { moves: true, routed: ground.facts.routed, ..ground.case(Command::Update, Context::Real) };
             cells.push(Cell::new(case, ask(client, Form::Written, &moved).await?));
         }
         Ok(cells)

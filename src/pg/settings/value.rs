@@ -19,7 +19,7 @@ pub struct Setting<T> {
 }
 
 impl<T> Setting<T> {
-    pub(super) fn new(value: T, origin: Origin) -> Self {
+    pub(in crate::pg) fn new(value: T, origin: Origin) -> Self {
         Self { value, origin }
     }
 }

@@ -2,7 +2,7 @@
 //! table without one.
 
 use crate::{
-    checks::{Consent, Gate, Guard},
+    checks::{Consent, Gate, Guard, Measure},
     sql,
     sql::{Ident, List, Literal, QName, Stmt},
     unit::{BackfillValue, Fill, KeepSpec},
@@ -97,6 +97,7 @@ pub fn guard(spec: &KeepSpec) -> Guard {
         baseline: None,
         tables: vec![table.clone()],
         wait: None,
+        measure: Measure::Query,
     };
     Guard { gate, of: Some(of.clone()), consent: Some(Consent::DataLoss) }
 }

@@ -14,6 +14,12 @@ const BACK: Outcome = Outcome::RolledBack { keep: 0 };
 /// A step that there is something to take back of, and must be able to see what it does.
 const STEP: &str = "[[phase.step]]\nid = \"view\"\nkind = \"sql\"\nup = \"CREATE VIEW app.seen AS SELECT id FROM app.users\"\ndown = \"DROP VIEW IF EXISTS app.seen\"\n";
 
+/// A table that is protected as a plan does it, and the application's role, which the owner may be.
+const PROTECTED: &str = "CREATE ROLE app_rw; GRANT app_rw TO app_owner; GRANT USAGE ON SCHEMA app TO app_rw;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON app.trades TO app_rw;
+    CREATE POLICY own ON app.trades USING (tenant_id = (SELECT NULLIF(current_setting('app.tenant_id', true), '')::uuid));
+    ALTER TABLE app.trades ENABLE ROW LEVEL SECURITY; ALTER TABLE app.trades FORCE ROW LEVEL SECURITY;";
+
 /// What a gate must find: the kind, what the owner does before the run, a step of the run, and words of the finding.
 const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
     ("nulls", "UPDATE app.trades SET tenant_id = NULL WHERE id IN (7, 8)", "", "app.trades.tenant_id is NULL"),
@@ -45,12 +51,22 @@ const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
     ("present", "DROP TABLE app.trades", "", "table app.trades is not there"),
     ("absent", "CREATE POLICY gone ON app.trades USING (true)", "", "policy gone on app.trades is there"),
     (
+        "isolation",
+        "protected; CREATE POLICY support ON app.trades FOR SELECT USING (true)",
+        "",
+        "P4 rows of a tenant that does not exist: as a tenant that does not exist 5 rows or more are visible",
+    ),
+    (
         "duplicates",
         "ALTER TABLE app.trades DROP CONSTRAINT trades_pkey; UPDATE app.trades SET id = 7 WHERE id = 8",
         "",
         "that several rows have",
     ),
 ];
+
+fn protected(world: &World) -> String {
+    PROTECTED.replace("app_rw", &world.role()).replace("app_owner", &world.owner)
+}
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -69,6 +85,9 @@ fn every_example_passes_and_counts_once() {
         let world = World::new("gates_pass", "").await;
         for kind in KINDS {
             world.reset().await;
+            if kind.name == "isolation" {
+                world.sql(&protected(&world)).await;
+            }
             let draft = world.draft("law", &format!("{STEP}{}", kind.example));
             let notices = world.up(&draft).await.unwrap();
             let passed = events(&notices).into_iter().filter(|e| matches!(e, Event::GatePassed { .. })).count();
@@ -90,7 +109,7 @@ fn every_kind_fails_on_what_it_is_for() {
             world.reset().await;
             match *plant {
                 "wreck" => wreck(&world).await,
-                sql => world.sql(sql).await,
+                sql => world.sql(&sql.replace("protected;", &protected(&world))).await,
             }
             let example = KINDS.iter().find(|kind| kind.name == *name).unwrap().example;
             let step = if step.is_empty() {
@@ -104,7 +123,7 @@ fn every_kind_fails_on_what_it_is_for() {
             let found = findings(&notices);
             assert!(
                 found.iter().any(|f| f.what.contains(expect)
-                    && f.example.is_some() | ["row_count", "present", "absent", "quiet"].contains(name)),
+                    && f.example.is_some() | ["row_count", "present", "absent", "quiet", "isolation"].contains(name)),
                 "{name}: {found:#?}"
             );
             assert!(!before.catalog.lines.iter().any(|l| l.contains("app.seen")));

@@ -120,7 +120,7 @@ impl World {
     }
 
     /// The role that stands for `app_rw` here: roles belong to the server, and each law has a database of its own.
-    fn role(&self) -> String {
+    pub fn role(&self) -> String {
         format!("{}_rw", self.owner)
     }
 
