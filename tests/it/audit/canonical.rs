@@ -137,7 +137,7 @@ fn every_form_of_the_tenancy_has_no_finding() {
     ] {
         let db = database(&format!("audit_{name}"));
         let (owner, app) = (db.role("owner", "LOGIN"), db.role("app", "LOGIN"));
-        db.sql(&format!("ALTER DATABASE {} OWNER TO {owner}; CREATE SCHEMA app AUTHORIZATION {owner}; GRANT USAGE ON SCHEMA app TO {app}", db.name()));
+        db.sql(&format!("ALTER DATABASE {} OWNER TO {owner}; CREATE SCHEMA app AUTHORIZATION {owner}; GRANT USAGE ON SCHEMA app TO {app}; GRANT {app} TO {owner}", db.name()));
         let fill = |text: &str| {
             text.replace("KEYS", keys)
                 .replace("KEY PRIMARY", &format!("{key} PRIMARY"))
