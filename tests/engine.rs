@@ -11,7 +11,7 @@ mod pace;
 mod rollback;
 
 use tenantmig::{
-    checks::Gate,
+    checks::{Gate, Measure},
     engine::{Event, Failure, Mode, Program, ProgramPhase, Run, lower},
     plan::{Disk, OnFailure, Pacing, Safety, ServerFacts, parse},
     sql::Stmt,
@@ -62,6 +62,7 @@ fn phase(id: &str, on_failure: OnFailure, units: Vec<Unit>, gates: &[&str]) -> P
         query: Stmt::raw("SELECT"),
         baseline: None,
         wait: None,
+        measure: Measure::Query,
         tables: vec![],
     };
     ProgramPhase {

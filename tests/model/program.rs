@@ -1,7 +1,7 @@
 //! The small programs that the model explores, and what stood in the database before them.
 
 use tenantmig::{
-    checks::{Consent, Gate, Guard},
+    checks::{Consent, Gate, Guard, Measure},
     engine::{Program, ProgramPhase},
     plan::{Disk, Millis, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt, TypeName},
@@ -253,5 +253,6 @@ fn gate(number: usize) -> Gate {
         baseline: None,
         tables: vec![],
         wait: None,
+        measure: Measure::Query,
     }
 }
