@@ -1,7 +1,7 @@
 //! The README says what the program does: its tables are made from the code. `UPDATE_README=1 cargo test --test readme` writes them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use tenantmig::{checks, exit::Exit, hazards, steps};
+use tenantmig::{audit, checks, exit::Exit, hazards, steps};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 
@@ -153,6 +153,48 @@ fn every_hazard_is_explained() {
     let sorted = codes.is_sorted();
     codes.dedup();
     assert!(sorted && codes.len() == hazards::kinds().count(), "codes are given once, in their order: {codes:?}");
+}
+
+const AUDIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/audit.md");
+
+#[test]
+fn every_class_is_explained() {
+    let mut text = String::from(
+        "# Isolation, audited\n\nHow isolation leaks, breaks or gets slow. `tenantmig audit` looks for all of it that a catalogue shows, on any database,\n\
+         read-only, and `tenantmig explain CODE` prints what stands here. Made from `src/audit/`: `UPDATE_README=1 cargo test --test readme`.\n\n\
+         Severities: **critical** and **high**, a tenant reads or changes another one's rows (every day, or by a way that must be\n\
+         looked for); **break**, the application or a job fails; **slow**, isolation holds and costs more time than it need;\n\
+         **medium**, **low**, it depends.\n\n| Code | Severity | Class | Looked for |\n|---|---|---|---|\n",
+    );
+    let elsewhere = |rule: &audit::Rule| match rule.look {
+        audit::Look::Elsewhere(why) => Some(why),
+        audit::Look::Text(_) | audit::Look::Built(_) | audit::Look::AsHazard(_) | audit::Look::Policies(_) => None,
+    };
+    for rule in audit::rules() {
+        let by = if elsewhere(rule).is_some() { "elsewhere" } else { "by audit" };
+        text.push_str(&format!(
+            "| [{0}](#{1}) | {2} | {3} | {by} |\n",
+            rule.code,
+            rule.code.to_lowercase(),
+            rule.severity.word(),
+            rule.title
+        ));
+    }
+    for rule in audit::rules() {
+        let elsewhere = elsewhere(rule).map_or(String::new(), |why| format!("\nNot looked for: {why}.\n"));
+        text.push_str(&format!(
+            "\n## {}\n\n**{}** ({}). {}.\n\nWhat helps: {}.\n{elsewhere}",
+            rule.code,
+            upper(rule.title),
+            rule.severity.word(),
+            upper(rule.why),
+            rule.fix
+        ));
+    }
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(AUDIT, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(AUDIT).unwrap(), text, "run: UPDATE_README=1 cargo test --test readme");
 }
 
 fn upper(text: &str) -> String {

@@ -51,4 +51,81 @@ REVOKE INSERT ON public.memory_chunks FROM relay_app;
 REVOKE SELECT ON public.memory_chunks FROM relay_app;
 
 -- undo: create table public.memory_chunks
+BEGIN;
+DO $tenantmig$
+DECLARE
+    home regclass := to_regclass('public.memory_chunks');
+    held text;
+    note jsonb;
+    thing record;
+    filled boolean := true;
+BEGIN
+    IF home IS NULL THEN RETURN; END IF;
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', home);
+    BEGIN
+        SELECT EXISTS (SELECT FROM public.memory_chunks AS present WHERE true) INTO filled;
+    EXCEPTION WHEN insufficient_privilege THEN filled := true;
+    END;
+    IF NOT filled THEN RETURN; END IF;
+    SELECT (WITH RECURSIVE family AS (
+            SELECT to_regclass('public.memory_chunks')::oid AS oid
+            UNION SELECT h.inhrelid FROM family f JOIN pg_inherits h ON h.inhparent = f.oid JOIN pg_class c ON c.oid = h.inhrelid AND c.relispartition),
+     things AS (SELECT 'pg_class'::regclass::oid AS class, oid FROM family
+                UNION ALL SELECT 'pg_type'::regclass::oid, y.oid FROM family f JOIN pg_class c ON c.oid = f.oid
+                            JOIN pg_type r ON r.oid = c.reltype JOIN pg_type y ON y.oid IN (r.oid, r.typarray)),
+     found AS (
+        SELECT CASE WHEN w.oid IS NOT NULL THEN pg_describe_object('pg_class'::regclass, w.ev_class, 0)
+                    ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END || ' rests on it' AS what
+          FROM things JOIN pg_depend d ON (d.refclassid, d.refobjid) = (things.class, things.oid) AND d.deptype = 'n'
+          LEFT JOIN pg_rewrite w ON d.classid = 'pg_rewrite'::regclass AND w.oid = d.objid
+          LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
+          LEFT JOIN pg_policy p ON d.classid = 'pg_policy'::regclass AND p.oid = d.objid
+          LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid
+          LEFT JOIN pg_trigger g ON d.classid = 'pg_trigger'::regclass AND g.oid = d.objid
+          LEFT JOIN pg_index i ON d.classid = 'pg_class'::regclass AND i.indexrelid = d.objid
+         WHERE NOT coalesce(w.ev_class, nullif(k.conrelid, 0), p.polrelid, a.adrelid, g.tgrelid, i.indrelid,
+                            CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid END, 0) IN (SELECT oid FROM family)
+        UNION SELECT format('it is a partition or child of %s', h.inhparent::regclass)
+          FROM family f JOIN pg_inherits h ON h.inhrelid = f.oid WHERE h.inhparent NOT IN (SELECT oid FROM family)
+        UNION SELECT format('it belongs to the extension %I', e.extname)
+          FROM things JOIN pg_depend d ON (d.classid, d.objid) = (things.class, things.oid) AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid
+        UNION SELECT format('the role %I may not make tables in the schema %I, so that it could not come back', current_user, c.relnamespace::regnamespace::name)
+          FROM family f JOIN pg_class c USING (oid) WHERE NOT has_schema_privilege(c.relnamespace, 'CREATE'))
+     SELECT string_agg(what, '; ' ORDER BY what) FROM found) INTO held;
+    IF held IS NOT NULL THEN
+        RAISE EXCEPTION '% cannot be put aside: %', home, held USING ERRCODE = 'dependent_objects_still_exist';
+    END IF;
+    WITH RECURSIVE family AS (
+            SELECT to_regclass('public.memory_chunks')::oid AS oid
+            UNION SELECT h.inhrelid FROM family f JOIN pg_inherits h ON h.inhparent = f.oid JOIN pg_class c ON c.oid = h.inhrelid AND c.relispartition),
+     keys AS (
+        SELECT k.conname AS name, t.child, k.oid,
+               format('ALTER TABLE %s ADD CONSTRAINT %I %s', t.child, k.conname, regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''))
+                 || CASE WHEN t.late THEN ' NOT VALID' ELSE '' END AS add,
+               format('COMMENT ON CONSTRAINT %I ON %s IS ', k.conname, t.child) || quote_literal(obj_description(k.oid, 'pg_constraint')) AS said,
+               CASE WHEN t.late AND k.convalidated THEN format('ALTER TABLE %s VALIDATE CONSTRAINT %I', t.child, k.conname) END AS valid
+          FROM family f JOIN pg_class c ON c.oid = f.oid JOIN pg_constraint k ON k.conrelid = f.oid AND k.contype = 'f' AND k.conparentid = 0
+         CROSS JOIN LATERAL (SELECT format('%I.%I', c.relnamespace::regnamespace::name, c.relname) AS child,
+               c.relkind = 'r' OR current_setting('server_version_num')::int >= 180000 AS late) t
+         WHERE k.confrelid NOT IN (SELECT oid FROM family))
+    SELECT jsonb_build_object('table', 'public.memory_chunks'::text, 'by', 'the undo of create_table'::text, 'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), 'things',
+               (SELECT jsonb_agg(jsonb_build_object('kind', t.kind, 'name', t.name, 'home', t.home)) FROM (
+                    SELECT 'TABLE' AS kind, c.relname AS name, c.relnamespace::regnamespace::name AS home FROM family f JOIN pg_class c USING (oid)
+                    UNION ALL SELECT 'STATISTICS', s.stxname, s.stxnamespace::regnamespace::name FROM family f JOIN pg_statistic_ext s ON s.stxrelid = f.oid) t),
+               'keys', coalesce((SELECT jsonb_agg(jsonb_build_object('child', k.child, 'name', k.name, 'add', k.add, 'said', k.said) ORDER BY k.name) FROM keys k), '[]'))
+      INTO note;
+    FOR thing IN SELECT * FROM jsonb_to_recordset(note -> 'keys') AS k (child text, name text) LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', thing.child, thing.name);
+    END LOOP;
+    CREATE SCHEMA tenantmig_aside_undone_public_memory_chunks;
+    FOR thing IN SELECT DISTINCT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(x.grantee)) END AS grantee
+        FROM pg_namespace n, aclexplode(n.nspacl) x WHERE n.nspname = 'tenantmig_aside_undone_public_memory_chunks' AND x.grantee <> n.nspowner LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA %I FROM %s', 'tenantmig_aside_undone_public_memory_chunks', thing.grantee);
+    END LOOP;
+    EXECUTE format('COMMENT ON SCHEMA %I IS %L', 'tenantmig_aside_undone_public_memory_chunks', note);
+    FOR thing IN SELECT * FROM jsonb_to_recordset(note -> 'things') AS t (kind text, name text, home text) LOOP
+        EXECUTE format('ALTER %s %I.%I SET SCHEMA %I', thing.kind, thing.home, thing.name, 'tenantmig_aside_undone_public_memory_chunks');
+    END LOOP;
+END $tenantmig$;
 DROP TABLE IF EXISTS public.memory_chunks;
+COMMIT;

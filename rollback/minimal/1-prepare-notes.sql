@@ -31,7 +31,7 @@ SET lock_timeout = '2s';
 -- undo: fill public.notes.account_id from public.members.account_id
 -- nothing to run: undone together with prepare-notes/notes-account_id/column
 
--- undo: write back the values of public.notes.account_id that an earlier rollback kept
+-- undo: keep the values of public.notes.account_id for the next apply
 -- not done by a script: the values of public.notes.account_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column account_id bigint to public.notes

@@ -6,7 +6,7 @@ SET row_security = off;
 SET lock_timeout = '500ms';
 SET statement_timeout = '6h';
 
--- undo: write back the values of public.investments.organization_id that an earlier rollback kept
+-- undo: keep the values of public.investments.organization_id for the next apply
 -- not done by a script: the values of public.investments.organization_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column organization_id uuid to public.investments
@@ -15,7 +15,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_organization_id ON public.investments;
 ALTER TABLE public.investments DROP COLUMN IF EXISTS organization_id;
 COMMIT;
 
--- undo: write back the values of public.portfoliocompanies.organization_id that an earlier rollback kept
+-- undo: keep the values of public.portfoliocompanies.organization_id for the next apply
 -- not done by a script: the values of public.portfoliocompanies.organization_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column organization_id uuid to public.portfoliocompanies
@@ -24,7 +24,7 @@ DROP TRIGGER IF EXISTS tenantmig_keep_organization_id ON public.portfoliocompani
 ALTER TABLE public.portfoliocompanies DROP COLUMN IF EXISTS organization_id;
 COMMIT;
 
--- undo: write back the values of public.funds.organization_id that an earlier rollback kept
+-- undo: keep the values of public.funds.organization_id for the next apply
 -- not done by a script: the values of public.funds.organization_id are kept by the tool alone; copy them first, if they matter
 
 -- undo: add column organization_id uuid to public.funds

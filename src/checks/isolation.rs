@@ -96,6 +96,6 @@ pub fn gate(spec: Spec) -> Gate {
         // Policies hide rows from the application and from nobody who measures.
         tables: Vec::new(),
         wait: None,
-        measure: Measure::Isolation(spec),
+        measure: Measure::Isolation(Box::new(spec)),
     }
 }

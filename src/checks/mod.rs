@@ -43,7 +43,7 @@ pub enum Measure {
     #[default]
     Query,
     /// By asking a table as the application. The query is what the catalogue alone can tell of it.
-    Isolation(Spec),
+    Isolation(Box<Spec>),
 }
 
 impl Measure {

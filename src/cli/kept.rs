@@ -1,5 +1,6 @@
 //! What is kept of what rollbacks and steps took away, as status shows it: what, how much, since when, and how to be rid of it.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
@@ -35,7 +36,7 @@ impl Kept {
             let state = match (&of.restored_at, of.complete) {
                 (_, false) => ", being kept".to_owned(),
                 (None, true) => ", for the next apply".to_owned(),
-                (Some(at), true) => format!(", written back {}; it goes when a newer one is made", minute(at)),
+                (Some(at), true) => format!(", written back {}; it goes when a newer one is made", minute(*at)),
             };
             format!(
                 "{} of {}{column} ({}) in {}, since {}{state}",
@@ -43,7 +44,7 @@ impl Kept {
                 of.table,
                 Bytes(natural(of.bytes)),
                 of.place,
-                minute(&of.kept_at)
+                minute(of.kept_at)
             )
         });
         let tables = self.tables.iter().map(|of| {
@@ -92,6 +93,7 @@ fn natural(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
-fn minute(at: &chrono::DateTime<chrono::Utc>) -> String {
+/// A moment, to the minute.
+pub(super) fn minute(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M UTC").to_string()
 }

@@ -15,6 +15,7 @@ mod disk;
 mod doctor;
 mod explain;
 mod failure;
+mod form;
 mod hazards;
 mod init;
 mod kept;

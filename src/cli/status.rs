@@ -15,7 +15,7 @@ use super::{
     consent::{GUARD_NEXT, exposed},
     damage,
     failure::CliError,
-    kept::{self, Kept as Aside},
+    kept::{self, Kept as Aside, minute},
     pace,
     session::Context,
     story::DRIFT_NEXT,
@@ -358,10 +358,6 @@ impl Standing {
 /// What the holder works on, once it has chosen.
 fn on(holder: &Holder) -> String {
     holder.run.map_or(String::new(), |run| format!(", run {run}"))
-}
-
-fn minute(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// The last failure that the run has not overcome.

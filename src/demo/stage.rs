@@ -113,7 +113,13 @@ pub(super) async fn server(screen: &Screen) -> anyhow::Result<Cluster> {
 /// `pg_dump --schema-only`, where pg_dump is installed.
 pub(super) async fn dump(cluster: &Cluster, database: &str) -> anyhow::Result<Option<String>> {
     let mut command = tokio::process::Command::new(cluster.binaries().program("pg_dump"));
-    command.args(["--schema-only", "--exclude-schema=tenantmig", "-d", &cluster.url(database)]);
+    command.args([
+        "--schema-only",
+        "--exclude-schema=tenantmig",
+        "--exclude-schema=tenantmig_aside_*",
+        "-d",
+        &cluster.url(database),
+    ]);
     let Ok(out) = command.env("LC_ALL", "C").output().await else { return Ok(None) };
     if !out.status.success() {
         anyhow::bail!("pg_dump: {}", String::from_utf8_lossy(&out.stderr).trim());

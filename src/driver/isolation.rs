@@ -45,7 +45,7 @@ fn enforced(program: &Program, state: &Run, tenancy: &Tenancy) -> Vec<(String, S
             if known.insert(table.clone()) {
                 let phase = &program.phases[p];
                 let gate = phase.gates.iter().find_map(|gate| match &gate.measure {
-                    Measure::Isolation(spec) if spec.table == *table => Some(spec.clone()),
+                    Measure::Isolation(spec) if spec.table == *table => Some((**spec).clone()),
                     Measure::Isolation(_) | Measure::Query => None,
                 });
                 out.push((phase.id.clone(), gate.unwrap_or_else(|| tenancy.isolation_of(table))));

@@ -41,7 +41,11 @@ pub fn backward_phase(program: &Program, phase: &ProgramPhase) -> String {
     );
     let mut text = head(&program.plan, &what, &program.safety);
     for unit in phase.units.iter().rev() {
-        text.push_str(&format!("\n{}{}", comment(&format!("undo: {}", unit.title)), down(unit, &program.safety)));
+        text.push_str(&format!(
+            "\n{}{}",
+            comment(&format!("undo: {}", unit.undo_title())),
+            down(unit, &program.safety)
+        ));
     }
     text
 }

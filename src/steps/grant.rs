@@ -14,7 +14,7 @@ use super::{Object, StepKind};
 use crate::{
     plan::{Lowering, Site},
     sql::{Expr, Ident, QName},
-    unit::{Growth, Lock, Op, Unit},
+    unit::Unit,
 };
 pub(super) use target::{Of, Privilege, Target, Way, check_target};
 
@@ -75,17 +75,7 @@ impl StepKind for Grant {
     fn lower(&self, cx: &Lowering<'_>) -> Vec<Unit> {
         let target = self.target();
         let way = if self.with_grant_option { Way::GrantWithOption } else { Way::Grant };
-        vec![Unit {
-            id: cx.unit("grant"),
-            title: target.title(way, &self.privileges, &self.to),
-            up: Op::Tx(target.statements(way, &self.privileges, &self.to)),
-            down: target.undo(way, &self.privileges, &self.to),
-            probe: target.probe(way, &self.privileges, &self.to),
-            lock: Lock::none(),
-            loses: None,
-            guards_rows: false,
-            grows: Growth::Little,
-        }]
+        vec![target.unit(cx.unit("grant"), way, &self.privileges, &self.to)]
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     plan::{Lowering, Site},
     sql::{Expr, Ident, QName},
-    unit::{Growth, Lock, Op, Unit},
+    unit::Unit,
 };
 
 /// A step of the kind `revoke`.
@@ -66,18 +66,7 @@ impl StepKind for Revoke {
     }
 
     fn lower(&self, cx: &Lowering<'_>) -> Vec<Unit> {
-        let target = self.target();
-        vec![Unit {
-            id: cx.unit("revoke"),
-            title: target.title(Way::Revoke, &self.privileges, &self.from),
-            up: Op::Tx(target.statements(Way::Revoke, &self.privileges, &self.from)),
-            down: target.undo(Way::Revoke, &self.privileges, &self.from),
-            probe: target.probe(Way::Revoke, &self.privileges, &self.from),
-            lock: Lock::none(),
-            loses: None,
-            guards_rows: false,
-            grows: Growth::Little,
-        }]
+        vec![self.target().unit(cx.unit("revoke"), Way::Revoke, &self.privileges, &self.from)]
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

@@ -192,7 +192,7 @@ END ",
             || "its expression gives none".to_owned(),
             |from| format!("no row of {} says whose they are", from.table),
         );
-        let give = format!("UPDATE {table} SET {column} = … WHERE {column} IS NULL");
+        let give = sql!("UPDATE {0} SET {1} = … WHERE {1} IS NULL", table, column);
         let hint =
             format!("they were written since the backfill, and {why}. Give them one ({give}), or take them away");
         block(&sql!(

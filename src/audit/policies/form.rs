@@ -123,16 +123,16 @@ fn column(text: &str) -> Option<(String, Option<String>)> {
 
 fn context(text: &str) -> Option<Context> {
     let text = bare(text);
-    if let Some((inner, to)) = cast(text) {
-        let inner = context(inner)?;
-        return Some(Context { cast: Some(to.to_owned()), ..inner });
-    }
     if let Some(selected) = text.strip_prefix("SELECT ") {
         let expression = match split(selected, " AS ")[..] {
             [one] | [one, _] => one,
             _ => return None,
         };
         return Some(Context { wrapped: true, ..context(expression)? });
+    }
+    if let Some((inner, to)) = cast(text) {
+        let inner = context(inner)?;
+        return Some(Context { cast: Some(to.to_owned()), ..inner });
     }
     if let Some(args) = call(text, "NULLIF") {
         let [inner, "''::text"] = args[..] else { return None };

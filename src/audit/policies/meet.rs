@@ -8,6 +8,8 @@ use super::{
 use crate::{
     audit::rule::{Look, Row, Rule},
     hazards::Severity,
+    sql,
+    sql::Stmt,
 };
 
 pub(in crate::audit) const KINDS: &[Rule] = &[
@@ -185,7 +187,9 @@ fn partly(seen: &Seen) -> Vec<Row> {
             };
             if let Some(open) = table.policies.iter().find(opens) {
                 let what = format!("isolates only some of the roles to which {} shows every row", open.name);
-                let mend = format!("ALTER POLICY {} ON {} TO PUBLIC", floor.name, table.name);
+                // The server wrote both names.
+                let (policy, name) = (Stmt::raw(floor.name.as_str()), Stmt::raw(table.name.as_str()));
+                let mend = sql!("ALTER POLICY {} ON {} TO PUBLIC", policy, name).to_string();
                 rows.push((table.object(floor), what, Some(open.text()), Some(mend)));
             }
         }

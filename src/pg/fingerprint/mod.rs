@@ -10,7 +10,7 @@
 //! access methods, text search objects, foreign-data wrappers and languages: that they exist and, where the list of objects
 //! has them, owner, grants and comment, not their definition. The rows of each table, as a count and a checksum.
 //!
-//! **Not covered**: what is shared by the cluster (roles and memberships, tablespaces, grants on settings), subscriptions and
+//! **Not covered**: what is put aside (schemas `tenantmig_aside_…`); what is shared by the cluster (roles and memberships, tablespaces, grants on settings), subscriptions and
 //! user mappings (an ordinary role may not read them), large objects, the database's name, encoding and locale; the value a
 //! sequence stands at; OIDs, attribute numbers, sizes and statistics, which differ without anyone noticing.
 

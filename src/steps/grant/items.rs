@@ -4,13 +4,28 @@ use super::target::{Privilege, Target, Way};
 use crate::{
     sql,
     sql::{Ident, List, Literal, QName, Stmt},
-    unit::{Down, Due, Op, Probe},
+    unit::{Down, Due, Growth, Lock, Op, Probe, Unit, UnitId},
 };
 
 impl Target<'_> {
+    /// The deed, whichever way it goes, with the other way as its undo.
+    pub fn unit(&self, id: UnitId, way: Way, privileges: &[Privilege], roles: &[Ident]) -> Unit {
+        Unit {
+            id,
+            title: self.title(way, privileges, roles),
+            up: Op::Tx(self.statements(way, privileges, roles)),
+            down: self.undo(way, privileges, roles),
+            probe: self.probe(way, privileges, roles),
+            lock: Lock::none(),
+            loses: None,
+            guards_rows: false,
+            grows: Growth::Little,
+        }
+    }
+
     /// Compares each privilege of each role on each object with the catalogue. GRANT and REVOKE act as the owner where the session
     /// has the owner's rights, else as themselves, and on what that role granted alone: so that is what an undo is about.
-    pub fn probe(&self, way: Way, privileges: &[Privilege], roles: &[Ident]) -> Probe {
+    fn probe(&self, way: Way, privileges: &[Privilege], roles: &[Ident]) -> Probe {
         let (presence, restore) = match way {
             Way::Grant | Way::GrantWithOption => granted(way == Way::GrantWithOption),
             Way::Revoke => revoked(),
@@ -54,7 +69,7 @@ impl Target<'_> {
 
     /// What takes it back: of what was noted before, what is still to be done, as one script. A role or an object that is gone
     /// took its privileges along.
-    pub fn undo(&self, way: Way, privileges: &[Privilege], roles: &[Ident]) -> Down {
+    fn undo(&self, way: Way, privileges: &[Privilege], roles: &[Ident]) -> Down {
         let (text, due) = match way {
             Way::Grant | Way::GrantWithOption => (
                 "unnest(ARRAY[format('%sREVOKE %s ON %s FROM %s', before, priv, what, role),

@@ -131,7 +131,13 @@ impl Db {
     #[track_caller]
     pub fn pg_dump_schema(&self) -> String {
         let out = client_program("pg_dump")
-            .args(["--schema-only", "--exclude-schema=tenantmig", "-d", &self.url()])
+            .args([
+                "--schema-only",
+                "--exclude-schema=tenantmig",
+                "--exclude-schema=tenantmig_aside_*",
+                "-d",
+                &self.url(),
+            ])
             .output()
             .expect("pg_dump runs");
         assert!(out.status.success(), "pg_dump: {}", String::from_utf8_lossy(&out.stderr));
