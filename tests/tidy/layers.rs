@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("isolation", &["sql"]),
     // L1
     ("checks", &["isolation", "plan", "sql", "unit"]),
-    ("steps", &["checks", "diag", "plan", "sql", "unit"]),
+    ("steps", &["checks", "diag", "isolation", "plan", "sql", "unit"]),
     ("plan", &["checks", "diag", "isolation", "sql", "steps", "unit"]),
     ("hazards", &["plan", "sql"]),
     ("audit", &["hazards", "sql"]),

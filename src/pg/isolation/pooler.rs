@@ -126,11 +126,10 @@ async fn control(one: &Client, two: &Client) -> Result<Verdict, Fault> {
     })
 }
 
-/// B4: what else a session leaves.
-async fn residue(one: &Client, two: &Client) -> Result<Verdict, Fault> {
+/// What a session can leave behind: its name, what makes it, whether it is there, and what takes it away.
+fn kinds() -> [(&'static str, Stmt, Stmt, Stmt); 4] {
     const KEY: u32 = 1_952_804_711;
-    // Each by its name, what makes it, whether it is there, and what takes it away.
-    let kinds: [(&str, Stmt, Stmt, Stmt); 4] = [
+    [
         (
             "a prepared statement",
             sql!("PREPARE tenantmig_residue AS SELECT 1"),
@@ -162,9 +161,13 @@ async fn residue(one: &Client, two: &Client) -> Result<Verdict, Fault> {
             ),
             sql!("SELECT pg_advisory_unlock({})", KEY),
         ),
-    ];
+    ]
+}
+
+/// B4: what else a session leaves.
+async fn residue(one: &Client, two: &Client) -> Result<Verdict, Fault> {
     let (mut left, mut met) = (Vec::new(), false);
-    for (what, make, look, clear) in kinds {
+    for (what, make, look, clear) in kinds() {
         // The first says by whom it was served; each try makes it anew, so what is there is taken away by whoever finds it.
         for _ in 0..MEETINGS {
             let made = one.simple_query(sql!("SELECT pg_backend_pid(); {}", make).as_str()).await;
