@@ -71,6 +71,7 @@ fn tenancy(context: &Context, args: &Audit) -> Result<Tenancy, CliError> {
         function: args.function.clone(),
         registry: args.registry.clone(),
         roles: args.roles.clone(),
+        bypass: Vec::new(),
         shared: Vec::new(),
         force: true,
         told: Vec::new(),
@@ -85,6 +86,7 @@ fn tenancy(context: &Context, args: &Audit) -> Result<Tenancy, CliError> {
     if tenancy.roles.is_empty() {
         tenancy.roles = said.roles;
     }
+    tenancy.bypass = said.bypass;
     tenancy.column = Some(said.column);
     tenancy.setting = Some(said.setting);
     tenancy.function = said.function;
