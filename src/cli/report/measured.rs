@@ -102,6 +102,7 @@ async fn audited(
         setting: Some(said.setting),
         function: said.function,
         roles: said.roles,
+        bypass: said.bypass,
         registry: Some(said.registry.table),
         shared: Vec::new(),
         force: said.force,
