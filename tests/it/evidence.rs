@@ -134,7 +134,34 @@ fn the_page_is_readable_on_a_phone_and_a_desk_without_a_network() {
         assert_eq!(browser.complaints(), Vec::<String>::new(), "{name}: the console is not empty");
         browser.picture(&kept(&format!("{name}.png")));
     }
+    browser.paper(A4);
+    browser.open(&file);
+    let shown = browser.value(LOOK);
+    assert_eq!((&shown["wider"], &shown["faint"]), (&json!([]), &json!([])), "on paper");
+    browser.picture(&kept("paper.png"));
     browser.print(&kept("page.pdf"));
+    finds_what_it_looks_for(&mut browser);
+}
+
+/// A4 between its margins, in the browser's pixels.
+const A4: u32 = 687;
+
+/// A page with all that is wrong, so that silence above means something.
+fn finds_what_it_looks_for(browser: &mut Browser) {
+    let bad = format!("<!DOCTYPE html><title>bad</title><p style=\"width: 2000px; color: #aaa\">wide</p>{HOSTILE}");
+    let file = kept("bad.html");
+    fs::write(&file, bad).unwrap();
+    browser.screen(360, 740, false);
+    browser.open(&file);
+    let shown = browser.value(LOOK);
+    assert_eq!(
+        (&shown["bitten"], &shown["scripts"], &shown["images"]),
+        (&json!(true), &json!(1), &json!(1)),
+        "{shown}"
+    );
+    assert_eq!((shown["wider"].as_array().unwrap().len(), shown["faint"].as_array().unwrap().len()), (1, 1), "{shown}");
+    assert_eq!(browser.requests(), ["http://leak.example/x"]);
+    assert!(!browser.complaints().is_empty());
 }
 
 /// What there is to see: the page's width, what is wider than it, texts of too little contrast (WCAG AA: 4.5, large 3), and
@@ -166,6 +193,31 @@ fn the_json_says_what_the_ledger_has_and_twice_the_same() {
     again["made_at"] = said["made_at"].clone();
     assert_eq!(again, said);
     assert!(!said.to_string().contains("hunter2"));
+    // Whoever may read the ledger may make it.
+    let auditor = scene.db.role("auditor", "LOGIN");
+    scene.db.sql(&format!(
+        "GRANT USAGE ON SCHEMA tenantmig TO {auditor}; GRANT SELECT ON ALL TABLES IN SCHEMA tenantmig TO {auditor}"
+    ));
+    let made = Tool::new(&scene.db).url(&scene.db.url_as(&auditor)).args(["report", "--format", "json"]).run();
+    let mut made = made.expect_code(0).json();
+    assert_eq!(made["made_by"], json!(auditor));
+    for own in ["made_at", "made_by"] {
+        made[own] = said[own].clone();
+    }
+    assert_eq!(made, said);
+    // Taken back, nothing of it is left, and the page says so.
+    let _ = scene
+        .run(&format!("rollback --to start --yes --accept-exposure --allow-data-loss --confirm {}", scene.db.name()))
+        .expect_code(0);
+    let back = json_of(&scene, 0);
+    assert_eq!(
+        (&back["state"]["word"], &back["catalogue"]["migration"]["changes"]["given"]),
+        (&json!("rolled back"), &json!([]))
+    );
+    assert_eq!(
+        (&back["backfills"][0]["verdict"], &back["backfills"][0]["rows"]),
+        (&json!("taken back; its ranges went with it"), &json!(0))
+    );
     // A file that is there stays.
     let (file, _) = page(&scene, "once.html", &[], 0);
     let out = file.display().to_string();

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::parts::{badge, class, or_why, scroll, sign, table};
-use crate::evidence::model::{Audit, Cell, Checked, Evidence, Finding, Latency, Matrix};
+use crate::evidence::model::{Audit, Cell, Checked, Evidence, Finding, Latency, Matrix, Probed};
 
 /// Table × command × context.
 pub(super) fn isolation(evidence: &Evidence) -> Markup {
@@ -53,17 +53,16 @@ fn field(cell: Option<&Cell>) -> Markup {
 }
 
 fn probes(matrix: &Matrix) -> Markup {
-    let rows: Vec<Markup> = matrix
-        .probes
-        .iter()
-        .map(|probe| {
-            html! { tr class=[(probe.tone == crate::evidence::Tone::Bad).then_some("bad-row")] {
-                th scope="row" { (probe.table) span class="detail" { "as " (probe.role) } }
-                td { (probe.code) } td class="title" { (probe.title) span class="detail" { "expected: " (probe.expected) } }
-                td { (badge(probe.tone, &probe.result)) } td class="title" { (probe.why) }
-            } }
-        })
-        .collect();
+    let groups = matrix.probes.chunk_by(|a, b| (&a.table, &a.role) == (&b.table, &b.role));
+    let row = |i: usize, group: &[Probed]| {
+        let probe = &group[i];
+        html! { tr {
+            @if i == 0 { th scope="rowgroup" rowspan=(group.len()) { (probe.table) span class="detail" { "as " (probe.role) } } }
+            td { (probe.code) } td class="title" { (probe.title) span class="detail" { "expected: " (probe.expected) } }
+            td { (badge(probe.tone, &probe.result)) } td class="title" { (probe.why) }
+        } }
+    };
+    let rows: Vec<Markup> = groups.flat_map(|group| (0..group.len()).map(move |i| row(i, group))).collect();
     let headings = [("Table", false), ("Probe", false), ("Asked", false), ("Result", false), ("Because", false)];
     html! { @if !rows.is_empty() { (table("Every probe of every table", &headings, &rows)) } }
 }

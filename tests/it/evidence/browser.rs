@@ -118,6 +118,12 @@ impl Browser {
         self.ask("Emulation.setEmulatedMedia", json!({ "media": "", "features": [scheme] }));
     }
 
+    /// Paper of this width, on which nothing can be scrolled.
+    pub fn paper(&mut self, width: u32) {
+        self.screen(width, 1000, false);
+        self.ask("Emulation.setEmulatedMedia", json!({ "media": "print" }));
+    }
+
     /// Opens the file and waits until it is loaded.
     #[track_caller]
     pub fn open(&mut self, file: &Path) {

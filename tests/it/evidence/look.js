@@ -1,6 +1,10 @@
 (() => {
   const width = document.documentElement.clientWidth;
-  const inside = (element) => element.closest(".scroll") !== null;
+  // On paper nothing can be scrolled, and the boxes do not.
+  const inside = (element) => {
+    const box = element.closest(".scroll");
+    return box !== null && box !== element && getComputedStyle(box).overflowX !== "visible";
+  };
   const name = (element) => element.tagName + "." + element.getAttribute("class") + ": " + element.textContent.trim().slice(0, 60);
   const wider = [...document.body.querySelectorAll("*")]
     .filter((element) => !inside(element) && element.getBoundingClientRect().right > width + 0.5).map(name);
