@@ -97,13 +97,17 @@ async fn audited(
     let waivers = audit::waivers(args.waivers.as_deref())?;
     let said = run.program.tenancy.clone();
     let Some(said) = said else { return Ok(Section::Missing("the plan has no [tenancy]".to_owned())) };
+    // Which tables belong to no tenant stands in the plan's text alone; one that reads files cannot be read here, and is audited
+    // without.
+    let plan = crate::plan::parse(&run.plan_text, &|_| Err("not kept".to_owned())).0;
     let tenancy = Tenancy {
         column: Some(said.column),
         setting: Some(said.setting),
         function: said.function,
         roles: said.roles,
+        bypass: said.bypass,
         registry: Some(said.registry.table),
-        shared: Vec::new(),
+        shared: plan.map_or_else(Vec::new, |plan| plan.shared.into_iter().map(|shared| shared.name).collect()),
         force: said.force,
         told: Vec::new(),
     };
