@@ -14,12 +14,14 @@ use crate::{
     exit::Exit,
 };
 
-/// Writes the report: 3 where the evidence contradicts itself.
+/// Writes the report: 3 where the evidence contradicts itself; the reason's code where a part that was asked for could not be
+/// measured.
 pub async fn run(context: &Context, args: &Report) -> Result<Exit, CliError> {
     if let Some(out) = args.out.as_deref().filter(|out| out.exists() && !args.force) {
         return Err(taken(out));
     }
-    let evidence = assemble(&gather(context, args).await?);
+    let (facts, errors) = gather(context, args).await?;
+    let evidence = assemble(&facts);
     let text = match context.console.form {
         Form::Text | Form::Html | Form::Sarif | Form::Junit | Form::Markdown => html(&evidence),
         Form::Json | Form::Ndjson => json(&evidence)
@@ -36,7 +38,15 @@ pub async fn run(context: &Context, args: &Report) -> Result<Exit, CliError> {
     for what in &contradictions {
         context.console.tell(&format!("contradicted: {what}"));
     }
-    Ok(if contradictions.is_empty() { Exit::Done } else { Exit::Findings })
+    // Written, but not all that was asked for stands in it.
+    for error in &errors {
+        context.console.tell(&format!("not measured: {}", error.message));
+    }
+    Ok(match (contradictions.is_empty(), errors.first()) {
+        (false, _) => Exit::Findings,
+        (true, Some(error)) => error.exit,
+        (true, None) => Exit::Done,
+    })
 }
 
 /// Writes the file beside its place and moves it there, so that nobody ever reads half a page. One that is there stays unless

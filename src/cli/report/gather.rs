@@ -48,7 +48,7 @@ struct About {
 }
 
 /// Everything that a page needs.
-pub(super) async fn gather(context: &Context, args: &Report) -> Result<Facts, CliError> {
+pub(super) async fn gather(context: &Context, args: &Report) -> Result<(Facts, Vec<CliError>), CliError> {
     let schema = context.schema()?;
     let session = context.look().await?;
     let mut read = read(&session, &schema, args.run).await?;
@@ -61,8 +61,9 @@ pub(super) async fn gather(context: &Context, args: &Report) -> Result<Facts, Cl
         read = self::read(&session, &schema, Some(id)).await?;
     }
     let now = catalogue(&session, &read).await;
-    let verified = measured(context, &session, &schema, &read.kept.record, args).await?;
-    Ok(facts(read, &session, &schema, now, verified))
+    let mut measured = measured(context, &session, &schema, &read.kept.record, args).await?;
+    let errors = std::mem::take(&mut measured.errors);
+    Ok((facts(read, &session, &schema, now, measured), errors))
 }
 
 async fn read(session: &Connection, schema: &Ident, run: Option<Uuid>) -> Result<Read, CliError> {

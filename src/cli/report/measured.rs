@@ -2,13 +2,16 @@
 
 use super::{isolation::matrix, options::Report};
 use crate::{
-    audit::{tenancy::Tenancy, waivers::Waiver},
+    audit::{
+        tenancy::Tenancy,
+        waivers::{Waiver, Waivers},
+    },
     cli::{audit, failure::CliError, session::Context},
     driver::{self, DriveError, Verdict, Verified},
     evidence::{Audit, Checked, Finding, Latency, Matrix, Section, Tone, Unmeasured},
     hazards::Hazard,
-    ledger::RunRecord,
-    pg::{self, connect::Connection},
+    ledger::{LedgerError, RunRecord},
+    pg::{self, Class, connect::Connection},
     sql::Ident,
 };
 
@@ -18,6 +21,8 @@ pub(super) struct Measured {
     pub isolation: Section<Matrix>,
     pub audit: Section<Audit>,
     pub latency: Section<Vec<Latency>>,
+    /// Why not all of what was asked for could be measured.
+    pub errors: Vec<CliError>,
 }
 
 /// Measures what was asked for.
@@ -29,31 +34,56 @@ pub(super) async fn measured(
     args: &Report,
 ) -> Result<Measured, CliError> {
     let without = |option: &str| format!("the report was made without {option}");
+    let mut errors = Vec::new();
     let (verified, isolation) = if args.verify {
-        verified(session, schema, run).await?
+        match verified(session, schema, run).await {
+            Ok(both) => both,
+            Err(error) => {
+                let error = told(error)?;
+                let why = format!("it could not be measured: {}", error.message);
+                errors.push(error);
+                (Section::Missing(why.clone()), Section::Missing(why))
+            }
+        }
     } else {
         (Section::Missing(without("--verify")), Section::Missing(without("--verify")))
     };
-    let audit =
-        if args.audit { audited(session, schema, run, args).await? } else { Section::Missing(without("--audit")) };
+    let audit = if args.audit {
+        let waivers = audit::waivers(args.waivers.as_deref())?;
+        match audited(session, schema, run, &waivers).await {
+            Ok(audit) => audit,
+            Err(error) => {
+                let error = told(error)?;
+                let why = format!("it could not be measured: {}", error.message);
+                errors.push(error);
+                Section::Missing(why)
+            }
+        }
+    } else {
+        Section::Missing(without("--audit"))
+    };
     context.stop.check()?;
     let latency = Section::Missing("this version of tenantmig does not measure it".to_owned());
-    Ok(Measured { verified, isolation, audit, latency })
+    Ok(Measured { verified, isolation, audit, latency, errors })
+}
+
+/// What the server or a damaged ledger refuses is said on the page, which is written all the same; a lost connection ends it.
+fn told(error: DriveError) -> Result<CliError, CliError> {
+    let refused = if let DriveError::Server(fault) | DriveError::Ledger(LedgerError::Server(fault)) = &error {
+        fault.class != Class::Ambiguous
+    } else {
+        matches!(error, DriveError::Ledger(_))
+    };
+    let error = CliError::from(error);
+    if refused { Ok(error) } else { Err(error) }
 }
 
 async fn verified(
     session: &Connection,
     schema: &Ident,
     run: &RunRecord,
-) -> Result<(Section<Vec<Checked>>, Section<Matrix>), CliError> {
-    let all = match driver::verify(session, schema, Some(run.id)).await {
-        Ok(all) => all,
-        // A page about a damaged ledger is written all the same.
-        Err(DriveError::Ledger(error)) => {
-            return Ok((Section::Missing(error.to_string()), Section::Missing(error.to_string())));
-        }
-        Err(error) => return Err(error.into()),
-    };
+) -> Result<(Section<Vec<Checked>>, Section<Matrix>), DriveError> {
+    let all = driver::verify(session, schema, Some(run.id)).await?;
     let reports: Vec<_> = all.iter().filter_map(|verified| verified.isolation.as_ref()).collect();
     let isolation = match reports.as_slice() {
         [] => Section::Missing(untried(&all)),
@@ -92,11 +122,13 @@ async fn audited(
     session: &Connection,
     schema: &Ident,
     run: &RunRecord,
-    args: &Report,
-) -> Result<Section<Audit>, CliError> {
-    let waivers = audit::waivers(args.waivers.as_deref())?;
+    waivers: &Waivers,
+) -> Result<Section<Audit>, DriveError> {
     let said = run.program.tenancy.clone();
     let Some(said) = said else { return Ok(Section::Missing("the plan has no [tenancy]".to_owned())) };
+    // Which tables belong to no tenant stands in the plan's text alone; one that reads files cannot be read here, and is audited
+    // without.
+    let plan = crate::plan::parse(&run.plan_text, &|_| Err("not kept".to_owned())).0;
     let tenancy = Tenancy {
         column: Some(said.column),
         setting: Some(said.setting),
@@ -104,11 +136,11 @@ async fn audited(
         roles: said.roles,
         bypass: said.bypass,
         registry: Some(said.registry.table),
-        shared: Vec::new(),
+        shared: plan.map_or_else(Vec::new, |plan| plan.shared.into_iter().map(|shared| shared.name).collect()),
         force: said.force,
         told: Vec::new(),
     };
-    let audited = pg::audit(session, tenancy, schema.as_str()).await.map_err(driver::DriveError::Server)?;
+    let audited = pg::audit(session, tenancy, schema.as_str()).await.map_err(DriveError::Server)?;
     let today = chrono::Utc::now().date_naive();
     let sorted = waivers.sort(audited.survey.hazards, today);
     let open = sorted.open.into_iter().map(|hazard| finding(hazard, None));

@@ -111,7 +111,8 @@ impl Axis {
                 part += 1.0;
                 let Some(at) = DateTime::<Utc>::from_timestamp_millis(at) else { continue };
                 let date = at.format("%Y-%m-%d").to_string();
-                let time = at.format("%H:%M:%S").to_string();
+                let close = (stretch.to - stretch.from) as f64 / parts < 1_000.0;
+                let time = at.format(if close { "%H:%M:%S%.3f" } else { "%H:%M:%S" }).to_string();
                 let text = if date == day { time } else { format!("{date} {time}") };
                 let room = 7.0 * text.len() as f64 + 8.0;
                 if left >= free && left + room <= self.right() + 12.0 {

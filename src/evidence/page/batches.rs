@@ -8,7 +8,7 @@ use super::{
     plot,
 };
 use crate::{
-    evidence::model::{Backfill, Evidence, HeapWalked, RangeDone, Walk},
+    evidence::model::{Backfill, Evidence, HeapWalked, RangeDone, Tone, Walk},
     report::quantity,
 };
 
@@ -41,7 +41,7 @@ fn overview(evidence: &Evidence) -> Markup {
             let share = (backfill.rows > 0).then(|| backfill.rows_hot as f64 / backfill.rows as f64 * 100.0);
             html! { tr {
                 td class="title" { (backfill.title) span class="detail" { "phase " (backfill.phase) } }
-                td { (badge(backfill.tone, &backfill.state)) span class="detail" { (backfill.verdict) } }
+                td { (badge(backfill.tone, word(backfill))) span class="detail" { (backfill.verdict) } }
                 td class="num" { (quantity::count(backfill.rows)) }
                 td class="num" { @if let Some(share) = share { (quantity::percent(share)) } }
                 td {
@@ -59,6 +59,15 @@ fn overview(evidence: &Evidence) -> Markup {
     let headings =
         [("Backfill", false), ("Coverage", false), ("Rows", true), ("In place (HOT)", true), ("Closing count", false)];
     table("Backfills, with their coverage as computed", &headings, &rows)
+}
+
+/// What its ranges show; where that is nothing yet, where it stands.
+fn word(backfill: &Backfill) -> &str {
+    match backfill.tone {
+        Tone::Good => "covered",
+        Tone::Bad => "contradicted",
+        Tone::Caution | Tone::Plain => &backfill.state,
+    }
 }
 
 fn one(backfill: &Backfill) -> Markup {
