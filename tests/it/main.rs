@@ -46,6 +46,7 @@ mod keeps;
 mod keys;
 mod late;
 mod laws;
+mod leakless;
 mod ledger;
 mod locks;
 mod lossless;
