@@ -132,6 +132,7 @@ kinds! {
     present => Present,
     absent => Absent,
     quiet => Quiet,
+    unseen => Unseen,
     unprotected => Unprotected,
     isolation => Isolation,
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     Object, StepKind,
-    enforce_rls::family::{ALL_BELOW, Family},
+    enforce_rls::family::{ALL_BELOW, Family, Shadow},
 };
 use crate::{
     plan::{Deals, Lowering, Site},
@@ -81,6 +81,7 @@ impl EnableRls {
             force: false,
             replace: false,
             roles: Vec::new(),
+            shadow: Shadow::Apart,
         }
     }
 }

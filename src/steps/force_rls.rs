@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     Object, StepKind,
-    enforce_rls::family::{ALL_BELOW, Family},
+    enforce_rls::family::{ALL_BELOW, Family, Shadow},
 };
 use crate::{
     plan::{Lowering, Site},
@@ -78,6 +78,7 @@ impl ForceRls {
             force: true,
             replace: false,
             roles: Vec::new(),
+            shadow: Shadow::Apart,
         }
     }
 }
