@@ -29,6 +29,7 @@ mod disk;
 mod disk_estimate;
 mod drift;
 mod exit_codes;
+mod exposure;
 mod failover;
 mod failures;
 mod faults;
