@@ -9,6 +9,7 @@ pub use super::rollback::options::Rollback;
 use super::{
     audit::options::Audit,
     init::options::Init,
+    report::options::Report,
     throttle::options::{Throttle, reason},
 };
 use crate::{pg::settings::ConnectFlags, plan::Millis};
@@ -167,6 +168,8 @@ pub enum Command {
         /// Such as TM0501
         code: Option<String>,
     },
+    /// Write the evidence of a run as one HTML page, or as JSON with --format json
+    Report(Report),
     /// Break-glass: take the lease from a holder that is gone for good
     Unlock(Unlock),
     /// Break-glass: say what is wrong with the ledger, or accept a damaged log as it stands

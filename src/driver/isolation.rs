@@ -16,7 +16,7 @@ use crate::{
     pg::{
         Tables,
         connect::Connection,
-        isolation::{IsolationError, isolation, untakeable},
+        isolation::{IsolationError, Liberty, isolation, untakeable},
         lacks,
     },
     plan::Tenancy,
@@ -87,7 +87,7 @@ pub(super) async fn verify_isolation(
     }
     tables.retain(|(_, spec)| !others.contains(&spec.table));
     let specs: Vec<Spec> = tables.iter().map(|(_, spec)| spec.clone()).collect();
-    let reports = isolation(connection, &specs).await?;
+    let reports = isolation(connection, &specs, Liberty::Looks).await?;
     let phase = |report: &Report| {
         tables.iter().find(|(_, spec)| spec.table.to_string() == report.table).map(|(phase, _)| phase.clone())
     };
@@ -96,7 +96,7 @@ pub(super) async fn verify_isolation(
 
 /// A gate: what fails, else what could not be asked, else what is to be told.
 pub(super) async fn measure_isolation(connection: &Connection, spec: &Spec) -> Result<Measured, DriveError> {
-    let reports = isolation(connection, std::slice::from_ref(spec)).await?;
+    let reports = isolation(connection, std::slice::from_ref(spec), Liberty::MayLock).await?;
     let failed: Vec<Finding> = reports.iter().flat_map(findings).collect();
     if !failed.is_empty() {
         return Ok(Measured::Failed(failed));

@@ -28,6 +28,7 @@ mod cycle;
 mod disk;
 mod disk_estimate;
 mod drift;
+mod evidence;
 mod exit_codes;
 mod exposure;
 mod failover;

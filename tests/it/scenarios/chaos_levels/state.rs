@@ -35,7 +35,7 @@ fn level_3_the_catalogue_is_edited_by_hand() {
         "DROP INDEX idx_funds_org_id; ALTER TABLE investments DISABLE ROW LEVEL SECURITY;
          DROP POLICY tenant_isolation ON funds; CREATE POLICY tenant_isolation ON funds USING (true)",
     );
-    let out = firm.run("verify").expect_code(3).stdout_has("4 failed");
+    let out = firm.run("verify").expect_code(3).stdout_has("6 failed");
     for deed in [
         "create index idx_funds_org_id",
         "enable row-level security on public.investments",
