@@ -16,7 +16,7 @@ use crate::{
     pg::{
         Tables,
         connect::Connection,
-        isolation::{IsolationError, isolation, untakeable},
+        isolation::{IsolationError, Liberty, isolation, untakeable},
         lacks,
     },
     plan::Tenancy,
@@ -50,7 +50,7 @@ fn enforced(program: &Program, state: &Run, tenancy: &Tenancy) -> Vec<(String, S
                 let gates = (p..program.phases.len()).filter(asked).flat_map(|q| &program.phases[q].gates);
                 let gate = gates.filter_map(|gate| match &gate.measure {
                     Measure::Isolation(spec) if spec.table == *table => Some((**spec).clone()),
-                    Measure::Isolation(_) | Measure::Query => None,
+                    Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) => None,
                 });
                 out.push((phase.id.clone(), gate.last().unwrap_or_else(|| tenancy.isolation_of(table))));
             }
@@ -91,7 +91,7 @@ pub(super) async fn verify_isolation(
     }
     tables.retain(|(_, spec)| !others.contains(&spec.table));
     let specs: Vec<Spec> = tables.iter().map(|(_, spec)| spec.clone()).collect();
-    let reports = isolation(connection, &specs).await?;
+    let reports = isolation(connection, &specs, Liberty::Looks).await?;
     let phase = |report: &Report| {
         tables.iter().find(|(_, spec)| spec.table.to_string() == report.table).map(|(phase, _)| phase.clone())
     };
@@ -100,7 +100,7 @@ pub(super) async fn verify_isolation(
 
 /// A gate: what fails, else what could not be asked, else what is to be told.
 pub(super) async fn measure_isolation(connection: &Connection, spec: &Spec) -> Result<Measured, DriveError> {
-    let reports = isolation(connection, std::slice::from_ref(spec)).await?;
+    let reports = isolation(connection, std::slice::from_ref(spec), Liberty::MayLock).await?;
     let failed: Vec<Finding> = reports.iter().flat_map(findings).collect();
     if !failed.is_empty() {
         return Ok(Measured::Failed(failed));

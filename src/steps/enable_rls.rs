@@ -11,9 +11,13 @@ use serde::Deserialize;
 
 use super::{
     Object, StepKind,
-    enforce_rls::family::{ALL_BELOW, Family, Shadow},
+    enforce_rls::{
+        family::{ALL_BELOW, Family, Shadow},
+        guard,
+    },
 };
 use crate::{
+    checks::Guard,
     plan::{Deals, Lowering, Site},
     sql,
     sql::{Literal, QName},
@@ -65,6 +69,10 @@ impl StepKind for EnableRls {
 
     fn deals(&self) -> Option<Deals> {
         self.partitions.then(|| Deals::Family { table: self.table.clone() })
+    }
+
+    fn guards(&self, cx: &Lowering<'_>) -> Vec<Guard> {
+        guard(cx, "enable", &self.table, None, "everybody with a grant on it")
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

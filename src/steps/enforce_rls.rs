@@ -12,13 +12,14 @@
 //! protected: it stops the run while anybody but its owner may use it. A partition that is made later has no protection of its
 //! own: the gate `unprotected`, which this step brings, names it.
 //! Undo: takes the flags and both policies from all of them in one transaction, and brings back what stood on each before. From
-//! then on every role with a grant sees every tenant's rows. A partition that was detached meanwhile keeps its protection.
+//! then on every role with a grant sees every tenant's rows: once its phase is over, a rollback that meets rows of more than one
+//! tenant asks for --accept-exposure. A partition that was detached meanwhile keeps its protection.
 
 use serde::Deserialize;
 
 use super::{Object, StepKind, create_policy::with_tenant};
 use crate::{
-    checks::{CheckKind, Gate, isolation, unprotected::Unprotected},
+    checks::{CheckKind, Gate, Guard, isolation, unprotected::Unprotected},
     isolation::Spec,
     plan::{Deals, Lowering, Site, Tenancy},
     sql,
@@ -26,8 +27,10 @@ use crate::{
     unit::Unit,
 };
 
+mod exposure;
 pub mod family;
 
+pub(super) use exposure::guard;
 use family::{ALL_BELOW, Family, Policy, Shadow};
 
 /// A step of the kind `enforce_rls`.
@@ -153,6 +156,10 @@ impl StepKind for EnforceRls {
             gates.push(isolation::gate(Spec { column: column.clone(), ..spec }));
         }
         gates
+    }
+
+    fn guards(&self, cx: &Lowering<'_>) -> Vec<Guard> {
+        guard(cx, "enforce", &self.table, self.column.as_ref(), "everybody with a grant on it")
     }
 
     fn deals(&self) -> Option<Deals> {

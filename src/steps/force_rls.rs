@@ -11,9 +11,13 @@ use serde::Deserialize;
 
 use super::{
     Object, StepKind,
-    enforce_rls::family::{ALL_BELOW, Family, Shadow},
+    enforce_rls::{
+        family::{ALL_BELOW, Family, Shadow},
+        guard,
+    },
 };
 use crate::{
+    checks::Guard,
     plan::{Lowering, Site},
     sql,
     sql::{Literal, QName},
@@ -62,6 +66,10 @@ impl StepKind for ForceRls {
             guards_rows: true,
             grows: Growth::Little,
         }]
+    }
+
+    fn guards(&self, cx: &Lowering<'_>) -> Vec<Guard> {
+        guard(cx, "force", &self.table, None, "every session of its owner")
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

@@ -107,7 +107,7 @@ fn the_fallback_ends_and_comes_back_while_a_reader_holds_the_table() {
     let counts = old.join().unwrap();
     assert_eq!(counts, [0, 3, 0], "each swap at once, and nothing else in between");
     drop(holding);
-    let _ = run(&db, &plan, &format!("rollback --to start --confirm {}", db.name())).expect_code(0);
+    let _ = run(&db, &plan, &format!("rollback --to start --accept-exposure --confirm {}", db.name())).expect_code(0);
     assert_eq!(pg_dump_fits().then(|| db.pg_dump_schema()), before);
 }
 

@@ -116,7 +116,7 @@ fn the_gate_waits_for_the_last_who_would_lose_rows_and_no_answer_is_wrong_on_the
     assert_eq!(db.one::<i64>("SELECT count(*) FROM pg_policy WHERE polname = 'tenant_shadow'"), 0);
     let _ = run(&db, &plan, "verify").expect_code(0);
     // Back into the shadow in one transaction: from its own rows to all, by way of nothing.
-    let back = format!("rollback --to shadow --confirm {}", db.name());
+    let back = format!("rollback --to shadow --accept-exposure --confirm {}", db.name());
     let _ = run(&db, &plan, &back).expect_code(0);
     assert_eq!(new.close(), [9, 6, 9]);
     let state = "SELECT string_agg(concat_ws(' ', c.relname, p.polname, c.relrowsecurity, c.relforcerowsecurity), ', ' ORDER BY c.relname, p.polname)
@@ -124,7 +124,7 @@ fn the_gate_waits_for_the_last_who_would_lose_rows_and_no_answer_is_wrong_on_the
     let shadowed = "notes tenant_shadow t f, notes_1 tenant_shadow t f, notes_2 tenant_shadow t f";
     assert_eq!(db.one::<String>(state), shadowed);
     let _ = run(&db, &plan, "verify").expect_code(0);
-    let _ = run(&db, &plan, &format!("rollback --to start --confirm {}", db.name())).expect_code(0);
+    let _ = run(&db, &plan, &format!("rollback --to start --accept-exposure --confirm {}", db.name())).expect_code(0);
     assert_eq!(pg_dump_fits().then(|| db.pg_dump_schema()), before);
 }
 
@@ -154,7 +154,8 @@ fn nothing_is_hidden_and_nothing_refused_whatever_the_context_says() {
         )
         .unwrap();
     }
-    let cases = "SELECT string_agg(DISTINCT command || ' ' || tenant, ', ') FROM app.tenantmig_shadow WHERE relation <> ''";
+    let cases =
+        "SELECT string_agg(DISTINCT command || ' ' || tenant, ', ') FROM app.tenantmig_shadow WHERE relation <> ''";
     assert_eq!(
         db.one::<String>(cases),
         "read missing, read other, read unreadable, write missing, write other, write unreadable"
@@ -167,7 +168,7 @@ fn nothing_is_hidden_and_nothing_refused_whatever_the_context_says() {
     db.sql("ALTER TABLE app.tenantmig_shadow RENAME COLUMN slot TO gone");
     db.sql_as(&role, "SELECT count(*) FROM app.notes").unwrap();
     db.sql("ALTER TABLE app.tenantmig_shadow RENAME COLUMN gone TO slot");
-    let _ = run(&db, &plan, &format!("rollback --to start --confirm {}", db.name())).expect_code(0);
+    let _ = run(&db, &plan, &format!("rollback --to start --accept-exposure --confirm {}", db.name())).expect_code(0);
 }
 
 /// A policy that hides nothing would open what hides something. Some 3 s.

@@ -47,6 +47,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["engine", "unit"]),
+    // A page about a run, out of facts that others gather.
+    ("evidence", &["checks", "engine", "plan", "report", "sql", "unit"]),
     // L5
     ("exit", &[]),
     ("demo", &["exit", "pg", "plan", "sql"]),
@@ -59,6 +61,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "disk",
             "driver",
             "engine",
+            "evidence",
             "exit",
             "hazards",
             "infer",
@@ -104,6 +107,7 @@ const PURE: &[&str] = &[
     "pace",
     "disk",
     "infer",
+    "evidence",
 ];
 
 /// Time, chance, files and output come in as arguments and go out as values.

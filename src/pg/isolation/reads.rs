@@ -105,7 +105,8 @@ pub(super) async fn own(
         open(client, &tenants.eye).await?;
         owed(client, spec, real, most).await.map(Some)
     };
-    if let Some(role) = actor.role {
+    // Behind a pooler a transaction has had a query before we get it.
+    if let (Some(role), false) = (actor.role, actor.session.pooled) {
         return rolled_back(actor.session, BOUNDS, async |client: &Client| {
             client.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
             let owed = count(client).await?;

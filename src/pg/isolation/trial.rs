@@ -114,8 +114,7 @@ impl<'s> Trial<'s> {
             };
             self.reads(context, None, answer);
         }
-        let unknown =
-            if tenants.blind { Answer::Unmeasured(tenants.why.clone()) } else { Answer::Unasked(tenants.why.clone()) };
+        let unknown = Answer::Unasked(tenants.why.clone());
         match (&tenants.real, &readable) {
             (Some(real), Ok(())) if self.rights.reads_tenant => {
                 let (answer, owed) = own(admin, actor, spec, facts, tenants, real).await?;
