@@ -307,6 +307,10 @@ pub struct Cycle {
     /// Migrate even as a superuser or BYPASSRLS role, in whom RLS hides nothing: what passes then may fail in production
     #[arg(long)]
     pub as_superuser: bool,
+    /// Take row-level security off again although the tables hold rows of more than one tenant: on its way down a cycle shows them
+    /// to each other, as they are before it
+    #[arg(long)]
+    pub accept_exposure: bool,
 }
 
 /// `verify`.

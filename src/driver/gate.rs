@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::{Client, Row, types::Type};
 
 use super::{
     error::DriveError,
+    exposure::measure_tenants,
     isolation::measure_isolation,
     shell::{Shell, cancellable, millis},
 };
@@ -124,8 +125,10 @@ pub async fn measure(
     gate: &Gate,
     baseline: Option<i64>,
 ) -> Result<Measured, DriveError> {
-    if let Measure::Isolation(spec) = &gate.measure {
-        return measure_isolation(connection, spec).await;
+    match &gate.measure {
+        Measure::Isolation(spec) => return measure_isolation(connection, spec).await,
+        Measure::Tenants(table) => return measure_tenants(connection, bounds, &gate.query, table).await,
+        Measure::Query => {}
     }
     let rows = in_transaction(connection, bounds, async |client: &Client| {
         client.batch_execute("SET TRANSACTION READ ONLY").await?;
@@ -143,6 +146,11 @@ pub async fn measure(
         }
         Err(error) => return Err(error),
     };
+    measured(&rows)
+}
+
+/// What the rows of a gate's query say.
+pub(super) fn measured(rows: &[Row]) -> Result<Measured, DriveError> {
     let findings = rows
         .iter()
         .map(|row| Ok(Finding { what: row.try_get(0)?, count: row.try_get(1)?, example: row.try_get(2)? }))

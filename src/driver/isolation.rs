@@ -44,11 +44,15 @@ fn enforced(program: &Program, state: &Run, tenancy: &Tenancy) -> Vec<(String, S
         for table in &unit.lock.on {
             if known.insert(table.clone()) {
                 let phase = &program.phases[p];
-                let gate = phase.gates.iter().find_map(|gate| match &gate.measure {
+                // A later phase may ask for more: no fallback any more.
+                let asked =
+                    |q: &usize| *q == p || (0..program.phases[*q].gates.len()).all(|g| state.gate_passed(*q, g));
+                let gates = (p..program.phases.len()).filter(asked).flat_map(|q| &program.phases[q].gates);
+                let gate = gates.filter_map(|gate| match &gate.measure {
                     Measure::Isolation(spec) if spec.table == *table => Some((**spec).clone()),
-                    Measure::Isolation(_) | Measure::Query => None,
+                    Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) => None,
                 });
-                out.push((phase.id.clone(), gate.unwrap_or_else(|| tenancy.isolation_of(table))));
+                out.push((phase.id.clone(), gate.last().unwrap_or_else(|| tenancy.isolation_of(table))));
             }
         }
     }

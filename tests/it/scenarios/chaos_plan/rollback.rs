@@ -53,7 +53,9 @@ fn scenario_18_rollback_after_an_hour_of_rls_operation() {
     let (counts, rows) = (firm.counts(), firm.checksum());
     assert_eq!(firm.corruption(), None);
     // It is asked for twice, since every session sees every row again.
-    let _ = firm.run("rollback --to constraints --yes").expect_code(4).stderr_has("row-level security off");
+    let _ = firm.run("rollback --to constraints --yes").expect_code(4).stderr_has("--accept-exposure");
+    let back = "rollback --to constraints --yes --accept-exposure";
+    let _ = firm.run(back).expect_code(4).stderr_has("row-level security off");
     assert_eq!(firm.isolation(), (3, true));
     let begun = Instant::now();
     let _ = firm.rolling_back().run().expect_code(0).stdout_has("rolled back to `constraints`");
