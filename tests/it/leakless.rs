@@ -35,7 +35,7 @@ const PLAN: &str = r#"
 format = 1
 name   = "leakless"
 [safety]
-lock_timeout = "300ms"
+lock_timeout = "500ms"
 lock_retries = 60
 [tenancy]
 registry = { table = "app.tenants", key = "id", type = "uuid" }

@@ -8,6 +8,7 @@ use crate::scenarios::{
     firm::{FUNDS, Firm},
     recovery::recovered,
 };
+use crate::scene::with_plan;
 
 /// `verify`, which asks by SET ROLE and over a connection of the application's own.
 fn verify(firm: &Firm) -> Output {
@@ -65,6 +66,35 @@ fn scenario_6_context_not_set() {
     let third: i64 = firm.one(&format!("SELECT count(*) FROM funds WHERE organization_id = '{OWN}'"));
     assert_eq!(unaware.tried(OWN, Client::funds), Ok(third));
     let _ = verify(&firm).expect_code(0).stdout_has("0 failed");
+}
+
+/// A phase before the policies: row-level security that hides nothing and notes who would see less.
+const SHADOW: &str = r#"
+[[phase]]
+id   = "shadow"
+step = [
+    { kind = "shadow_log", table = "public.unaware" },
+    { kind = "shadow_rls", table = "public.funds", log = "public.unaware" },
+]
+"#;
+
+#[test]
+fn scenario_6_the_bug_is_noted_before_it_hides_anything() {
+    let firm = Firm::new("chaos_6_shadow");
+    let (before, rls) = (firm.plan(), "[[phase]]\nid   = \"rls\"");
+    let plan = before.replace(rls, &format!("{SHADOW}{rls}"));
+    assert_ne!(plan, before);
+    let _ = with_plan(firm.tool(), &plan).args(["--to", "shadow"]).run().expect_code(0);
+    let client = Client::of(&firm.app_url());
+    client.run("SET application_name = 'updog-api'").unwrap();
+    // The document's statement, on its way around the middleware: it gets what it always got.
+    assert_eq!(client.funds(), Ok(FUNDS));
+    // A request with its context, which asks for its own.
+    let own = format!("BEGIN; SET LOCAL app.current_org = '{OWN}'; SELECT count(*) FROM funds WHERE id = 2; COMMIT");
+    assert_eq!(client.count(&own), Ok(1));
+    let noted: String = firm
+        .one("SELECT string_agg(concat_ws(' ', command, tenant, application, username, statement), '; ') FROM unaware WHERE command <> ''");
+    assert_eq!(noted, format!("read missing updog-api {} SELECT count(*) FROM funds", firm.app()));
 }
 
 /// What each organization of the tests has, own first.
