@@ -48,11 +48,11 @@ fn enforced(program: &Program, state: &Run, tenancy: &Tenancy) -> Vec<(String, S
                 let asked =
                     |q: &usize| *q == p || (0..program.phases[*q].gates.len()).all(|g| state.gate_passed(*q, g));
                 let gates = (p..program.phases.len()).filter(asked).flat_map(|q| &program.phases[q].gates);
-                let gate = gates.filter_map(|gate| match &gate.measure {
+                let mut gate = gates.filter_map(|gate| match &gate.measure {
                     Measure::Isolation(spec) if spec.table == *table => Some((**spec).clone()),
                     Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) => None,
                 });
-                out.push((phase.id.clone(), gate.last().unwrap_or_else(|| tenancy.isolation_of(table))));
+                out.push((phase.id.clone(), gate.next_back().unwrap_or_else(|| tenancy.isolation_of(table))));
             }
         }
     }
