@@ -12,66 +12,67 @@ const OVERLONG_BYTES: usize = 1 << 20;
 const LONG_BYTES: usize = 1000;
 
 /// Values that are no organization: each is nobody's context, or no uuid at all.
+const NOBODYS: &[&str] = &[
+    // The document's, and what a template, a script or a database without a value leaves.
+    "victim-org-id",
+    "'; DROP TABLE funds; --",
+    "undefined",
+    "null",
+    "NULL",
+    "None",
+    "NaN",
+    "[object Object]",
+    "{}",
+    "",
+    // Other types.
+    "0",
+    "1",
+    "-1",
+    "42",
+    "1e9",
+    "true",
+    "infinity",
+    "2025-11-11",
+    "{\"orgId\": 1}",
+    "\\x61",
+    "(1,2)",
+    "%",
+    "*",
+    "_",
+    // Well-formed, and nobody's; the document's own fail-closed value among them.
+    "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    // SQL, quotes and escapes.
+    "' OR true --",
+    "' OR '1'='1",
+    "x') OR (true",
+    "\"",
+    "''",
+    "\\",
+    "\\'",
+    "$$",
+    "/*",
+    "--",
+    ";",
+    "E'\\\\000'",
+    "\\0",
+    "\\x00",
+    "%00",
+    "\\u0000",
+    "(SELECT id FROM organizations LIMIT 1)",
+    "current_setting('app.current_org')",
+    // Unicode: full-width digits, a hyphen that is none, a right-to-left mark, an emoji, a combining mark.
+    "ａ1111111-1111-1111-1111-111111111111",
+    "a1111111–1111–1111–1111–111111111111",
+    "\u{200f}",
+    "🏦",
+    "a\u{301}",
+    "\u{feff}",
+];
+
+/// Those, and ones that are made.
 fn garbage() -> Vec<String> {
-    let mut all: Vec<String> = [
-        // The document's, and what a template, a script or a database without a value leaves.
-        "victim-org-id",
-        "'; DROP TABLE funds; --",
-        "undefined",
-        "null",
-        "NULL",
-        "None",
-        "NaN",
-        "[object Object]",
-        "{}",
-        "",
-        // Other types.
-        "0",
-        "1",
-        "-1",
-        "42",
-        "1e9",
-        "true",
-        "infinity",
-        "2025-11-11",
-        "{\"orgId\": 1}",
-        "\\x61",
-        "(1,2)",
-        "%",
-        "*",
-        "_",
-        // Well-formed, and nobody's; the document's own fail-closed value among them.
-        "00000000-0000-0000-0000-000000000000",
-        "ffffffff-ffff-ffff-ffff-ffffffffffff",
-        // SQL, quotes and escapes.
-        "' OR true --",
-        "' OR '1'='1",
-        "x') OR (true",
-        "\"",
-        "''",
-        "\\",
-        "\\'",
-        "$$",
-        "/*",
-        "--",
-        ";",
-        "E'\\\\000'",
-        "\\0",
-        "\\x00",
-        "%00",
-        "\\u0000",
-        "(SELECT id FROM organizations LIMIT 1)",
-        "current_setting('app.current_org')",
-        // Unicode: full-width digits, a hyphen that is none, a right-to-left mark, an emoji, a combining mark.
-        "ａ1111111-1111-1111-1111-111111111111",
-        "a1111111–1111–1111–1111–111111111111",
-        "\u{200f}",
-        "🏦",
-        "a\u{301}",
-        "\u{feff}",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let mut all: Vec<String> = NOBODYS.iter().map(|value| (*value).to_owned()).collect();
     // A real tenant, and more: nothing of what is around it is overlooked, and no list is a list.
     let around =
         ["{} ", " {}", "{}\n", "{}'", "{};", "{},VICTIM", "{} OR true", "{}0", "\t{}", "{}--", "{}/**/", "{}\u{200b}"];
