@@ -8,6 +8,7 @@ use tokio_postgres::{Client, types::Type};
 use super::{
     error::DriveError,
     isolation::measure_isolation,
+    latency::gauge,
     shell::{Shell, cancellable, millis},
 };
 use crate::{
@@ -52,7 +53,11 @@ impl Shell {
         }
         let baseline = self.journal.record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64);
         let failed = |findings| Event::GateFailed { phase: id.clone(), gate: gate.id.clone(), findings, held: None };
-        let event = match self.measure_patiently(&gate, baseline).await {
+        let measured = match &gate.measure {
+            Measure::Latency(gauge) => self.latency(&id, &gate.id, gauge).await,
+            Measure::Query | Measure::Isolation(_) => self.measure_patiently(&gate, baseline).await,
+        };
+        let event = match measured {
             Ok(Measured::Passed) => Event::GatePassed { phase: id.clone(), gate: gate.id.clone() },
             Ok(Measured::Noted(notes)) => {
                 for text in notes {
@@ -124,8 +129,11 @@ pub async fn measure(
     gate: &Gate,
     baseline: Option<i64>,
 ) -> Result<Measured, DriveError> {
-    if let Measure::Isolation(spec) = &gate.measure {
-        return measure_isolation(connection, spec).await;
+    match &gate.measure {
+        Measure::Isolation(spec) => return measure_isolation(connection, spec).await,
+        // Without what was before: a guard of an undo has another state to compare with.
+        Measure::Latency(spec) => return Ok(gauge(connection, spec, &serde_json::Map::new()).await?.verdict()),
+        Measure::Query => {}
     }
     let rows = in_transaction(connection, bounds, async |client: &Client| {
         client.batch_execute("SET TRANSACTION READ ONLY").await?;

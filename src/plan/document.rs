@@ -11,6 +11,7 @@ use toml::{
 use super::{
     disk::{self, Disk},
     limits,
+    probes::Latency,
     section::{self, Table},
     throttle::Throttle,
     types::{BackfillDefaults, Backup, Capture, LEASE, OnUnset, Safety, Tenancy},
@@ -33,10 +34,12 @@ pub const KEYS: &[&str] = &[
     "disk",
     "capture",
     "backup",
+    "latency",
     "table",
     "shared",
     "phase",
     "gate",
+    "probe",
 ];
 
 /// The plain values of a plan; phases and gates are read by `parse`.
@@ -51,6 +54,7 @@ pub struct Header {
     pub disk: Disk,
     pub capture: Capture,
     pub backup: Backup,
+    pub latency: Latency,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +95,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let disk = table(doc, "disk", diags, |t| Disk::deserialize(Deserializer::from(t)));
     let capture = table(doc, "capture", diags, |t| Capture::deserialize(Deserializer::from(t)));
     let backup = table(doc, "backup", diags, |t| Backup::deserialize(Deserializer::from(t)));
+    let latency = table(doc, "latency", diags, |t| Latency::deserialize(Deserializer::from(t)));
     check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
     let place = |table: &str, key: &str| value_of(doc, table, key);
     if let Some(backfill) = &backfill {
@@ -113,6 +118,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
         disk: disk.unwrap_or_default(),
         capture: capture.unwrap_or_default(),
         backup: backup.unwrap_or_default(),
+        latency: latency.unwrap_or_default(),
     })
 }
 

@@ -44,6 +44,7 @@ mod isolation;
 mod keeps;
 mod keys;
 mod late;
+mod latency;
 mod laws;
 mod ledger;
 mod locks;

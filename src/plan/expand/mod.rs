@@ -28,6 +28,7 @@ use self::{
     phases::Whole,
 };
 use super::{
+    probes::gated,
     section::{Table, tables},
     types::{Capture, Tenancy},
 };
@@ -93,7 +94,8 @@ pub fn expand<'i>(doc: &DeTable<'i>, settings: &Settings<'_>, diags: &mut Diags)
     let names = entries.iter().map(|entry| entry.name.clone()).collect();
     let (phases, whole) = match settings.tenancy.filter(|_| !told) {
         Some(tenancy) => {
-            let whole = Whole { tables: &entries, tenancy, capture: &settings.capture, on_orphan };
+            let latency = gated(doc);
+            let whole = Whole { tables: &entries, tenancy, capture: &settings.capture, on_orphan, latency };
             (phases::phases(&whole, &first), true)
         }
         None => (phases::blank(&first), false),

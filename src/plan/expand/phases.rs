@@ -42,6 +42,8 @@ pub struct Whole<'a, 'i> {
     pub capture: &'a Capture,
     /// Where a table says nothing else.
     pub on_orphan: Orphans,
+    /// Whether the plan has probes that guard the enforcing.
+    pub latency: bool,
 }
 
 impl Whole<'_, '_> {
@@ -77,7 +79,7 @@ pub fn phases<'i>(whole: &Whole<'_, 'i>, place: &Range<usize>) -> Vec<Table<'i>>
         backfill::phase(whole),
         index::phase(whole, place),
         constrain::phase(whole),
-        enforce::phase(whole),
+        enforce::phase(whole, place),
         contract::phase(whole),
     ];
     let mut kept: Vec<(&str, Made<'i>)> = Vec::new();
