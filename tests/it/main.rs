@@ -49,6 +49,7 @@ mod keys;
 mod late;
 mod latency;
 mod laws;
+mod leakless;
 mod ledger;
 mod locks;
 mod lossless;
