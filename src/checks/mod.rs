@@ -7,6 +7,7 @@ use toml::{Spanned, de::DeTable};
 
 use crate::{
     isolation::Spec,
+    latency::Gauge,
     plan::{Millis, Site},
     sql::{QName, Stmt},
     unit::UnitId,
@@ -47,6 +48,8 @@ pub enum Measure {
     Tenants(QName),
     /// By asking a table as the application. The query is what the catalogue alone can tell of it.
     Isolation(Box<Spec>),
+    /// By the time that queries of the application take, and by their answers.
+    Latency(Box<Gauge>),
 }
 
 impl Measure {
@@ -138,4 +141,5 @@ kinds! {
     unseen => Unseen,
     unprotected => Unprotected,
     isolation => Isolation,
+    latency => Latency,
 }

@@ -16,6 +16,7 @@ mod heartbeat;
 mod isolation;
 mod journal;
 mod keeping;
+mod latency;
 mod open;
 pub mod outside;
 mod perform;

@@ -23,7 +23,7 @@ pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
     }
     for gate in &phase.gates {
         text.push_str(&format!("\n{}", comment(&format!("gate: {}", gate.title))));
-        let asked = matches!(gate.measure, Measure::Isolation(_));
+        let asked = matches!(gate.measure, Measure::Isolation(_) | Measure::Latency(_));
         match &gate.baseline {
             None if asked => text.push_str("-- not measured here: tenantmig verify asks it\n"),
             Some(_) => text.push_str("-- not measured here: it compares with a number from before the plan began\n"),

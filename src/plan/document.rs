@@ -11,6 +11,7 @@ use toml::{
 use super::{
     disk::{self, Disk},
     limits,
+    probes::Latency,
     section::{self, Table},
     shadow::Shadow,
     throttle::Throttle,
@@ -35,10 +36,12 @@ pub const KEYS: &[&str] = &[
     "capture",
     "shadow",
     "backup",
+    "latency",
     "table",
     "shared",
     "phase",
     "gate",
+    "probe",
 ];
 
 /// The plain values of a plan; phases and gates are read by `parse`.
@@ -54,6 +57,7 @@ pub struct Header {
     pub capture: Capture,
     pub shadow: Option<Shadow>,
     pub backup: Backup,
+    pub latency: Latency,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +99,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let capture = table(doc, "capture", diags, |t| Capture::deserialize(Deserializer::from(t)));
     let shadow = table(doc, "shadow", diags, |t| Shadow::deserialize(Deserializer::from(t)));
     let backup = table(doc, "backup", diags, |t| Backup::deserialize(Deserializer::from(t)));
+    let latency = table(doc, "latency", diags, |t| Latency::deserialize(Deserializer::from(t)));
     check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
     let place = |table: &str, key: &str| value_of(doc, table, key);
     if let Some(backfill) = &backfill {
@@ -118,6 +123,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
         capture: capture.unwrap_or_default(),
         shadow,
         backup: backup.unwrap_or_default(),
+        latency: latency.unwrap_or_default(),
     })
 }
 

@@ -15,6 +15,7 @@ use super::{
     document::{Header, KEYS, first_line, header, is_known},
     expand::{Expansion, PHASES, Settings, expand},
     order::{Draft, order},
+    probes::{Latency, probes},
     section::{self, Table, places, tables},
     site::{Around, Site},
     types::{OnFailure, Plan, PlanGate, PlanStep, Tenancy},
@@ -53,7 +54,17 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     let header = header(&doc, source, &mut diags);
     let default = header.as_ref().map_or(OnFailure::default(), |h| h.safety.on_failure);
     let tenancy = header.as_ref().and_then(|h| h.tenancy.as_ref());
-    let around = Around { read, tenancy, tenancy_written: doc.contains_key("tenancy") };
+    let told = diags.0.len();
+    let probes = probes(&doc, tenancy, &mut diags);
+    let around = Around {
+        read,
+        tenancy,
+        tenancy_written: doc.contains_key("tenancy"),
+        probes: &probes,
+        probes_are_broken: Diags(diags.0[told..].to_vec()).has_errors()
+            || (tenancy.is_none() && doc.contains_key("probe")),
+        latency: header.as_ref().map_or_else(Latency::default, |h| h.latency),
+    };
     let mut drafts: Vec<Draft> =
         tables(&doc, "phase", &mut diags).into_iter().map(|t| phase(t, default, around, &mut diags)).collect();
     let expansion = expand(&doc, &settings(header.as_ref(), tenancy), &mut diags);
@@ -85,6 +96,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
         backup: header.backup,
         tables: expansion.tables,
         shared: expansion.shared,
+        probes,
         phases,
     };
     (Some(plan), diags)

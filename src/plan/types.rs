@@ -12,7 +12,7 @@ use super::expand::Shared;
 use super::throttle::{Pacing, SynchronousCommit, Throttle};
 use crate::{
     checks::CheckKind,
-    isolation, sql,
+    isolation, latency, sql,
     sql::{Ident, Literal, QName, Stmt, TypeName},
     steps::{Object, StepKind},
     unit::{Fill, OnOrphan, UnitId},
@@ -34,6 +34,7 @@ pub struct Plan {
     pub tables: Vec<QName>,
     /// Those of `[[shared]]`.
     pub shared: Vec<Shared>,
+    pub probes: Vec<latency::Spec>,
     pub phases: Vec<Phase>,
 }
 

@@ -47,6 +47,7 @@ mod isolation;
 mod keeps;
 mod keys;
 mod late;
+mod latency;
 mod laws;
 mod leakless;
 mod ledger;

@@ -30,6 +30,7 @@ use self::{
     phases::Whole,
 };
 use super::{
+    probes::gated,
     section::{Table, tables},
     shadow::Shadow,
     types::{Capture, Tenancy},
@@ -104,6 +105,7 @@ pub fn expand<'i>(doc: &DeTable<'i>, settings: &Settings<'_>, diags: &mut Diags)
                 capture: &settings.capture,
                 shadow: settings.shadow.as_ref(),
                 on_orphan,
+                latency: gated(doc),
             };
             (phases::phases(&whole, &first), true)
         }

@@ -46,6 +46,8 @@ pub struct Whole<'a, 'i> {
     pub shadow: Option<&'a Shadow>,
     /// Where a table says nothing else.
     pub on_orphan: Orphans,
+    /// Whether the plan has probes that guard the enforcing.
+    pub latency: bool,
 }
 
 impl Whole<'_, '_> {
@@ -82,7 +84,7 @@ pub fn phases<'i>(whole: &Whole<'_, 'i>, place: &Range<usize>) -> Vec<Table<'i>>
         index::phase(whole, place),
         constrain::phase(whole),
         shadow::phase(whole, place),
-        enforce::phase(whole),
+        enforce::phase(whole, place),
         strict::phase(whole, place),
         contract::phase(whole),
     ];

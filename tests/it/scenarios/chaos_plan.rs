@@ -1,4 +1,4 @@
-//! The chaos plan for row-level security: its scenarios 1 to 3, 6 to 9, 13 to 20. 4 is in `disk`, 5 in `replica_lag`. Where one is
+//! The chaos plan for row-level security: its scenarios 1 to 3 and 6 to 20. 4 is in `disk`, 5 in `replica_lag`. Where one is
 //! about the application's middleware, tokens or keys, the test shows what the database does once those have failed.
 //!
 //! Its questions of detection run as they stand, but for what is said at each; gh-ost there stands for our own backfill, which
@@ -9,6 +9,7 @@ pub mod client;
 mod context;
 mod fooled;
 mod hostile;
+mod latency;
 mod people;
 mod pools;
 mod rollback;
