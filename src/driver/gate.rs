@@ -56,7 +56,9 @@ impl Shell {
         let failed = |findings| Event::GateFailed { phase: id.clone(), gate: gate.id.clone(), findings, held: None };
         let measured = match &gate.measure {
             Measure::Latency(gauge) => self.latency(&id, &gate.id, gauge).await,
-            Measure::Query | Measure::Isolation(_) | Measure::Tenants(_) => self.measure_patiently(&gate, baseline).await,
+            Measure::Query | Measure::Isolation(_) | Measure::Tenants(_) => {
+                self.measure_patiently(&gate, baseline).await
+            }
         };
         let event = match measured {
             Ok(Measured::Passed) => Event::GatePassed { phase: id.clone(), gate: gate.id.clone() },
