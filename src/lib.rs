@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod pg;
 // L4: the shell
 pub mod driver;
+pub mod evidence;
 pub mod report;
 // L5: what a person meets
 pub mod cli;

@@ -45,7 +45,7 @@ SELECT c.oid::regclass::text, 'is a foreign table on server ' || quote_ident(s.s
   FROM pg_class c JOIN pg_foreign_table f ON f.ftrelid = c.oid JOIN pg_foreign_server s ON s.oid = f.ftserver
   CROSS JOIN LATERAL (
        SELECT string_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END, ', ') AS names
-         FROM unnest($4) r WHERE has_table_privilege(r, c.oid, 'SELECT, INSERT, UPDATE, DELETE')) users
+         FROM unnest($4) r WHERE (has_any_column_privilege(r, c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(r, c.oid, 'DELETE'))) users
   CROSS JOIN LATERAL (
        SELECT string_agg(DISTINCT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, ', ') AS names
          FROM aclexplode(c.relacl) x WHERE x.grantee <> c.relowner) granted

@@ -96,7 +96,7 @@ const NAMES: &str =
 
 /// Who of the application's roles may use the table.
 const USERS: &str = "(SELECT string_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END, ', ')
-    FROM unnest($4) r WHERE has_table_privilege(r, c.oid, 'SELECT, INSERT, UPDATE, DELETE'))";
+    FROM unnest($4) r WHERE (has_any_column_privilege(r, c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(r, c.oid, 'DELETE')))";
 
 /// A protected table with the same columns, whose name is a part of this one's.
 const ORIGINAL: &str = "(SELECT min(o.oid::regclass::text) FROM pg_class o

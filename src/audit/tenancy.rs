@@ -13,6 +13,8 @@ pub struct Tenancy {
     pub function: Option<QName>,
     /// The application's.
     pub roles: Vec<Ident>,
+    /// Roles that are meant to see every tenant's rows.
+    pub bypass: Vec<Ident>,
     pub registry: Option<QName>,
     /// Tables that belong to no tenant.
     pub shared: Vec<QName>,

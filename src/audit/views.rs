@@ -60,7 +60,7 @@ const ABOVE: &str = "above AS (
 
 /// Whom of the application's roles the view, or one above it, is open to.
 const READERS: &str = "(SELECT string_agg(DISTINCT CASE WHEN r = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(r)) END, ', ')
-    FROM unnest($4) r JOIN above u ON u.view = v.oid WHERE has_table_privilege(r, u.user, 'SELECT, INSERT, UPDATE, DELETE'))";
+    FROM unnest($4) r JOIN above u ON u.view = v.oid WHERE (has_any_column_privilege(r, u.user, 'SELECT, INSERT, UPDATE') OR has_table_privilege(r, u.user, 'DELETE')))";
 
 const IS_INVOKER: &str = "coalesce((SELECT o.option_value::bool FROM pg_options_to_table(v.reloptions) o WHERE o.option_name = 'security_invoker'), false)";
 

@@ -43,6 +43,9 @@ pub enum Measure {
     /// By its query.
     #[default]
     Query,
+    /// By its query over this table, in seconds; where FORCE hides the rows from their owner, in a transaction that takes FORCE
+    /// off and is rolled back.
+    Tenants(QName),
     /// By asking a table as the application. The query is what the catalogue alone can tell of it.
     Isolation(Box<Spec>),
     /// By the time that queries of the application take, and by their answers.
@@ -135,6 +138,7 @@ kinds! {
     present => Present,
     absent => Absent,
     quiet => Quiet,
+    unseen => Unseen,
     unprotected => Unprotected,
     isolation => Isolation,
     latency => Latency,

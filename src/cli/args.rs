@@ -9,6 +9,7 @@ pub use super::rollback::options::Rollback;
 use super::{
     audit::options::Audit,
     init::options::Init,
+    report::options::Report,
     throttle::options::{Throttle, reason},
 };
 use crate::{pg::settings::ConnectFlags, plan::Millis};
@@ -167,6 +168,8 @@ pub enum Command {
         /// Such as TM0501
         code: Option<String>,
     },
+    /// Write the evidence of a run as one HTML page, or as JSON with --format json
+    Report(Report),
     /// Break-glass: take the lease from a holder that is gone for good
     Unlock(Unlock),
     /// Break-glass: say what is wrong with the ledger, or accept a damaged log as it stands
@@ -304,6 +307,10 @@ pub struct Cycle {
     /// Migrate even as a superuser or BYPASSRLS role, in whom RLS hides nothing: what passes then may fail in production
     #[arg(long)]
     pub as_superuser: bool,
+    /// Take row-level security off again although the tables hold rows of more than one tenant: on its way down a cycle shows them
+    /// to each other, as they are before it
+    #[arg(long)]
+    pub accept_exposure: bool,
 }
 
 /// `verify`.

@@ -46,7 +46,7 @@ impl Console {
             out: look(io::stdout().is_terminal()),
             err: look(io::stderr().is_terminal()),
             format: match output.format {
-                Form::Text | Form::Sarif | Form::Junit | Form::Markdown => Format::Text,
+                Form::Text | Form::Html | Form::Sarif | Form::Junit | Form::Markdown => Format::Text,
                 Form::Json => Format::Json,
                 Form::Ndjson => Format::Ndjson,
             },

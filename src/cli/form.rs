@@ -8,6 +8,7 @@ pub enum Form {
     Text,
     Json,
     Ndjson,
+    Html,
     Sarif,
     Junit,
     Markdown,

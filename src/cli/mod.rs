@@ -25,6 +25,7 @@ mod plan;
 mod plan_file;
 mod preview;
 mod repair;
+mod report;
 mod resume;
 mod rollback;
 mod session;
@@ -127,10 +128,14 @@ fn log(cli: &Cli, console: &Console) {
 }
 
 /// A form of the results that the command does not have is not passed over.
-fn reports_are_audits(cli: &Cli) -> Result<(), CliError> {
+fn is_a_form_of_the_command(cli: &Cli) -> Result<(), CliError> {
     let report = matches!(cli.output.format, Form::Sarif | Form::Junit | Form::Markdown);
     if report && !matches!(cli.command, Command::Audit(_)) {
         let message = "--format sarif, junit and markdown are for audit";
+        return Err(CliError::new(Exit::Usage, message, "--format text, json or ndjson"));
+    }
+    if cli.output.format == Form::Html && !matches!(cli.command, Command::Report(_)) {
+        let message = "--format html is for report";
         return Err(CliError::new(Exit::Usage, message, "--format text, json or ndjson"));
     }
     Ok(())
@@ -143,7 +148,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         stop.listen()?;
         tokio::spawn(guard(stop.clone(), console.clone()));
     }
-    reports_are_audits(&cli)?;
+    is_a_form_of_the_command(&cli)?;
     let context = Context { connection: cli.connection, console, stop, holder: uuid::Uuid::now_v7() };
     match cli.command {
         Command::Init(args) => init::run(&context, &args).await,
@@ -158,6 +163,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         Command::Cycle(args) => cycle::run(&context, &args).await,
         Command::Audit(args) => audit::run(&context, &args).await,
         Command::Explain { code } => explain::run(&context, code.as_deref()),
+        Command::Report(args) => report::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args).await,
         Command::Unlock(args) => unlock::run(&context, &args).await,
         Command::Repair(args) => repair::run(&context, &args).await,

@@ -47,7 +47,7 @@ pub async fn run(context: &Context, args: &args::Rollback) -> Result<Exit, CliEr
         ));
     }
     let plan = destination(&record.program, &run, &args.to)?;
-    let speaks = found(&session, &record, &run, plan.keep).await?;
+    let speaks = found(&session, &record, &run, plan.keep, !args.dry_run).await?;
     if args.dry_run {
         show(context, &record.program, &plan, &speaks, args.sql)?;
         let agreed = consent::agreed(speaks.found, args, &by);

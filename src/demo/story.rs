@@ -24,6 +24,9 @@ const SABOTAGED_PATH: &str = "plans/alphapulse-fails.toml";
 const STATUS_LINES: usize = 6;
 const RESULT_LINES: usize = 4;
 
+/// Two tenants have rows when row-level security is taken back.
+const ACCEPT: &str = "--accept-exposure";
+
 /// The unit that is killed at its work.
 const KILLED: &str = "schema/trades-tenant_id-backfill/backfill";
 /// Of its rows, how many have their tenant when the kill comes: one in this many.
@@ -192,7 +195,7 @@ pub async fn to_phase(stage: &mut Stage) -> anyhow::Result<()> {
     stage.screen.act("Back to the end of phase 1, and forward again")?;
     let code = stage
         .program
-        .run_brief(&stage.screen, &["rollback", "--to", "schema", "--confirm", DATABASE, "-q"], RESULT_LINES)
+        .run_brief(&stage.screen, &["rollback", "--to", "schema", "--confirm", DATABASE, ACCEPT, "-q"], RESULT_LINES)
         .await?;
     let columns: i64 = stage
         .one(
@@ -222,7 +225,7 @@ pub async fn to_start(stage: &mut Stage) -> anyhow::Result<()> {
     stage.screen.act("Back to the start")?;
     let code = stage
         .program
-        .run_brief(&stage.screen, &["rollback", "--to", "start", "--confirm", DATABASE, "-q"], RESULT_LINES)
+        .run_brief(&stage.screen, &["rollback", "--to", "start", "--confirm", DATABASE, ACCEPT, "-q"], RESULT_LINES)
         .await?;
     stage.screen.proof(code == 0, &format!("exit code {code}"))?;
     Ok(())

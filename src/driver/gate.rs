@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Client, types::Type};
+use tokio_postgres::{Client, Row, types::Type};
 
 use super::{
     error::DriveError,
+    exposure::measure_tenants,
     isolation::measure_isolation,
     latency::gauge,
     shell::{Shell, cancellable, millis},
@@ -55,7 +56,9 @@ impl Shell {
         let failed = |findings| Event::GateFailed { phase: id.clone(), gate: gate.id.clone(), findings, held: None };
         let measured = match &gate.measure {
             Measure::Latency(gauge) => self.latency(&id, &gate.id, gauge).await,
-            Measure::Query | Measure::Isolation(_) => self.measure_patiently(&gate, baseline).await,
+            Measure::Query | Measure::Isolation(_) | Measure::Tenants(_) => {
+                self.measure_patiently(&gate, baseline).await
+            }
         };
         let event = match measured {
             Ok(Measured::Passed) => Event::GatePassed { phase: id.clone(), gate: gate.id.clone() },
@@ -133,6 +136,7 @@ pub async fn measure(
         Measure::Isolation(spec) => return measure_isolation(connection, spec).await,
         // Without what was before: a guard of an undo has another state to compare with.
         Measure::Latency(spec) => return Ok(gauge(connection, spec, &serde_json::Map::new()).await?.verdict()),
+        Measure::Tenants(table) => return measure_tenants(connection, bounds, &gate.query, table).await,
         Measure::Query => {}
     }
     let rows = in_transaction(connection, bounds, async |client: &Client| {
@@ -151,6 +155,11 @@ pub async fn measure(
         }
         Err(error) => return Err(error),
     };
+    measured(&rows)
+}
+
+/// What the rows of a gate's query say.
+pub(super) fn measured(rows: &[Row]) -> Result<Measured, DriveError> {
     let findings = rows
         .iter()
         .map(|row| Ok(Finding { what: row.try_get(0)?, count: row.try_get(1)?, example: row.try_get(2)? }))

@@ -8,12 +8,13 @@ use tokio_postgres::Client;
 
 use super::{
     error::DriveError,
+    exposure::measure_tenants_unlocked,
     gate::{Measured, measure, unmeasured},
     shell::Shell,
 };
 use crate::{
-    checks::{Gate, Guard},
-    engine::{Agreed, Event, Finding, Found, Held, Mode, Notice, Program, PutOff, Run, guards, is_lifted},
+    checks::{Consent, Gate, Guard, Measure},
+    engine::{Agreed, Event, Finding, Found, Held, Mode, Notice, Program, PutOff, Run, guards, is_lifted, named},
     ledger::RunRecord,
     pg::{self, Bounds, Class, connect::Connection},
     sql::QName,
@@ -46,12 +47,25 @@ pub fn speaking(program: &Program, run: &Run, keep: usize) -> Vec<(usize, Guard)
 }
 
 /// What the guards find, asked by a session that only looks.
-pub async fn found(connection: &Connection, record: &RunRecord, run: &Run, keep: usize) -> Result<Said, DriveError> {
+///
+/// Of a table under FORCE a plain owner sees no rows but by a lock, which it takes only where it `may_lock`.
+pub async fn found(
+    connection: &Connection,
+    record: &RunRecord,
+    run: &Run,
+    keep: usize,
+    may_lock: bool,
+) -> Result<Said, DriveError> {
     let safety = &record.program.safety;
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
     let mut said = Said::default();
     for (p, guard) in speaking(&record.program, run, keep) {
-        let measured = measure(connection, bounds, &guard.gate, baseline(record, &guard.gate)).await;
+        let measured = match &guard.gate.measure {
+            Measure::Tenants(_) if !may_lock => measure_tenants_unlocked(connection, bounds, &guard.gate.query).await,
+            Measure::Tenants(_) | Measure::Query | Measure::Isolation(_) | Measure::Latency(_) => {
+                measure(connection, bounds, &guard.gate, baseline(record, &guard.gate)).await
+            }
+        };
         let answer = answer(connection, &record.program, run, (p, &guard), measured).await?;
         said.take(&record.program, (p, &guard), answer);
     }
@@ -88,7 +102,8 @@ async fn answer(
     (p, guard): (usize, &Guard),
     measured: Result<Measured, DriveError>,
 ) -> Result<Answer, DriveError> {
-    if matches!(measured, Ok(Measured::Unmeasurable(_))) {
+    // That rows become visible is asked before they do, or never.
+    if matches!(measured, Ok(Measured::Unmeasurable(_))) && guard.consent != Some(Consent::Exposure) {
         let tables = &guard.gate.tables;
         let hidden = connection.with(async |client: &Client| pg::rls_hides(client, tables, &[]).await).await?;
         let hidden: Vec<QName> = tables.iter().filter(|table| hidden.contains(&table.to_string())).cloned().collect();
@@ -97,6 +112,13 @@ async fn answer(
         }
     }
     Ok(Answer::Findings(findings(measured)?))
+}
+
+/// A guard that could be asked only with row-level security off, where nobody may take it off.
+fn unasked(guard: PutOff) -> Found {
+    let PutOff { phase, title, consent, hidden, .. } = guard;
+    let why = format!("row-level security hides the rows of {}, and stays while nobody is asked", named(&hidden));
+    Found { phase, title, consent, findings: vec![unmeasured(why)] }
 }
 
 impl Said {
@@ -127,6 +149,8 @@ impl Shell {
             self.say(Notice::Gate { phase: program.phases[p].id.clone(), title: guard.gate.title.clone() });
             let baseline = baseline(&self.journal.record, &guard.gate);
             let measured = self.measure_patiently(&guard.gate, baseline).await;
+            // A signal that came while it was measured is no answer.
+            self.stop.check()?;
             let answer = answer(&self.work, program, run, (p, &guard), measured).await?;
             said.take(program, (p, &guard), answer);
         }
@@ -150,12 +174,13 @@ impl Shell {
         let Mode::Unwinding { keep } = *then.mode() else { return Ok(event) };
         let all = guards(program, &then, keep..program.phases.len());
         let speaking = all.into_iter().map(|(p, guard)| (p, guard.clone())).collect();
-        let Said { found, put_off } = self.ask_guards(&then, speaking).await?;
+        let Said { mut found, put_off } = self.ask_guards(&then, speaking).await?;
+        // To ask those, protection would have to come off first, and nobody is there to say so.
+        found.extend(put_off.into_iter().map(unasked));
         if !found.is_empty() {
             let keep = self.journal.record.program.keep_name(keep).to_owned();
             return Ok(event.held(Held { keep, found }));
         }
-        self.put_off(put_off, Vec::new()).await?;
         Ok(event)
     }
 

@@ -16,7 +16,7 @@ use crate::{
     pg::{
         Tables,
         connect::Connection,
-        isolation::{IsolationError, isolation, untakeable},
+        isolation::{IsolationError, Liberty, isolation, untakeable},
         lacks,
     },
     plan::Tenancy,
@@ -44,11 +44,15 @@ fn enforced(program: &Program, state: &Run, tenancy: &Tenancy) -> Vec<(String, S
         for table in &unit.lock.on {
             if known.insert(table.clone()) {
                 let phase = &program.phases[p];
-                let gate = phase.gates.iter().find_map(|gate| match &gate.measure {
+                // A later phase may ask for more: no fallback any more.
+                let asked =
+                    |q: &usize| *q == p || (0..program.phases[*q].gates.len()).all(|g| state.gate_passed(*q, g));
+                let gates = (p..program.phases.len()).filter(asked).flat_map(|q| &program.phases[q].gates);
+                let mut gate = gates.filter_map(|gate| match &gate.measure {
                     Measure::Isolation(spec) if spec.table == *table => Some((**spec).clone()),
-                    Measure::Isolation(_) | Measure::Latency(_) | Measure::Query => None,
+                    Measure::Isolation(_) | Measure::Latency(_) | Measure::Query | Measure::Tenants(_) => None,
                 });
-                out.push((phase.id.clone(), gate.unwrap_or_else(|| tenancy.isolation_of(table))));
+                out.push((phase.id.clone(), gate.next_back().unwrap_or_else(|| tenancy.isolation_of(table))));
             }
         }
     }
@@ -83,7 +87,7 @@ pub(super) async fn verify_isolation(
     }
     tables.retain(|(_, spec)| !others.contains(&spec.table));
     let specs: Vec<Spec> = tables.iter().map(|(_, spec)| spec.clone()).collect();
-    let reports = isolation(connection, &specs).await?;
+    let reports = isolation(connection, &specs, Liberty::Looks).await?;
     let phase = |report: &Report| {
         tables.iter().find(|(_, spec)| spec.table.to_string() == report.table).map(|(phase, _)| phase.clone())
     };
@@ -92,7 +96,7 @@ pub(super) async fn verify_isolation(
 
 /// A gate: what fails, else what could not be asked, else what is to be told.
 pub(super) async fn measure_isolation(connection: &Connection, spec: &Spec) -> Result<Measured, DriveError> {
-    let reports = isolation(connection, std::slice::from_ref(spec)).await?;
+    let reports = isolation(connection, std::slice::from_ref(spec), Liberty::MayLock).await?;
     let failed: Vec<Finding> = reports.iter().flat_map(findings).collect();
     if !failed.is_empty() {
         return Ok(Measured::Failed(failed));
@@ -128,7 +132,7 @@ pub async fn unaskable(connection: &Connection, program: &Program) -> Result<Opt
                 .iter()
                 .map(|probe| (format!("probe {}, by SET ROLE in any case,", probe.name), &probe.role))
                 .collect(),
-            Measure::Isolation(_) | Measure::Query => Vec::new(),
+            Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) => Vec::new(),
         };
         for (what, role) in asked {
             if let Some(why) = untakeable(connection, role).await? {

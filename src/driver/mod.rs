@@ -7,6 +7,7 @@ mod drift;
 mod drive;
 mod errands;
 mod error;
+mod exposure;
 mod free_space;
 mod gate;
 mod guards;

@@ -22,7 +22,7 @@ use crate::{
         fingerprint::{FORMAT, touched},
         in_transaction, probe,
     },
-    sql::Ident,
+    sql::{Ident, Stmt},
     unit::{Down, Op, Presence, Probe},
 };
 
@@ -102,7 +102,7 @@ pub async fn verify(
                     out.extend(verify_latency(connection, &phase.id, gauge, &record.baselines).await?);
                     continue;
                 }
-                Measure::Query => {}
+                Measure::Query | Measure::Tenants(_) => {}
             }
             let baseline = record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64);
             let verdict = match measure(connection, bounds, gate, baseline).await? {
@@ -144,13 +144,29 @@ async fn undrifted(
 /// (the two have the same undo, hence the same object: a column's default). That later one's probe says what is there.
 fn is_ended(program: &Program, state: &Run, number: usize) -> bool {
     let Some(Down::Op(undo)) = program.unit(number).map(|(_, unit)| &unit.down) else { return false };
+    let last = if let Op::Tx(statements) = undo { statements.last() } else { None };
     let is_empty = matches!(undo, Op::Tx(statements) if statements.is_empty());
     let later = program.units().enumerate().skip(number + 1);
     later.into_iter().any(|(n, (_, unit))| {
         let again =
             !is_empty && matches!(&unit.down, Down::Op(op) if op == undo) && !matches!(unit.probe, Probe::Ledger);
-        matches!(state.unit(n), UnitState::Done { .. }) && (unit.up == *undo || again)
+        matches!(state.unit(n), UnitState::Done { .. })
+            && (unit.up == *undo || again || last.is_some_and(|last| takes_along(&unit.up, last)))
     })
+}
+
+/// Whether a deed has in it what an undo ends with (`enforce_rls` drops the policy of `shadow_rls` in its own transaction), or
+/// replaces the function that it drops.
+fn takes_along(deed: &Op, last: &Stmt) -> bool {
+    let Op::Tx(statements) = deed else { return false };
+    let replaces = |deed: &Stmt| {
+        let (old, new) = ("DROP FUNCTION IF EXISTS ", "CREATE OR REPLACE FUNCTION ");
+        let dropped = last.as_str().strip_prefix(old);
+        dropped
+            .zip(deed.as_str().strip_prefix(new))
+            .is_some_and(|(call, made)| made.strip_prefix(call).is_some_and(|rest| rest.starts_with(' ')))
+    };
+    statements.contains(last) || statements.iter().any(replaces)
 }
 
 /// `migration_progress.status` is a projection of the events; a difference means that somebody changed one of the two.

@@ -129,7 +129,8 @@ pub fn options<'a>(found: impl IntoIterator<Item = &'a Found>) -> Option<Vec<&'s
 }
 
 /// The guards that speak when these phases, the last ones, are to be undone, last phase first. A guard of one unit speaks where
-/// that unit was touched, one of the plan's own where anything of its phase was.
+/// that unit was touched, one of the plan's own where anything of its phase was. That rows become visible speaks against undoing
+/// a phase that is over: before, nobody was promised that they are hidden.
 pub fn guards<'a>(program: &'a Program, run: &Run, phases: Range<usize>) -> Vec<(usize, &'a Guard)> {
     let mut all = Vec::new();
     let keep = phases.start;
@@ -141,6 +142,7 @@ pub fn guards<'a>(program: &'a Program, run: &Run, phases: Range<usize>) -> Vec<
             ours && !stays(program, run, keep, number)
         };
         let speaks = |guard: &&Guard| match &guard.of {
+            _ if guard.consent == Some(Consent::Exposure) && !run.is_over(program, p) => false,
             Some(unit) => program.find(unit).is_some_and(|(number, ..)| touched(number)),
             None => (first..first + phase.units.len()).any(touched),
         };

@@ -131,6 +131,13 @@ impl Run {
         self.gates[p][g]
     }
 
+    /// Whether phase `p` is done, and all its gates let the run through.
+    pub fn is_over(&self, program: &Program, p: usize) -> bool {
+        let mut units = program.first_unit(p)..program.first_unit(p + 1);
+        units.all(|unit| matches!(self.units[unit], UnitState::Done { .. }))
+            && self.gates[p].iter().all(|passed| *passed)
+    }
+
     /// What operators changed of the plan's pacing.
     pub fn tuning(&self) -> &Tuning {
         &self.tuning

@@ -3,6 +3,7 @@
 mod append;
 mod chain;
 mod error;
+mod evidence;
 mod holder;
 mod layout;
 mod lease;
@@ -22,6 +23,7 @@ mod sessions;
 
 pub use append::{NewRun, Place, append, create_run};
 pub use error::LedgerError;
+pub use evidence::{Head, KeptPrint, KeptRange, KeptRequest, all_ranges, all_requests, head, prints};
 pub use holder::Holder;
 pub use layout::version;
 pub use lease::{

@@ -217,7 +217,7 @@ fn boolean(value: bool) -> Stmt {
     Stmt::raw(if value { "true" } else { "false" })
 }
 
-fn range(row: &Row) -> Result<Range, tokio_postgres::Error> {
+pub(super) fn range(row: &Row) -> Result<Range, tokio_postgres::Error> {
     let small = |at: usize| Ok::<_, tokio_postgres::Error>(u32::try_from(row.try_get::<_, i32>(at)?).unwrap_or(0));
     Ok(Range {
         sweep: small(0)?,
@@ -231,6 +231,6 @@ fn range(row: &Row) -> Result<Range, tokio_postgres::Error> {
     })
 }
 
-fn count(row: &Row, at: usize) -> Result<u64, tokio_postgres::Error> {
+pub(super) fn count(row: &Row, at: usize) -> Result<u64, tokio_postgres::Error> {
     Ok(u64::try_from(row.try_get::<_, i64>(at)?).unwrap_or(0))
 }

@@ -140,6 +140,11 @@ pub async fn open_requests(
     client.query_typed(query.as_str(), &[(&run, Type::UUID)]).await?.iter().map(request).collect()
 }
 
+/// A wish as a row of another reader has it.
+pub(super) fn wish(kind: &str, body: Value) -> Result<Wish, String> {
+    Wish::read(kind, body)
+}
+
 fn request(row: &Row) -> Result<Request, LedgerError> {
     let (at, kind): (DateTime<Utc>, String) = (row.try_get(1)?, row.try_get(4)?);
     Ok(Request {

@@ -13,6 +13,7 @@ use super::{
     limits,
     probes::Latency,
     section::{self, Table},
+    shadow::Shadow,
     throttle::Throttle,
     types::{BackfillDefaults, Backup, Capture, LEASE, OnUnset, Safety, Tenancy},
     wording::a,
@@ -33,6 +34,7 @@ pub const KEYS: &[&str] = &[
     "throttle",
     "disk",
     "capture",
+    "shadow",
     "backup",
     "latency",
     "table",
@@ -53,6 +55,7 @@ pub struct Header {
     pub throttle: Throttle,
     pub disk: Disk,
     pub capture: Capture,
+    pub shadow: Option<Shadow>,
     pub backup: Backup,
     pub latency: Latency,
 }
@@ -94,6 +97,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let throttle = table(doc, "throttle", diags, |t| Throttle::deserialize(Deserializer::from(t)));
     let disk = table(doc, "disk", diags, |t| Disk::deserialize(Deserializer::from(t)));
     let capture = table(doc, "capture", diags, |t| Capture::deserialize(Deserializer::from(t)));
+    let shadow = table(doc, "shadow", diags, |t| Shadow::deserialize(Deserializer::from(t)));
     let backup = table(doc, "backup", diags, |t| Backup::deserialize(Deserializer::from(t)));
     let latency = table(doc, "latency", diags, |t| Latency::deserialize(Deserializer::from(t)));
     check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
@@ -117,6 +121,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
         throttle: throttle.unwrap_or_default(),
         disk: disk.unwrap_or_default(),
         capture: capture.unwrap_or_default(),
+        shadow,
         backup: backup.unwrap_or_default(),
         latency: latency.unwrap_or_default(),
     })
@@ -188,6 +193,20 @@ fn check_sections(doc: &DeTable<'_>, safety: Option<&Safety>, tenancy: Option<&T
             )
             .help("PostgreSQL takes only names with a dot, such as \"app.tenant_id\""),
         );
+    }
+    if let Some(fallback) = tenancy.and_then(|tenancy| tenancy.fallback.as_ref()) {
+        let mut refuse = |message: &str, help: &str| {
+            diags.push(Diag::error("TM0111", place("tenancy", "fallback"), message).help(help));
+        };
+        if tenancy.is_some_and(|tenancy| tenancy.function.is_none()) {
+            refuse(
+                "a fallback needs a context function, which is replaced without a lock when it ends",
+                "write function = \"app.current_tenant\"; [[table]] creates it, and takes the fallback away in the phase strict",
+            );
+        }
+        if fallback.0.trim().is_empty() {
+            refuse("an empty key is nobody's", "write the key of the tenant whose rows were there first");
+        }
     }
     // No expression over a setting raises the error of a missing right; only a function does.
     if tenancy.is_some_and(|tenancy| tenancy.on_unset == OnUnset::Error && tenancy.function.is_none()) {

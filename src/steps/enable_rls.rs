@@ -11,9 +11,13 @@ use serde::Deserialize;
 
 use super::{
     Object, StepKind,
-    enforce_rls::family::{ALL_BELOW, Family},
+    enforce_rls::{
+        family::{ALL_BELOW, Family, Shadow},
+        guard,
+    },
 };
 use crate::{
+    checks::Guard,
     plan::{Deals, Lowering, Site},
     sql,
     sql::{Literal, QName},
@@ -67,6 +71,10 @@ impl StepKind for EnableRls {
         self.partitions.then(|| Deals::Family { table: self.table.clone() })
     }
 
+    fn guards(&self, cx: &Lowering<'_>) -> Vec<Guard> {
+        guard(cx, "enable", &self.table, None, "everybody with a grant on it")
+    }
+
     fn needs(&self) -> Vec<(&'static str, Object)> {
         vec![("table", Object::Table(self.table.clone()))]
     }
@@ -81,6 +89,7 @@ impl EnableRls {
             force: false,
             replace: false,
             roles: Vec::new(),
+            shadow: Shadow::Apart,
         }
     }
 }

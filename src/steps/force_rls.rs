@@ -11,9 +11,13 @@ use serde::Deserialize;
 
 use super::{
     Object, StepKind,
-    enforce_rls::family::{ALL_BELOW, Family},
+    enforce_rls::{
+        family::{ALL_BELOW, Family, Shadow},
+        guard,
+    },
 };
 use crate::{
+    checks::Guard,
     plan::{Lowering, Site},
     sql,
     sql::{Literal, QName},
@@ -64,6 +68,10 @@ impl StepKind for ForceRls {
         }]
     }
 
+    fn guards(&self, cx: &Lowering<'_>) -> Vec<Guard> {
+        guard(cx, "force", &self.table, None, "every session of its owner")
+    }
+
     fn needs(&self) -> Vec<(&'static str, Object)> {
         vec![("table", Object::Table(self.table.clone()))]
     }
@@ -78,6 +86,7 @@ impl ForceRls {
             force: true,
             replace: false,
             roles: Vec::new(),
+            shadow: Shadow::Apart,
         }
     }
 }

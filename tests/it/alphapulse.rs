@@ -68,12 +68,12 @@ async fn forward_and_back_under_traffic_nothing_is_lost_and_all_is_as_before() {
     tool(&db, &["apply", &plan(), "--yes"]).await.expect_code(0).stdout_has("nothing was changed");
     tool(&db, &["status"]).await.expect_code(0).stdout_has("completed");
 
-    tool(&db, &["rollback", "--to", "schema", "--confirm", db.name()]).await.expect_code(0);
+    tool(&db, &["rollback", "--to", "schema", "--confirm", db.name(), "--accept-exposure"]).await.expect_code(0);
     let bound: i64 = db.one("SELECT count(*) FROM pg_class WHERE relrowsecurity OR relforcerowsecurity");
     let columns: i64 = db.one("SELECT count(*) FROM pg_attribute WHERE attname = 'tenant_id' AND attrelid >= 16384");
     assert_eq!((bound, columns >= 7), (0, true));
     tool(&db, &["apply", &plan(), "--yes"]).await.expect_code(0);
-    tool(&db, &["rollback", "--to", "start", "--confirm", db.name()]).await.expect_code(0);
+    tool(&db, &["rollback", "--to", "start", "--confirm", db.name(), "--accept-exposure"]).await.expect_code(0);
 
     let report = traffic.stop().await;
     assert_eq!(report.writers.first_error, None);
@@ -96,7 +96,7 @@ async fn a_unique_index_over_duplicates_takes_its_phase_back_and_leaves_the_firs
     assert_eq!((wrecks, nulls), (0, 0));
     client.batch_execute(RESOLVE_DUPLICATES).await.unwrap();
     tool(&db, &["apply", &plan(), "--yes"]).await.expect_code(0);
-    tool(&db, &["rollback", "--to", "start", "--confirm", db.name()]).await.expect_code(0);
+    tool(&db, &["rollback", "--to", "start", "--confirm", db.name(), "--accept-exposure"]).await.expect_code(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +128,7 @@ async fn the_minimal_plan_isolates_one_table() {
         .unwrap()
     };
     assert_eq!((count(""), count("1"), count("2")), (0, 30, 60));
-    run(words(&format!("rollback --to start --confirm {}", db.name()))).expect_code(0);
+    run(words(&format!("rollback --to start --accept-exposure --confirm {}", db.name()))).expect_code(0);
     assert_eq!(before, pg_dump_fits().then(|| db.pg_dump_schema()));
 }
 

@@ -136,7 +136,7 @@ fn undisturbed(ground: &Ground) -> (Undisturbed, HashMap<Way, Vec<(String, Strin
     let back = ground.database(Way::Down);
     let ups: i64 = ground.one(&back, "SELECT count(*) FROM tenantmig.events");
     let tool = Tool::without_database().url(&ground.url(&back));
-    let _ = tool.args(["rollback", "--to", "start", "--confirm", &back]).run().expect_code(0);
+    let _ = tool.args(["rollback", "--to", "start", "--confirm", &back, "--accept-exposure"]).run().expect_code(0);
     let after = print(&ground.url(&back));
     if let Some(diff) = start.diff(&after) {
         panic!("undisturbed, and the rollback leaves a difference:\n{diff}");

@@ -73,7 +73,7 @@ fn a_missing_context_raises_where_the_plan_says_so() {
     let written = db.sql_as(&role, &format!("INSERT INTO app.notes (id, owner) VALUES (10, '{A}')"));
     assert!(written.expect_err("no context").contains("42501"), "loud");
     run(&db, &plan, "verify").expect_code(0);
-    run(&db, &plan, &format!("rollback --to start --confirm {}", db.name())).expect_code(0);
+    run(&db, &plan, &format!("rollback --to start --accept-exposure --confirm {}", db.name())).expect_code(0);
     assert_eq!(pg_dump_fits().then(|| db.pg_dump_schema()), before);
 }
 

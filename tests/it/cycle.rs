@@ -29,7 +29,7 @@ fn plan(steps: &str) -> String {
 
 fn cycle(tool: Tool, plan: &str, flags: &[&str]) -> Output {
     let path = tool.file("plan.toml", plan);
-    tool.args(["cycle".as_ref(), path.as_os_str()]).args(flags).run()
+    tool.args(["cycle".as_ref(), path.as_os_str()]).args(["--accept-exposure"]).args(flags).run()
 }
 
 #[track_caller]
@@ -170,7 +170,7 @@ fn a_cycle_that_is_stopped_says_how_to_go_back() {
     );
     let tool = Tool::new(&db);
     let path = tool.file("plan.toml", &slow);
-    let mut running = tool.args(["cycle".as_ref(), path.as_os_str()]).args(["--yes"]).spawn();
+    let mut running = tool.args(["cycle".as_ref(), path.as_os_str()]).args(["--yes", "--accept-exposure"]).spawn();
     running.wait_stderr("pg_sleep");
     running.signal(Signal::INT).signal(Signal::INT);
     let out = running.wait().expect_code(130);
@@ -193,7 +193,7 @@ async fn a_fingerprint_is_interrupted() {
     holder.batch_execute("BEGIN; LOCK held").await.unwrap();
     let tool = Tool::new(&db);
     let path = tool.file("plan.toml", &minimal());
-    let mut running = tool.args(["cycle".as_ref(), path.as_os_str()]).args(["--yes"]).spawn();
+    let mut running = tool.args(["cycle".as_ref(), path.as_os_str()]).args(["--yes", "--accept-exposure"]).spawn();
     let begun = std::time::Instant::now();
     while db.one::<i64>("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'held'::regclass") == 0 {
         assert!(begun.elapsed().as_secs() < 60, "the fingerprint never came to the table");

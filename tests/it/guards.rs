@@ -27,7 +27,7 @@ on_failure = "rollback_all"
   sql = "SELECT false"
 "#;
 
-const TENANCY: &str = r#"
+pub const TENANCY: &str = r#"
 [tenancy]
 registry = { table = "app.accounts", key = "tenant_id", type = "uuid" }
 column = "tenant_id"
@@ -118,7 +118,7 @@ fn what_force_hides_from_the_owner_is_measured_after_force_is_gone() {
     let _ = with_plan(tool(), &plan("", &[TENANCY, EXPAND, FORCED])).run().expect_code(0);
     let back = |words: &str| tool().args(words.split_whitespace()).run();
     let confirm = format!("--confirm {}", scene.db.name());
-    let run = back(&format!("rollback --to start --yes {confirm}")).expect_code(0);
+    let run = back(&format!("rollback --to start --accept-exposure {confirm}")).expect_code(0);
     let _ = run.stderr_has("asked on the way, once row-level security is off app.users");
     scene.is_as(&before);
 }

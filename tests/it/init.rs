@@ -70,7 +70,8 @@ impl Scene {
         // As the superuser, who sees the rows at each end; it takes the owner's role.
         let cycle = Tool::new(&self.db);
         let path = cycle.file("plan.toml", &written.text);
-        let _ = cycle.args(["cycle".as_ref(), path.as_os_str()]).args(["--yes"]).run().expect_code(0);
+        let _ =
+            cycle.args(["cycle".as_ref(), path.as_os_str()]).args(["--yes", "--accept-exposure"]).run().expect_code(0);
         assert_eq!(before, self.db.pg_dump_schema());
         let _ = run(&["apply", "--yes"]).expect_code(0);
     }

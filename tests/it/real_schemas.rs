@@ -154,7 +154,7 @@ fn everything_up_isolated_and_down_again() {
     scene.verified();
 
     let name = scene.db.name();
-    let _ = scene.run(&format!("rollback --to start --confirm {name}")).expect_code(0);
+    let _ = scene.run(&format!("rollback --to start --accept-exposure --confirm {name}")).expect_code(0);
     let left: i64 = scene.db.one("SELECT count(*) FROM pg_class WHERE relrowsecurity OR relforcerowsecurity");
     assert_eq!(left, 0, "what came later is open again as well");
     scene.db.sql("DROP TABLE app.\"New\", app.drafts");

@@ -145,7 +145,7 @@ fn every_way_leads_there_and_back_and_there_again() {
     company.db.sql_as(&company.app, "INSERT INTO app.trades VALUES (601, 3, 'a')").unwrap();
     company.run(PLAN, "apply plan.toml --yes").expect_code(0);
     company.is_isolated(1);
-    company.run(PLAN, &format!("rollback --to start --confirm {}", company.db.name())).expect_code(0);
+    company.run(PLAN, &format!("rollback --to start --accept-exposure --confirm {}", company.db.name())).expect_code(0);
     assert_eq!(before, pg_dump_fits().then(|| company.db.pg_dump_schema()));
 
     // The explicit form does the same.

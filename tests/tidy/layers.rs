@@ -65,6 +65,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["engine", "unit"]),
+    // A page about a run, out of facts that others gather.
+    ("evidence", &["checks", "engine", "plan", "report", "sql", "unit"]),
     // L5
     ("exit", &[]),
     ("demo", &["exit", "pg", "plan", "sql"]),
@@ -77,6 +79,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "disk",
             "driver",
             "engine",
+            "evidence",
             "exit",
             "hazards",
             "infer",
@@ -123,6 +126,7 @@ const PURE: &[&str] = &[
     "pace",
     "disk",
     "infer",
+    "evidence",
 ];
 
 /// Time, chance, files and output come in as arguments and go out as values.

@@ -79,8 +79,14 @@ impl Form {
         if let Some(inner) = text.strip_suffix(" IS NULL") {
             return if context(inner).is_some() { Self::Unset } else { Self::Other };
         }
-        if split(text, " IN ").len() == 2 || split(text, " = ANY ").len() == 2 {
-            return Self::Member;
+        let sets = [" IN ", " = ANY "].map(|word| split(text, word));
+        if let Some([_, set]) = sets.iter().map(Vec::as_slice).find(|parts| parts.len() == 2) {
+            // A list of constants is nobody's context.
+            return if set.contains("SELECT ") || set.contains("current_setting(") {
+                Self::Member
+            } else {
+                Self::Other
+            };
         }
         match split(text, " = ")[..] {
             [a, b] if b == "''::text" && context(a).is_some() => Self::Unset,
@@ -304,6 +310,8 @@ mod tests {
         check("(tenant_id IN ( SELECT m.org\n   FROM app.m\n  WHERE (m.usr = CURRENT_USER)))", "Member");
         check("(tenant_id = ANY (ARRAY( SELECT m.org\n   FROM app.m)))", "Member");
         check("(tenant_id = ( SELECT m.org\n   FROM app.m\n LIMIT 1))", "Member");
+        check("(tenant_id = ANY (string_to_array(current_setting('app.t'::text, true), ','::text)))", "Member");
+        check("(tenant_id = ANY (ARRAY['0'::uuid, '1'::uuid]))", "Other");
         check("(EXISTS ( SELECT 1\n   FROM app.m\n  WHERE (m.org = t.tenant_id)))", "Other");
         check("(tenant_id = '0'::uuid)", "Other");
         check("(tenant_id = tenant_id)", "Other");

@@ -8,6 +8,8 @@ mod form;
 mod judge;
 mod meet;
 pub mod read;
+#[cfg(test)]
+mod trial;
 
 pub use form::{Compare, Context, Form, Source};
 pub use judge::{Side, Verdict};

@@ -31,7 +31,7 @@ pub async fn run(context: &Context, args: &Audit) -> Result<Exit, CliError> {
     let today = chrono::Utc::now().date_naive();
     let report = Report::new(audited, &waivers, today);
     let text = match context.console.form {
-        Form::Text => {
+        Form::Text | Form::Html => {
             context.console.show(&text::text(&report))?;
             return Ok(exit(&report));
         }
@@ -53,7 +53,7 @@ fn exit(report: &Report) -> Exit {
     }
 }
 
-fn waivers(path: Option<&Path>) -> Result<Waivers, CliError> {
+pub(super) fn waivers(path: Option<&Path>) -> Result<Waivers, CliError> {
     let Some(path) = path else { return Ok(Waivers::default()) };
     let wrong = |why: String| {
         let advice = "each is [[waiver]] with code, object, reason and expires = 2027-01-31";
@@ -71,6 +71,7 @@ fn tenancy(context: &Context, args: &Audit) -> Result<Tenancy, CliError> {
         function: args.function.clone(),
         registry: args.registry.clone(),
         roles: args.roles.clone(),
+        bypass: Vec::new(),
         shared: Vec::new(),
         force: true,
         told: Vec::new(),
@@ -85,6 +86,7 @@ fn tenancy(context: &Context, args: &Audit) -> Result<Tenancy, CliError> {
     if tenancy.roles.is_empty() {
         tenancy.roles = said.roles;
     }
+    tenancy.bypass = said.bypass;
     tenancy.column = Some(said.column);
     tenancy.setting = Some(said.setting);
     tenancy.function = said.function;

@@ -67,6 +67,9 @@ async fn cycle(context: &Context, args: &args::Cycle, file: &PlanFile, throwaway
     let admin = connect(&login, &SessionSpec::new("tenantmig cycle", LOOK_LOCK_WAIT)).await?;
     let program = lower(&file.plan, facts(&admin));
     ground::refuse_irreversible(&program)?;
+    if !throwaway && !args.accept_exposure {
+        ground::refuse_exposure(&program)?;
+    }
     let real = context.schema()?;
     ground::refuse_unrest(&admin, &real, file).await?;
     let asked = given.role.as_ref().map(|role| role.value.as_str());

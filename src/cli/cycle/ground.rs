@@ -5,13 +5,14 @@ use tokio_postgres::Client;
 
 use super::role::Actor;
 use crate::{
+    checks::{Consent, Guard},
     cli::{failure::CliError, plan_file::PlanFile},
-    engine::{Effect, Mode, Outcome, Program},
+    engine::{Effect, Mode, Outcome, Program, named},
     exit::Exit,
     ledger::{self, Holder, Kept, LedgerError},
     pg::{Fault, connect::Connection},
     sql,
-    sql::Ident,
+    sql::{Ident, QName},
     unit::Down,
 };
 
@@ -34,6 +35,26 @@ pub fn refuse_irreversible(program: &Program) -> Result<(), CliError> {
         )),
         None => Ok(()),
     }
+}
+
+/// Its way down takes row-level security off what its way up protected. Told before it begins, since there it would stop half-way.
+pub fn refuse_exposure(program: &Program) -> Result<(), CliError> {
+    let exposes = |guard: &&Guard| guard.consent == Some(Consent::Exposure);
+    let guards: Vec<&Guard> = program.phases.iter().flat_map(|phase| &phase.before_undo).filter(exposes).collect();
+    let mut tables: Vec<QName> = guards.iter().flat_map(|guard| guard.gate.tables.clone()).collect();
+    tables.sort();
+    tables.dedup();
+    if tables.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::new(
+        Exit::Refused,
+        format!(
+            "a cycle takes row-level security off {} again, and whatever tenants have rows there by then see each other's; nothing was changed",
+            named(&tables)
+        ),
+        "agree to it with --accept-exposure, or cycle a throwaway database: --on-demo SCHEMA.SQL",
+    ))
 }
 
 /// Refused while a real run is under way or half done, and where this plan is applied: a cycle would take it back.

@@ -197,7 +197,7 @@ impl Scene {
         let mut code = self.program.run_brief(&self.screen, &asked, LINES).await?;
         if code == Exit::Refused as i32 {
             self.screen
-                .proof(true, "it is refused while somebody has to agree: the release of after has written rows")?;
+                .proof(true, "it is refused while somebody has to agree: the tenants would see each other's rows")?;
             let agreed = [&asked[..], &["--allow-data-loss", "--accept-exposure"]].concat();
             code = self.program.run_brief(&self.screen, &agreed, LINES).await?;
         }

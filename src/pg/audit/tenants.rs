@@ -62,7 +62,7 @@ const ROLES: &str = "WITH tables AS (SELECT c.oid, c.relowner FROM pg_class c JO
       THEN EXISTS (SELECT FROM pg_stat_activity s WHERE s.usesysid = r.oid AND s.datname = current_database() AND s.pid <> pg_backend_pid()
                     AND s.backend_type = 'client backend'
                     AND s.application_name !~* '^(tenantmig|psql|pg_dump|pg_restore|pgadmin|dbeaver|datagrip|pg_cron|pgagent)')
-      ELSE EXISTS (SELECT FROM tables c WHERE has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE')) END
+      ELSE EXISTS (SELECT FROM tables c WHERE (has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(r.oid, c.oid, 'DELETE'))) END
     ORDER BY 1";
 
 /// Names are compared and not resolved, which needs no right on their schemas.
@@ -143,7 +143,8 @@ async fn infer(client: &Client, tenancy: &mut Tenancy) -> Result<(), Fault> {
 
 async fn roles(client: &Client, tenancy: &mut Tenancy, column: &str, ledger: &str) -> Result<(), Fault> {
     for row in client.query_typed(ROLES, &[(&column, Type::TEXT), (&ledger, Type::TEXT)]).await? {
-        tenancy.roles.extend(Ident::new(row.try_get::<_, String>(0)?));
+        let role = Ident::new(row.try_get::<_, String>(0)?).ok();
+        tenancy.roles.extend(role.filter(|role| !tenancy.bypass.contains(role)));
     }
     let names: Vec<String> = tenancy.roles.iter().map(ToString::to_string).collect();
     tenancy.told.push(match names.len() {

@@ -42,6 +42,8 @@ use crate::{
     sql::{Ident, Literal},
 };
 
+pub use self::tenant::Liberty;
+
 /// Why nothing could be asked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum IsolationError {
@@ -52,11 +54,11 @@ pub enum IsolationError {
 }
 
 /// Asks all probes of these tables, as each of their roles. `admin` is a session of the migrating role's.
-pub async fn isolation(admin: &Connection, specs: &[Spec]) -> Result<Vec<Report>, IsolationError> {
+pub async fn isolation(admin: &Connection, specs: &[Spec], liberty: Liberty) -> Result<Vec<Report>, IsolationError> {
     let mut reports = Vec::new();
     let mut found = Vec::new();
     for spec in specs {
-        match look(admin, spec).await? {
+        match look(admin, spec, liberty).await? {
             Some(one) => found.push(one),
             None => reports.push(unasked(
                 spec,
@@ -168,10 +170,10 @@ async fn ask(admin: &Connection, actor: &Actor<'_>, found: &[&Found<'_>], whole:
     Ok(reports)
 }
 
-async fn look<'s>(admin: &Connection, spec: &'s Spec) -> Result<Option<Found<'s>>, Fault> {
+async fn look<'s>(admin: &Connection, spec: &'s Spec, liberty: Liberty) -> Result<Option<Found<'s>>, Fault> {
     let facts = rolled_back(admin, BOUNDS, async |client: &Client| facts(client, spec).await).await?;
     let Some(facts) = facts else { return Ok(None) };
-    let tenants = tenants(admin, spec).await?;
+    let tenants = tenants(admin, spec, liberty).await?;
     let phantoms = Phantoms::new(&facts.base_type, [rand::random(), rand::random(), rand::random()]);
     Ok(Some(Found { spec, facts, tenants, phantoms }))
 }

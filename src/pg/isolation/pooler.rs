@@ -126,8 +126,8 @@ async fn control(one: &Client, two: &Client) -> Result<Verdict, Fault> {
     })
 }
 
-/// What a session may leave: its name, what makes it, whether it is there, and what takes it away.
-fn residues() -> [(&'static str, Stmt, Stmt, Stmt); 4] {
+/// What a session can leave behind: its name, what makes it, whether it is there, and what takes it away.
+fn kinds() -> [(&'static str, Stmt, Stmt, Stmt); 4] {
     const KEY: u32 = 1_952_804_711;
     [
         (
@@ -167,7 +167,7 @@ fn residues() -> [(&'static str, Stmt, Stmt, Stmt); 4] {
 /// B4: what else a session leaves.
 async fn residue(one: &Client, two: &Client) -> Result<Verdict, Fault> {
     let (mut left, mut met) = (Vec::new(), false);
-    for (what, make, look, clear) in residues() {
+    for (what, make, look, clear) in kinds() {
         // The first says by whom it was served; each try makes it anew, so what is there is taken away by whoever finds it.
         for _ in 0..MEETINGS {
             let made = one.simple_query(sql!("SELECT pg_backend_pid(); {}", make).as_str()).await;

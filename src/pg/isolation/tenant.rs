@@ -1,6 +1,6 @@
 //! A real tenant: one that has rows in the table. Found by whoever sees every row, by an index or at the table's beginning.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::transaction::{BOUNDS, become_role, refusal, rolled_back, set};
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 const CANDIDATES: u32 = 200;
 /// The most rows of a tenant that are counted.
 pub(super) const SAMPLE: u32 = 1_000;
+
+const NO_ROW: &str = "the table has no row";
 
 /// Who sees every row of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,15 +36,22 @@ pub(super) struct Tenants {
     pub real: Option<String>,
     /// Why none is known.
     pub why: String,
-    /// Whether nobody could look: not even the registry's tenants could be tried.
-    pub blind: bool,
+}
+
+/// What the look for a tenant may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liberty {
+    /// Nothing that anybody waits for.
+    Looks,
+    /// Besides, once, the lock that enforcing has just had, for as long: an owner whom FORCE binds looks for one row without it, in
+    /// one message that ends with ROLLBACK. Nobody else ever sees the table without.
+    MayLock,
 }
 
 /// Looks for a real tenant.
-pub(super) async fn tenants(connection: &Connection, spec: &Spec) -> Result<Tenants, Fault> {
+pub(super) async fn tenants(connection: &Connection, spec: &Spec, liberty: Liberty) -> Result<Tenants, Fault> {
     let mut eyes = vec![Eye::Own];
     eyes.extend(spec.bypass.iter().cloned().map(Eye::Bypass));
-    let mut whys = Vec::new();
     for eye in eyes {
         let looked = rolled_back(connection, BOUNDS, async |client: &Client| {
             open(client, &eye).await?;
@@ -50,24 +59,49 @@ pub(super) async fn tenants(connection: &Connection, spec: &Spec) -> Result<Tena
                 .await
         });
         match looked.await {
-            Ok(real) => return Ok(Tenants { eye, real, why: "the table has no row".to_owned(), blind: false }),
-            Err(fault) => whys.push(refusal(fault)?.told()),
+            Ok(real) => return Ok(Tenants { eye, real, why: NO_ROW.to_owned() }),
+            // Why, is told of the last way that is tried.
+            Err(fault) => drop(refusal(fault)?),
         }
     }
-    Ok(match among_registered(connection, spec).await? {
+    let mut known = among_registered(connection, spec).await?;
+    if liberty == Liberty::MayLock && !matches!(known, Ok(Some(_))) {
+        match unforced(connection, spec).await? {
+            Ok(real) => return Ok(Tenants { eye: Eye::Nobody, real, why: NO_ROW.to_owned() }),
+            Err(why) => known = known.map_err(|first| format!("{first}; {why}")),
+        }
+    }
+    Ok(match known {
         Ok(real) => {
             let why = format!("none of the tenants in {} has a row here, of the first {CANDIDATES}", spec.registry.0);
-            Tenants { eye: Eye::Nobody, real, why, blind: false }
+            Tenants { eye: Eye::Nobody, real, why }
         }
         Err(why) => {
-            whys.push(why);
             let why = format!(
-                "no tenant is known that has rows: {}; name a role with BYPASSRLS in [tenancy] bypass, and GRANT it TO the migrating role",
-                whys.join("; ")
+                "no tenant is known that has rows, since the migrating role may not see any ({why}): name a role with BYPASSRLS in \
+                 [tenancy] bypass, and GRANT it TO the migrating role"
             );
-            Tenants { eye: Eye::Nobody, real: None, why, blind: true }
+            Tenants { eye: Eye::Nobody, real: None, why }
         }
     })
+}
+
+/// See [`Liberty::MayLock`].
+async fn unforced(connection: &Connection, spec: &Spec) -> Result<Result<Option<String>, String>, Fault> {
+    let look = sql!(
+        "ALTER TABLE {0} NO FORCE ROW LEVEL SECURITY; SELECT {1}::text FROM {0} WHERE {1} IS NOT NULL LIMIT 1; ROLLBACK",
+        spec.table,
+        spec.column
+    );
+    let looked = rolled_back(connection, BOUNDS, async |client: &Client| {
+        let messages = client.simple_query(look.as_str()).await?;
+        let row = messages.iter().find_map(|m| if let SimpleQueryMessage::Row(row) = m { row.get(0) } else { None });
+        Ok(row.map(str::to_owned))
+    });
+    match looked.await {
+        Ok(real) => Ok(Ok(real)),
+        Err(fault) => refusal(fault).map(|refusal| Err(refusal.told())),
+    }
 }
 
 /// From here on the transaction sees every row.

@@ -75,7 +75,9 @@ impl<'s> Trial<'s> {
         };
         self.reads(Context::None, None, answer);
         self.ways = around(admin, actor, spec).await?;
-        self.through = through(actor, spec, &self.ways, None).await?;
+        if spec.fallback.is_none() {
+            self.through = through(actor, spec, &self.ways, None).await?;
+        }
         if actor.way == Way::SetRole {
             let verdict = self.owner(actor).await?;
             self.say(Probe::Owner, verdict);
@@ -112,8 +114,7 @@ impl<'s> Trial<'s> {
             };
             self.reads(context, None, answer);
         }
-        let unknown =
-            if tenants.blind { Answer::Unmeasured(tenants.why.clone()) } else { Answer::Unasked(tenants.why.clone()) };
+        let unknown = Answer::Unasked(tenants.why.clone());
         match (&tenants.real, &readable) {
             (Some(real), Ok(())) if self.rights.reads_tenant => {
                 let (answer, owed) = own(admin, actor, spec, facts, tenants, real).await?;

@@ -250,7 +250,9 @@ impl Course<'_> {
                 tool.file("plan.toml", PLAN);
                 tool.args(["apply", "plan.toml", "--yes"])
             }
-            (Way::Down, true) => tool.args(["rollback", "--to", "start", "--yes", "--confirm", &self.database]),
+            (Way::Down, true) => {
+                tool.args(["rollback", "--to", "start", "--yes", "--confirm", &self.database, "--accept-exposure"])
+            }
         }
     }
 }

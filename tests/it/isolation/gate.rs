@@ -61,3 +61,18 @@ fn what_cannot_be_asked_any_more_does_not_pass() {
     let _ = out.stdout_has("could not be measured").stdout_has("may not SET ROLE");
     assert!(!scene.is_protected());
 }
+
+/// A plain owner whose registry is protected as well: to him all rows are hidden, and the gate finds a tenant all the same.
+#[test]
+fn an_owner_to_whom_all_is_hidden_finds_a_tenant() {
+    let scene = Scene::new("gate_hidden");
+    let registry = "[[phase.step]]\nkind = \"enforce_rls\"\ntable = \"app.orgs\"\ncolumn = \"id\"\n";
+    let tool = scene.tool();
+    tool.file("all.toml", &format!("{}{registry}", scene.plan()));
+    let out = tool.args(["apply", "all.toml", "--yes"]).run().expect_code(0);
+    assert!(!out.stderr.contains("no tenant is known"), "{}", out.stderr);
+    let _ = out.stderr_has("app.empty").stderr_has("the table has no row");
+    assert!(scene.db.one::<bool>("SELECT relforcerowsecurity FROM pg_class WHERE oid = 'app.orgs'::regclass"));
+    // `verify` takes no lock for it, and says what it could not try.
+    let _ = scene.tool().args(["verify"]).run().expect_code(0).stdout_has("no tenant is known that has rows");
+}

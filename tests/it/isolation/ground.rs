@@ -6,7 +6,7 @@ use tenantmig::{
     isolation::{Report, Spec, Verdict},
     pg::{
         connect::{SessionSpec, connect},
-        isolation::isolation,
+        isolation::{Liberty, isolation},
         settings::{ConnectFlags, Environment, resolve},
     },
     sql::{Ident, QName},
@@ -141,6 +141,7 @@ impl Ground {
             registry: (name("app.orgs"), Ident::parse("id").unwrap()),
             force: self.shape.force,
             strict: self.shape.strict,
+            fallback: None,
             extra: false,
         }
     }
@@ -157,7 +158,7 @@ impl Ground {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let admin = connect(&settings, &SessionSpec::new("test", Duration::from_secs(5))).await.unwrap();
-            isolation(&admin, specs).await.unwrap()
+            isolation(&admin, specs, Liberty::Looks).await.unwrap()
         })
     }
 }

@@ -50,6 +50,14 @@ const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
         "desk as postgres wrote to app.trades without a tenant",
     ),
     ("quiet", "UPDATE app.writes SET first_at = now()", "", "is noted since"),
+    (
+        "unseen",
+        "INSERT INTO app.shadow (relation, command, tenant, application, username, statement) \
+         VALUES ('app.trades', 'read', 'missing', 'desk', 'rw', 'SELECT ?')",
+        "",
+        "desk as rw read app.trades without a tenant",
+    ),
+    ("unseen", "UPDATE app.shadow SET at = now()", "", "is noted since"),
     ("invalid_indexes", "wreck", "", "app.wreck is invalid"),
     ("present", "DROP TABLE app.trades", "", "table app.trades is not there"),
     ("absent", "CREATE POLICY gone ON app.trades USING (true)", "", "policy gone on app.trades is there"),
@@ -143,7 +151,7 @@ fn every_kind_fails_on_what_it_is_for() {
             assert!(
                 found.iter().any(|f| f.what.contains(expect)
                     && f.example.is_some()
-                        | ["row_count", "present", "absent", "quiet", "isolation", "latency"].contains(name)),
+                        | ["row_count", "present", "absent", "quiet", "unseen", "isolation", "latency"].contains(name)),
                 "{name}: {found:#?}"
             );
             assert!(!before.catalog.lines.iter().any(|l| l.contains("app.seen")));

@@ -64,7 +64,8 @@ impl Stage {
         let all = Tool::without_database().url(&self.pooler.url(self.db.name()));
         let _ = all.args(["verify"]).run().expect_code(0).stdout_has("0 failed");
         let _ = self.run(&["status"]).expect_code(0).stdout_has("completed");
-        let _ = self.run(&["rollback", "--to", "start", "--confirm", self.db.name()]).expect_code(0);
+        let _ =
+            self.run(&["rollback", "--to", "start", "--confirm", self.db.name(), "--accept-exposure"]).expect_code(0);
         let seen = application.stop();
         assert!(seen.transactions > 50, "the applications had only {} transactions", seen.transactions);
         assert!(seen.leaks.is_empty(), "{:#?}", seen.leaks);

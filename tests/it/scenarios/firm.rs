@@ -136,7 +136,7 @@ impl Firm {
 
     /// Takes row-level security back and leaves the columns, as the chaos plan's rollback script does.
     pub fn rolling_back(&self) -> Tool {
-        self.tool().args(["rollback", "--to", "constraints", "--confirm", self.name()])
+        self.tool().args(["rollback", "--to", "constraints", "--confirm", self.name(), "--accept-exposure"])
     }
 
     /// The word in `status`.

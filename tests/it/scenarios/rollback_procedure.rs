@@ -94,7 +94,7 @@ impl Stage {
     }
 
     fn rolling_back(&self, tool: Tool) -> Tool {
-        tool.args(["rollback", "--to", "start", "--confirm", self.scene.db.name()])
+        tool.args(["rollback", "--to", "start", "--confirm", self.scene.db.name(), "--accept-exposure"])
     }
 
     #[track_caller]

@@ -56,7 +56,9 @@ fn late_rows_go_aside_where_the_plan_wants_it_and_come_back() {
     let late: String = company.db.one(&format!("{aside}positions_quarantined_late"));
     assert_eq!(early, "200 no tenant was found for it");
     assert_eq!(late, "201 no tenant was found for it, and it was written after the backfill");
-    company.run(&plan, &format!("rollback --to start --confirm {}", company.db.name())).expect_code(0);
+    company
+        .run(&plan, &format!("rollback --to start --accept-exposure --confirm {}", company.db.name()))
+        .expect_code(0);
     company.db.sql("DELETE FROM app.positions WHERE id = 201");
     assert_eq!(company.db.checksum("app.positions"), before);
 }

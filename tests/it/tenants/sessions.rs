@@ -66,14 +66,16 @@ fn each_application_gets_its_own_tenant_at_every_boundary_of_a_constant_table() 
         verified(&company);
     }
     for (phase, old, new) in up.into_iter().rev().skip(1) {
-        company.run(PLAN, &format!("rollback --to {phase} --confirm {}", company.db.name())).expect_code(0);
+        company
+            .run(PLAN, &format!("rollback --to {phase} --accept-exposure --confirm {}", company.db.name()))
+            .expect_code(0);
         look(phase, "down", old, new);
         verified(&company);
     }
     // What a session wrote for its own tenant is that one's again.
     let rows = "SELECT count(*) FROM app.settings WHERE tenant_id = '00000000-0000-0000-0000-000000000002'";
     let before: i64 = company.db.one(rows);
-    company.run(PLAN, &format!("rollback --to start --confirm {}", company.db.name())).expect_code(0);
+    company.run(PLAN, &format!("rollback --to start --accept-exposure --confirm {}", company.db.name())).expect_code(0);
     company.run(PLAN, "apply plan.toml --yes").expect_code(0);
     assert_eq!((before, company.db.one::<i64>(rows)), (11, 11));
 }

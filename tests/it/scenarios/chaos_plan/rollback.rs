@@ -53,7 +53,9 @@ fn scenario_18_rollback_after_an_hour_of_rls_operation() {
     let (counts, rows) = (firm.counts(), firm.checksum());
     assert_eq!(firm.corruption(), None);
     // It is asked for twice, since every session sees every row again.
-    let _ = firm.run("rollback --to constraints --yes").expect_code(4).stderr_has("row-level security off");
+    let _ = firm.run("rollback --to constraints --yes").expect_code(4).stderr_has("--accept-exposure");
+    let back = "rollback --to constraints --yes --accept-exposure";
+    let _ = firm.run(back).expect_code(4).stderr_has("row-level security off");
     assert_eq!(firm.isolation(), (3, true));
     let begun = Instant::now();
     let _ = firm.rolling_back().run().expect_code(0).stdout_has("rolled back to `constraints`");
@@ -149,8 +151,10 @@ fn scenario_20_rollback_discovers_data_corruption_and_nothing_proceeds() {
     }
     let out = firm.run("verify").expect_code(3).stdout_has("no row of public.portfoliocompanies is an orphan");
     let out = out.stdout_has("portfoliocompanies without a row in public.funds: 2; e.g. (1,2,\"company 1\"");
-    let out =
-        out.stdout_has("portfoliocompanies.organization_id differs from public.funds.organization_id: 1; e.g. (3,4,");
+    let out = out.stdout_has(
+        "portfoliocompanies.organization_id differs from public.funds.organization_id (to take the parent's: UPDATE",
+    );
+    let out = out.stdout_has("IS DISTINCT FROM parent.organization_id): 1; e.g. (3,4,");
     let _ = out.stdout_has("public.investments without a row in public.funds: 4; e.g. (");
     // DO NOT PROCEED: neither forward again,
     let before = firm.checksum();

@@ -1,0 +1,166 @@
+//! What is measured on the database for the page, where the user asks for it.
+
+use super::{isolation::matrix, options::Report};
+use crate::{
+    audit::{
+        tenancy::Tenancy,
+        waivers::{Waiver, Waivers},
+    },
+    cli::{audit, failure::CliError, session::Context},
+    driver::{self, DriveError, Verdict, Verified},
+    evidence::{Audit, Checked, Finding, Latency, Matrix, Section, Tone, Unmeasured},
+    hazards::Hazard,
+    ledger::{LedgerError, RunRecord},
+    pg::{self, Class, connect::Connection},
+    sql::Ident,
+};
+
+/// The parts of the page that are not in the ledger.
+pub(super) struct Measured {
+    pub verified: Section<Vec<Checked>>,
+    pub isolation: Section<Matrix>,
+    pub audit: Section<Audit>,
+    pub latency: Section<Vec<Latency>>,
+    /// Why not all of what was asked for could be measured.
+    pub errors: Vec<CliError>,
+}
+
+/// Measures what was asked for.
+pub(super) async fn measured(
+    context: &Context,
+    session: &Connection,
+    schema: &Ident,
+    run: &RunRecord,
+    args: &Report,
+) -> Result<Measured, CliError> {
+    let without = |option: &str| format!("the report was made without {option}");
+    let mut errors = Vec::new();
+    let (verified, isolation) = if args.verify {
+        match verified(session, schema, run).await {
+            Ok(both) => both,
+            Err(error) => {
+                let error = told(error)?;
+                let why = format!("it could not be measured: {}", error.message);
+                errors.push(error);
+                (Section::Missing(why.clone()), Section::Missing(why))
+            }
+        }
+    } else {
+        (Section::Missing(without("--verify")), Section::Missing(without("--verify")))
+    };
+    let audit = if args.audit {
+        let waivers = audit::waivers(args.waivers.as_deref())?;
+        match audited(session, schema, run, &waivers).await {
+            Ok(audit) => audit,
+            Err(error) => {
+                let error = told(error)?;
+                let why = format!("it could not be measured: {}", error.message);
+                errors.push(error);
+                Section::Missing(why)
+            }
+        }
+    } else {
+        Section::Missing(without("--audit"))
+    };
+    context.stop.check()?;
+    let latency = Section::Missing("this version of tenantmig does not measure it".to_owned());
+    Ok(Measured { verified, isolation, audit, latency, errors })
+}
+
+/// What the server or a damaged ledger refuses is said on the page, which is written all the same; a lost connection ends it.
+fn told(error: DriveError) -> Result<CliError, CliError> {
+    let refused = if let DriveError::Server(fault) | DriveError::Ledger(LedgerError::Server(fault)) = &error {
+        fault.class != Class::Ambiguous
+    } else {
+        matches!(error, DriveError::Ledger(_))
+    };
+    let error = CliError::from(error);
+    if refused { Ok(error) } else { Err(error) }
+}
+
+async fn verified(
+    session: &Connection,
+    schema: &Ident,
+    run: &RunRecord,
+) -> Result<(Section<Vec<Checked>>, Section<Matrix>), DriveError> {
+    let all = driver::verify(session, schema, Some(run.id)).await?;
+    let reports: Vec<_> = all.iter().filter_map(|verified| verified.isolation.as_ref()).collect();
+    let isolation = match reports.as_slice() {
+        [] => Section::Missing(untried(&all)),
+        reports => Section::Given(matrix(reports)),
+    };
+    Ok((Section::Given(all.into_iter().map(checked).collect()), isolation))
+}
+
+/// Why nobody was asked.
+fn untried(all: &[Verified]) -> String {
+    let why = all.iter().find_map(|verified| match &verified.verdict {
+        Verdict::Untried(why) => Some(why.clone()),
+        Verdict::Passed | Verdict::Failed(_) | Verdict::Unmeasurable(_) => None,
+    });
+    why.unwrap_or_else(|| "no step of the run that stands protects a table".to_owned())
+}
+
+fn checked(verified: Verified) -> Checked {
+    let Verified { phase, what, verdict, isolation: _, latency: _ } = verified;
+    let (tone, result, details) = match verdict {
+        Verdict::Passed => (Tone::Good, "passed", Vec::new()),
+        Verdict::Failed(findings) => {
+            let line = |f: crate::engine::Finding| {
+                let example = f.example.map_or_else(String::new, |example| format!("; e.g. {example}"));
+                format!("{}: {}{example}", f.what, f.count)
+            };
+            (Tone::Bad, "failed", findings.into_iter().map(line).collect())
+        }
+        Verdict::Unmeasurable(why) => (Tone::Caution, "cannot be told", vec![why]),
+        Verdict::Untried(why) => (Tone::Plain, "not tried", vec![why]),
+    };
+    Checked { phase, what, tone, result: result.to_owned(), details }
+}
+
+async fn audited(
+    session: &Connection,
+    schema: &Ident,
+    run: &RunRecord,
+    waivers: &Waivers,
+) -> Result<Section<Audit>, DriveError> {
+    let said = run.program.tenancy.clone();
+    let Some(said) = said else { return Ok(Section::Missing("the plan has no [tenancy]".to_owned())) };
+    // Which tables belong to no tenant stands in the plan's text alone; one that reads files cannot be read here, and is audited
+    // without.
+    let plan = crate::plan::parse(&run.plan_text, &|_| Err("not kept".to_owned())).0;
+    let tenancy = Tenancy {
+        column: Some(said.column),
+        setting: Some(said.setting),
+        function: said.function,
+        roles: said.roles,
+        bypass: said.bypass,
+        registry: Some(said.registry.table),
+        shared: plan.map_or_else(Vec::new, |plan| plan.shared.into_iter().map(|shared| shared.name).collect()),
+        force: said.force,
+        told: Vec::new(),
+    };
+    let audited = pg::audit(session, tenancy, schema.as_str()).await.map_err(DriveError::Server)?;
+    let today = chrono::Utc::now().date_naive();
+    let sorted = waivers.sort(audited.survey.hazards, today);
+    let open = sorted.open.into_iter().map(|hazard| finding(hazard, None));
+    let waived = sorted.waived.into_iter().map(|(hazard, waiver)| finding(hazard, Some(&waiver)));
+    let findings = open.chain(waived).collect();
+    let unmeasured = audited.survey.unmeasured.into_iter().map(|of| Unmeasured {
+        codes: of.codes.into_iter().map(str::to_owned).collect(),
+        why: of.why,
+        advice: of.advice,
+    });
+    Ok(Section::Given(Audit { findings, unmeasured: unmeasured.collect() }))
+}
+
+fn finding(hazard: Hazard, waiver: Option<&Waiver>) -> Finding {
+    Finding {
+        code: hazard.code.to_owned(),
+        severity: hazard.severity.word().to_owned(),
+        object: hazard.object,
+        what: format!("{}: {}", hazard.title, hazard.what),
+        fix: hazard.sql.unwrap_or_else(|| hazard.fix.to_owned()),
+        waived: waiver.map(|waiver| format!("{}, until {}", waiver.reason, waiver.expires)),
+    }
+}
