@@ -31,6 +31,7 @@ BEGIN
         EXECUTE 'ALTER TABLE ' || rel || ' DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY';
         EXECUTE 'DROP POLICY IF EXISTS tenant_isolation ON ' || rel;
         EXECUTE 'DROP POLICY IF EXISTS tenant_floor ON ' || rel;
+        EXECUTE 'DROP POLICY IF EXISTS tenant_shadow ON ' || rel;
     END LOOP;
 END
 $tenantmig$;
