@@ -168,8 +168,11 @@ fn scripts_do_and_undo_what_the_tool_does() {
         }
         same(&format!("{}: undone by psql", case.name), &before, &case.print(&by_hand));
 
-        let back =
-            Tool::new(&by_tool).args(["rollback", "--to", "start", "--dry-run", "--sql"]).run().expect_code(0).stdout;
+        let back = Tool::new(&by_tool)
+            .args(["rollback", "--to", "start", "--dry-run", "--sql", "--accept-exposure"])
+            .run()
+            .expect_code(0)
+            .stdout;
         by_tool.psql(&back);
         same(&format!("{}: done by the tool, undone by psql", case.name), &before, &case.print(&by_tool));
     }
