@@ -47,6 +47,8 @@
 mod action;
 #[path = "model/database.rs"]
 mod database;
+#[path = "model/entry.rs"]
+mod entry;
 #[path = "model/law.rs"]
 mod law;
 #[path = "model/program.rs"]

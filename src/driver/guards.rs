@@ -62,7 +62,7 @@ pub async fn found(
     for (p, guard) in speaking(&record.program, run, keep) {
         let measured = match &guard.gate.measure {
             Measure::Tenants(_) if !may_lock => measure_tenants_unlocked(connection, bounds, &guard.gate.query).await,
-            Measure::Tenants(_) | Measure::Query | Measure::Isolation(_) => {
+            Measure::Tenants(_) | Measure::Query | Measure::Isolation(_) | Measure::Approval(_) => {
                 measure(connection, bounds, &guard.gate, baseline(record, &guard.gate)).await
             }
         };

@@ -46,7 +46,7 @@ fn enforced(program: &Program, state: &Run, tenancy: &Tenancy) -> Vec<(String, S
                 let phase = &program.phases[p];
                 let gate = phase.gates.iter().find_map(|gate| match &gate.measure {
                     Measure::Isolation(spec) if spec.table == *table => Some((**spec).clone()),
-                    Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) => None,
+                    Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) | Measure::Approval(_) => None,
                 });
                 out.push((phase.id.clone(), gate.unwrap_or_else(|| tenancy.isolation_of(table))));
             }

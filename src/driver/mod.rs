@@ -1,5 +1,6 @@
 //! The shell around the machine: asks it for the next effect, performs it, records what happened, tells the reporters.
 
+mod approval;
 mod attempt;
 mod backfill;
 mod backup;

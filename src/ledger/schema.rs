@@ -31,6 +31,7 @@ const TWINS: &[(i32, &str)] = &[
     (2, include_str!("../../rollback/V2__ranges.sql")),
     (3, include_str!("../../rollback/V3__heads.sql")),
     (4, include_str!("../../rollback/V4__kept.sql")),
+    (5, include_str!("../../rollback/V5__approvals.sql")),
 ];
 
 /// Whether the database has a ledger.

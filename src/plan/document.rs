@@ -9,6 +9,7 @@ use toml::{
 };
 
 use super::{
+    approval::Canary,
     disk::{self, Disk},
     limits,
     section::{self, Table},
@@ -33,6 +34,7 @@ pub const KEYS: &[&str] = &[
     "disk",
     "capture",
     "backup",
+    "canary",
     "table",
     "shared",
     "phase",
@@ -51,6 +53,7 @@ pub struct Header {
     pub disk: Disk,
     pub capture: Capture,
     pub backup: Backup,
+    pub canary: Canary,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +94,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let disk = table(doc, "disk", diags, |t| Disk::deserialize(Deserializer::from(t)));
     let capture = table(doc, "capture", diags, |t| Capture::deserialize(Deserializer::from(t)));
     let backup = table(doc, "backup", diags, |t| Backup::deserialize(Deserializer::from(t)));
+    let canary = table(doc, "canary", diags, |t| Canary::deserialize(Deserializer::from(t)));
     check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
     let place = |table: &str, key: &str| value_of(doc, table, key);
     if let Some(backfill) = &backfill {
@@ -113,6 +117,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
         disk: disk.unwrap_or_default(),
         capture: capture.unwrap_or_default(),
         backup: backup.unwrap_or_default(),
+        canary: canary.unwrap_or_default(),
     })
 }
 
@@ -155,7 +160,7 @@ fn check_top(top: &Top, doc: &DeTable<'_>, diags: &mut Diags) {
 }
 
 /// The place of a plain value of a table; empty where the plan does not say it.
-fn value_of(doc: &DeTable<'_>, table: &str, key: &str) -> Range<usize> {
+pub(super) fn value_of(doc: &DeTable<'_>, table: &str, key: &str) -> Range<usize> {
     let value = doc.get(table).and_then(|t| t.get_ref().as_table()).and_then(|t| t.get(key));
     value.map_or(0..0, Spanned::span)
 }

@@ -1,7 +1,7 @@
 //! The small programs that the model explores, and what stood in the database before them.
 
 use tenantmig::{
-    checks::{Consent, Gate, Guard, Measure},
+    checks::{Consent, Gate, Guard, Measure, Stage},
     engine::{Program, ProgramPhase},
     plan::{Disk, Millis, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt, TypeName},
@@ -101,6 +101,18 @@ pub fn cases() -> Vec<Case> {
         )
         .waits_at(&[0, 1]),
         case(
+            "phases that wait for somebody before and after",
+            vec![
+                (RollbackAll, 1, vec![(Tx, Theirs)]),
+                (Rollback, 2, vec![(Autocommit, Nothing), (Tx, Nothing)]),
+                (Rollback, 1, vec![(Tx, Nothing)]),
+            ],
+        )
+        .approved(0, Stage::Begin)
+        .approved(1, Stage::Begin)
+        .approved(2, Stage::Confirm)
+        .crashes(1),
+        case(
             "guards that are put off",
             vec![
                 (Rollback, 1, vec![(Tx, Nothing), (Tx, Nothing)]),
@@ -140,6 +152,15 @@ impl Case {
         for p in phases {
             self.program.phases[*p].gates.iter_mut().for_each(|gate| gate.wait = Some(Millis(1)));
         }
+        self
+    }
+
+    /// Its first gate waits for somebody before the phase, its last one after it.
+    fn approved(mut self, p: usize, stage: Stage) -> Self {
+        let gates = &mut self.program.phases[p].gates;
+        let gate = if stage == Stage::Begin { gates.first_mut() } else { gates.last_mut() };
+        let gate = gate.unwrap();
+        (gate.wait, gate.measure) = (Some(Millis(1)), Measure::Approval(stage));
         self
     }
 

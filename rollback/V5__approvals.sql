@@ -1,0 +1,2 @@
+-- Takes away what V5__approvals.sql made.
+DROP TABLE approvals;
