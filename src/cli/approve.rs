@@ -50,7 +50,7 @@ async fn act(context: &Context, args: &args::Approve, session: &Connection, sche
     let units: Vec<UnitId> = phase.units.iter().map(|unit| unit.id.clone()).collect();
     let asked = (record.id, phase.id.as_str());
     let write = async |client: &Client| {
-        let now = ledger::approval(client, schema, asked, &units, (stage, within)).await?;
+        let now = ledger::approval(client, schema, asked, driver::counts(stage, &units, within)).await?;
         if now.given.is_some() || stage == Stage::Confirm && now.waited >= within {
             return Ok(Err(now));
         }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     checks::{Gate, Stage},
     engine::{Event, Finding, Notice},
-    ledger::{self, Approval, Approved},
+    ledger::{self, Approval, Approved, Counts},
     plan::Millis,
     unit::UnitId,
 };
@@ -25,9 +25,8 @@ impl Shell {
         let (id, within) = (phase.id.clone(), gate.wait.map_or(Duration::ZERO, Millis::duration));
         let units: Vec<UnitId> = phase.units.iter().map(|unit| unit.id.clone()).collect();
         let place = &self.journal.place;
-        let ask = async |client: &Client| {
-            ledger::approval(client, &place.schema, (place.run, &id), &units, (stage, within)).await
-        };
+        let counts = counts(stage, &units, within);
+        let ask = async |client: &Client| ledger::approval(client, &place.schema, (place.run, &id), counts).await;
         let Approval { given, waited } = self.work.with(ask).await?;
         let event = match given {
             Some(Approved { by, host, reason }) => {
@@ -73,6 +72,14 @@ impl Shell {
         let pause = (within / LOOKS).clamp(*LOOK_EVERY.start(), *LOOK_EVERY.end()).min(left);
         self.say(Notice::Waiting { why, again_in_ms: millis(pause) });
         self.rest(pause).await
+    }
+}
+
+/// Which approvals count for this.
+pub fn counts(stage: Stage, units: &[UnitId], within: Duration) -> Counts<'_> {
+    match stage {
+        Stage::Begin => Counts::SinceUndone,
+        Stage::Confirm => Counts::Within { units, within },
     }
 }
 

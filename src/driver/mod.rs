@@ -33,6 +33,7 @@ mod successor;
 mod undo;
 mod verify;
 
+pub use approval::counts;
 pub use backup::{BackupError, backup};
 pub use drift::Drift;
 pub use drive::{Rest, drive};

@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::error::LedgerError;
 use crate::{
-    checks::Stage,
     sql,
     sql::{Ident, Stmt},
     unit::UnitId,
@@ -47,22 +46,31 @@ pub async fn approve(
     Ok(client.query_typed_one(insert.as_str(), &params).await?.try_get(0)?)
 }
 
-/// Whether somebody approved. Before a phase begins: since anything of the run was undone last. After it: since the last of its
-/// units was done, and within the time, by the events in the ledger, so that every process sees the same.
+/// Which approvals count.
+#[derive(Debug, Clone, Copy)]
+pub enum Counts<'a> {
+    /// Those since anything of the run was undone last.
+    SinceUndone,
+    /// Those within the time, since the last of these units was done.
+    Within { units: &'a [UnitId], within: Duration },
+}
+
+/// Whether somebody approved: by the events in the ledger, so that every process sees the same.
 pub async fn approval(
     client: &impl GenericClient,
     schema: &Ident,
     (run, phase): (Uuid, &str),
-    units: &[UnitId],
-    (stage, within): (Stage, Duration),
+    counts: Counts<'_>,
 ) -> Result<Approval, LedgerError> {
-    let since = match stage {
-        Stage::Begin => Stmt::raw("e.kind = 'undo_started'"),
-        Stage::Confirm => Stmt::raw("e.kind = 'succeeded' AND e.unit = ANY ($3)"),
+    let (units, within) = match counts {
+        Counts::SinceUndone => (&[][..], Duration::ZERO),
+        Counts::Within { units, within } => (units, within),
     };
-    let till = match stage {
-        Stage::Begin => Stmt::raw("'infinity'::timestamptz"),
-        Stage::Confirm => Stmt::raw("s.at + $4 * interval '1 ms'"),
+    let (since, till) = match counts {
+        Counts::SinceUndone => (Stmt::raw("e.kind = 'undo_started'"), Stmt::raw("'infinity'::timestamptz")),
+        Counts::Within { .. } => {
+            (Stmt::raw("e.kind = 'succeeded' AND e.unit = ANY ($3)"), Stmt::raw("s.at + $4 * interval '1 ms'"))
+        }
     };
     let query = sql!(
         "SELECT a.actor, a.host, a.reason, coalesce(extract(epoch FROM clock_timestamp() - s.at) * 1000, 0)::bigint

@@ -9,6 +9,13 @@ pub fn let_in_again(world: &World, state: &mut State, keep: usize) {
     }
 }
 
+/// What is done after it, or is being undone, says nothing about the word by which a phase was let in; that it is undone does.
+pub fn stays_let_in(world: &World, state: &mut State, p: usize, let_in: &[bool]) {
+    for (g, _) in world.program.phases[p].gates.iter().enumerate().filter(|(_, gate)| gate.is_entry()) {
+        state.memory.fresh[p][g] = let_in[g];
+    }
+}
+
 pub fn is_begun(world: &World, state: &State, p: usize) -> bool {
     state.memory.touched.iter().any(|unit| world.program.unit(*unit).is_some_and(|(of, _)| of == p))
 }

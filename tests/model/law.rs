@@ -345,7 +345,9 @@ pub fn check(world: &World, last: &State, state: &mut State) {
     let program = &world.program;
     for (number, (phase, _)) in program.units().enumerate() {
         if state.db.0[number] != last.db.0[number] && state.memory.was == last.memory.was {
+            let let_in = state.memory.fresh[phase].clone();
             state.memory.changed(phase);
+            entry::stays_let_in(world, state, phase, &let_in);
         }
     }
     let foreign = |was: &Thing| matches!(was, Thing::Made | Thing::Blocking);

@@ -92,6 +92,23 @@ pub fn cases() -> Vec<Case> {
         .disk_full_is_a_failure()
         .checked_after_undo(&[2]),
         case(
+            "guards that are put off",
+            vec![
+                (Rollback, 1, vec![(Tx, Nothing), (Tx, Nothing)]),
+                (RollbackAll, 0, vec![(Tx, Theirs)]),
+                (Pause, 0, vec![(Tx, Nothing)]),
+            ],
+        )
+        .guarded(0, Some(0), Some(Consent::DataLoss))
+        .guarded(1, None, None)
+        .crashes(1),
+    ]
+}
+
+/// What waits, for others or for somebody.
+pub fn waiting() -> Vec<Case> {
+    vec![
+        case(
             "a gate that waits for others",
             vec![
                 (RollbackAll, 1, vec![(Tx, Theirs)]),
@@ -111,17 +128,6 @@ pub fn cases() -> Vec<Case> {
         .approved(0, Stage::Begin)
         .approved(1, Stage::Begin)
         .approved(2, Stage::Confirm)
-        .crashes(1),
-        case(
-            "guards that are put off",
-            vec![
-                (Rollback, 1, vec![(Tx, Nothing), (Tx, Nothing)]),
-                (RollbackAll, 0, vec![(Tx, Theirs)]),
-                (Pause, 0, vec![(Tx, Nothing)]),
-            ],
-        )
-        .guarded(0, Some(0), Some(Consent::DataLoss))
-        .guarded(1, None, None)
         .crashes(1),
     ]
 }
