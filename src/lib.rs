@@ -5,6 +5,7 @@
 // L0: vocabulary
 pub mod diag;
 pub mod isolation;
+pub mod latency;
 pub mod sql;
 pub mod unit;
 // L1: a plan and what it is made of, pure

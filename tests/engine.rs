@@ -50,6 +50,7 @@ fn program(on_failure: OnFailure) -> Program {
         disk: Disk::default(),
         backup: Default::default(),
         tenancy: None,
+        probes: Vec::new(),
         phases,
     }
 }

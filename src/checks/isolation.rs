@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{CheckKind, Gate, Measure};
 use crate::{
     isolation::Spec,
-    plan::Site,
+    plan::{OnUnset, Site},
     sql,
     sql::{Ident, Literal, QName},
 };
@@ -27,6 +27,9 @@ pub struct Isolation {
     pub roles: Vec<Ident>,
     /// Whether the owner must be bound too; what [tenancy] says where it is left out.
     pub force: Option<bool>,
+    /// Whether the fallback of [tenancy] must have ended.
+    #[serde(default)]
+    pub strict: bool,
     #[serde(skip)]
     spec: Option<Spec>,
 }
@@ -50,6 +53,10 @@ impl CheckKind for Isolation {
         let mut spec = tenancy.isolation_of(&self.table);
         spec.column = self.column.clone().unwrap_or(spec.column);
         spec.force = self.force.unwrap_or(spec.force);
+        if self.strict {
+            spec.fallback = None;
+            spec.strict = tenancy.on_unset == OnUnset::Error;
+        }
         if !self.roles.is_empty() {
             spec.roles.clone_from(&self.roles);
         }

@@ -7,6 +7,7 @@ use toml::{Spanned, de::DeTable};
 
 use crate::{
     isolation::Spec,
+    latency::Gauge,
     plan::{Millis, Site},
     sql::{QName, Stmt},
     unit::UnitId,
@@ -49,6 +50,8 @@ pub enum Measure {
     Approval(Stage),
     /// By asking a table as the application. The query is what the catalogue alone can tell of it.
     Isolation(Box<Spec>),
+    /// By the time that queries of the application take, and by their answers.
+    Latency(Box<Gauge>),
 }
 
 /// When a person is waited for.
@@ -159,6 +162,8 @@ kinds! {
     present => Present,
     absent => Absent,
     quiet => Quiet,
+    unseen => Unseen,
     unprotected => Unprotected,
     isolation => Isolation,
+    latency => Latency,
 }

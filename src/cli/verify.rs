@@ -50,6 +50,7 @@ fn text(context: &Context, all: &[Verified], failed: usize, untold: usize) -> St
             Verdict::Untried(why) => (Mark::Blank, vec![format!("not tried: {why}")]),
         };
         let details = details.into_iter().chain(verified.isolation.iter().flat_map(Report::asides));
+        let details = details.chain(verified.latency.iter().flat_map(|latency| latency.notes.clone()));
         out.push_str(&format!("{} {phase}{}\n", look.mark(mark), verified.what));
         for detail in details {
             out.push_str(&format!("    {detail}\n"));
@@ -73,6 +74,6 @@ fn json_of(verified: &Verified) -> serde_json::Value {
         Verdict::Unmeasurable(why) => ("unmeasurable", json!([]), Some(why)),
         Verdict::Untried(why) => ("untried", json!([]), Some(why)),
     };
-    let isolation = &verified.isolation;
-    json!({ "phase": verified.phase, "what": verified.what, "verdict": verdict, "findings": findings, "why": why, "isolation": isolation })
+    let (isolation, latency) = (&verified.isolation, &verified.latency);
+    json!({ "phase": verified.phase, "what": verified.what, "verdict": verdict, "findings": findings, "why": why, "isolation": isolation, "latency": latency })
 }

@@ -20,7 +20,7 @@ use crate::{
         lacks,
     },
     plan::Tenancy,
-    sql::QName,
+    sql::{Ident, QName},
     steps::Object,
 };
 
@@ -44,11 +44,19 @@ fn enforced(program: &Program, state: &Run, tenancy: &Tenancy) -> Vec<(String, S
         for table in &unit.lock.on {
             if known.insert(table.clone()) {
                 let phase = &program.phases[p];
-                let gate = phase.gates.iter().find_map(|gate| match &gate.measure {
+                // A later phase may ask for more: no fallback any more.
+                let asked =
+                    |q: &usize| *q == p || (0..program.phases[*q].gates.len()).all(|g| state.gate_passed(*q, g));
+                let gates = (p..program.phases.len()).filter(asked).flat_map(|q| &program.phases[q].gates);
+                let mut gate = gates.filter_map(|gate| match &gate.measure {
                     Measure::Isolation(spec) if spec.table == *table => Some((**spec).clone()),
-                    Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) | Measure::Approval(_) => None,
+                    Measure::Isolation(_)
+                    | Measure::Latency(_)
+                    | Measure::Query
+                    | Measure::Tenants(_)
+                    | Measure::Approval(_) => None,
                 });
-                out.push((phase.id.clone(), gate.unwrap_or_else(|| tenancy.isolation_of(table))));
+                out.push((phase.id.clone(), gate.next_back().unwrap_or_else(|| tenancy.isolation_of(table))));
             }
         }
     }
@@ -68,12 +76,8 @@ pub(super) async fn verify_isolation(
     }
     if tenancy.roles.is_empty() && connection.origin().app.is_none() {
         let why = "nobody to be: name the application's roles in [tenancy], or give its connection string (TENANTMIG_APP_URL)";
-        return Ok(vec![Verified {
-            phase: None,
-            what: "isolation, as the application".to_owned(),
-            verdict: Verdict::Untried(why.to_owned()),
-            isolation: None,
-        }]);
+        let verdict = Verdict::Untried(why.to_owned());
+        return Ok(vec![Verified::new(None, "isolation, as the application".to_owned(), verdict)]);
     }
     // A plan may protect what belongs to no tenant by policies of its own.
     let mut others = Vec::new();
@@ -122,17 +126,19 @@ fn unmeasured(report: &Report) -> Vec<String> {
 /// Why tables cannot be asked, before anything is touched: nobody whom the migrating role may be, and no connection string. A role
 /// that the plan makes is not there yet.
 pub async fn unaskable(connection: &Connection, program: &Program) -> Result<Option<String>, DriveError> {
-    if connection.origin().app.is_some() {
-        return Ok(None);
-    }
     for gate in program.phases.iter().flat_map(|phase| &phase.gates) {
-        let Measure::Isolation(spec) = &gate.measure else { continue };
-        for role in &spec.roles {
+        let asked: Vec<(String, &Ident)> = match &gate.measure {
+            Measure::Isolation(spec) if connection.origin().app.is_none() => {
+                spec.roles.iter().map(|role| (spec.table.to_string(), role)).collect()
+            }
+            Measure::Latency(gauge) => {
+                gauge.probes.iter().map(|probe| (format!("probe {}", probe.name), &probe.role)).collect()
+            }
+            Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) | Measure::Approval(_) => Vec::new(),
+        };
+        for (what, role) in asked {
             if let Some(why) = untakeable(connection, role).await? {
-                return Ok(Some(format!(
-                    "{} is asked as {role} once it is protected, and that cannot be: {why}",
-                    spec.table
-                )));
+                return Ok(Some(format!("{what} is asked as {role} once it is protected, and that cannot be: {why}")));
             }
         }
     }
@@ -147,7 +153,7 @@ fn verified(phase: Option<String>, report: Report) -> Verified {
         (true, false) => Verdict::Unmeasurable(unmeasured.join("; ")),
         (true, true) => Verdict::Passed,
     };
-    Verified { phase, what: title(&report), verdict, isolation: Some(report) }
+    Verified { isolation: Some(report.clone()), ..Verified::new(phase, title(&report), verdict) }
 }
 
 /// Everything that fails, as a gate finds it.

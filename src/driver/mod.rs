@@ -17,6 +17,7 @@ mod heartbeat;
 mod isolation;
 mod journal;
 mod keeping;
+mod latency;
 mod open;
 pub mod outside;
 mod perform;

@@ -9,7 +9,7 @@ use super::{
     error::DriveError,
     heartbeat::Lease,
     journal::Journal,
-    outside,
+    latency, outside,
     sentinel::Sentinel,
     shell::{Shell, Tell, sessions},
     stop::Stop,
@@ -288,9 +288,11 @@ async fn create(access: &Access, work: &Connection, lease: &Lease, request: &Req
     let safety = &request.program.safety;
     let bounds = Bounds { lock: safety.lock_timeout.duration(), statement: safety.statement_deadline.duration() };
     let place = place(access, lease, Uuid::now_v7());
+    let probes = latency::before(work, request.program).await?;
     in_transaction(work, bounds, async |client: &Client| {
         ledger::fence(client, &place.schema, place.hold()).await?;
-        let baselines = baselines(client, request.program).await?;
+        let mut baselines = baselines(client, request.program).await?;
+        baselines.extend(probes.clone());
         let new = NewRun {
             plan_path: request.path,
             plan_text: request.text,

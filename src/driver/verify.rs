@@ -6,6 +6,7 @@ use super::{
     error::DriveError,
     gate::{Measured, measure},
     isolation::verify_isolation,
+    latency::{verify_answers, verify_latency},
     open::find,
     repair::differing,
 };
@@ -13,6 +14,7 @@ use crate::{
     checks::Measure,
     engine::{Finding, Program, Run, UnitState},
     isolation::Report,
+    latency::Measurement,
     ledger::{self, Kept},
     pg::{
         Bounds,
@@ -20,7 +22,7 @@ use crate::{
         fingerprint::{FORMAT, touched},
         in_transaction, probe,
     },
-    sql::Ident,
+    sql::{Ident, Stmt},
     unit::{Down, Op, Presence, Probe},
 };
 
@@ -36,13 +38,22 @@ pub enum Verdict {
 }
 
 /// One thing that was verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Verified {
     pub phase: Option<String>,
     pub what: String,
     pub verdict: Verdict,
     /// What was asked as the application.
     pub isolation: Option<Report>,
+    /// What a query of the application took.
+    pub latency: Option<Measurement>,
+}
+
+impl Verified {
+    /// With nothing but its verdict.
+    pub(super) fn new(phase: Option<String>, what: String, verdict: Verdict) -> Self {
+        Self { phase, what, verdict, isolation: None, latency: None }
+    }
 }
 
 /// Verifies the newest run, or the one named. Changes nothing.
@@ -80,18 +91,18 @@ pub async fn verify(
                 example: None,
             }])
         };
-        out.push(Verified {
-            phase: Some(record.program.phases[p].id.clone()),
-            what: unit.title.clone(),
-            verdict,
-            isolation: None,
-        });
+        out.push(Verified::new(Some(record.program.phases[p].id.clone()), unit.title.clone(), verdict));
     }
     for (p, phase) in record.program.phases.iter().enumerate() {
         for (g, gate) in phase.gates.iter().enumerate().filter(|(g, _)| state.gate_passed(p, *g)) {
             // What is protected is asked below, whole. What somebody approved stays approved.
-            if matches!(gate.measure, Measure::Isolation(_) | Measure::Approval(_)) {
-                continue;
+            match &gate.measure {
+                Measure::Isolation(_) | Measure::Approval(_) => continue,
+                Measure::Latency(gauge) => {
+                    out.extend(verify_latency(connection, &phase.id, gauge, &record.baselines).await?);
+                    continue;
+                }
+                Measure::Query | Measure::Tenants(_) => {}
             }
             let baseline = record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64);
             let verdict = match measure(connection, bounds, gate, baseline).await? {
@@ -100,10 +111,11 @@ pub async fn verify(
                 Measured::Unmeasurable(why) => Verdict::Unmeasurable(why),
             };
             tracing::debug!("gate {g} of {}: {verdict:?}", phase.id);
-            out.push(Verified { phase: Some(phase.id.clone()), what: gate.title.clone(), verdict, isolation: None });
+            out.push(Verified::new(Some(phase.id.clone()), gate.title.clone(), verdict));
         }
     }
     out.extend(verify_isolation(connection, &record.program, &state).await?);
+    out.extend(verify_answers(connection, &record.program, &state).await?);
     Ok(out)
 }
 
@@ -125,20 +137,36 @@ async fn undrifted(
     let findings: Vec<_> = changes.into_iter().map(|what| Finding { what, count: 1, example: None }).collect();
     let verdict = if findings.is_empty() { Verdict::Passed } else { Verdict::Failed(findings) };
     let what = "nobody else changed what the plan touches since then".to_owned();
-    Ok(Some(Verified { phase: Some(print.phase), what, verdict, isolation: None }))
+    Ok(Some(Verified::new(Some(print.phase), what, verdict)))
 }
 
 /// Whether a later unit of the plan took away on purpose what this one made (its deed is this one's undo), or made it anew
 /// (the two have the same undo, hence the same object: a column's default). That later one's probe says what is there.
 fn is_ended(program: &Program, state: &Run, number: usize) -> bool {
     let Some(Down::Op(undo)) = program.unit(number).map(|(_, unit)| &unit.down) else { return false };
+    let last = if let Op::Tx(statements) = undo { statements.last() } else { None };
     let is_empty = matches!(undo, Op::Tx(statements) if statements.is_empty());
     let later = program.units().enumerate().skip(number + 1);
     later.into_iter().any(|(n, (_, unit))| {
         let again =
             !is_empty && matches!(&unit.down, Down::Op(op) if op == undo) && !matches!(unit.probe, Probe::Ledger);
-        matches!(state.unit(n), UnitState::Done { .. }) && (unit.up == *undo || again)
+        matches!(state.unit(n), UnitState::Done { .. })
+            && (unit.up == *undo || again || last.is_some_and(|last| takes_along(&unit.up, last)))
     })
+}
+
+/// Whether a deed has in it what an undo ends with (`enforce_rls` drops the policy of `shadow_rls` in its own transaction), or
+/// replaces the function that it drops.
+fn takes_along(deed: &Op, last: &Stmt) -> bool {
+    let Op::Tx(statements) = deed else { return false };
+    let replaces = |deed: &Stmt| {
+        let (old, new) = ("DROP FUNCTION IF EXISTS ", "CREATE OR REPLACE FUNCTION ");
+        let dropped = last.as_str().strip_prefix(old);
+        dropped
+            .zip(deed.as_str().strip_prefix(new))
+            .is_some_and(|(call, made)| made.strip_prefix(call).is_some_and(|rest| rest.starts_with(' ')))
+    };
+    statements.contains(last) || statements.iter().any(replaces)
 }
 
 /// `migration_progress.status` is a projection of the events; a difference means that somebody changed one of the two.
@@ -152,10 +180,6 @@ async fn projection(
     let differing = connection.with(look).await?;
     let findings: Vec<_> = differing.into_iter().map(|what| Finding { what, count: 1, example: None }).collect();
     let verdict = if findings.is_empty() { Verdict::Passed } else { Verdict::Failed(findings) };
-    Ok(Verified {
-        phase: None,
-        what: "the progress that status shows agrees with the events of the ledger".to_owned(),
-        verdict,
-        isolation: None,
-    })
+    let what = "the progress that status shows agrees with the events of the ledger".to_owned();
+    Ok(Verified::new(None, what, verdict))
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     checks::{Gate, Guard},
+    latency,
     plan::{Backup, Disk, Lowering, OnFailure, Pacing, Plan, PlanGate, Safety, ServerFacts, Tenancy},
     sql::QName,
     unit::{BackfillValue, Op, Unit, UnitId},
@@ -24,6 +25,8 @@ pub struct Program {
     #[serde(default)]
     pub backup: Backup,
     pub tenancy: Option<Tenancy>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<latency::Spec>,
     pub phases: Vec<ProgramPhase>,
 }
 
@@ -153,6 +156,7 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
         disk: plan.disk.clone(),
         backup: plan.backup.clone(),
         tenancy: plan.tenancy.clone(),
+        probes: plan.probes.clone(),
         phases,
     }
 }

@@ -23,7 +23,7 @@ pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
     }
     for gate in &phase.gates {
         text.push_str(&format!("\n{}", comment(&format!("gate: {}", gate.title))));
-        let asked = matches!(gate.measure, Measure::Isolation(_));
+        let asked = matches!(gate.measure, Measure::Isolation(_) | Measure::Latency(_));
         if matches!(gate.measure, Measure::Approval(_)) {
             text.push_str("-- not asked here: whoever runs this decides\n");
             continue;

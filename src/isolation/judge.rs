@@ -23,12 +23,25 @@ pub struct Case {
     pub made_up: bool,
     /// Whether the tenant says which partition takes a row: that is asked before the policies are, and a phantom may have none.
     pub routed: bool,
+    /// Whether a session that said no tenant is the real one.
+    pub fallen: bool,
 }
 
 impl Case {
     /// A plain one: nothing is owed and nothing moved.
     pub fn new(command: Command, context: Context, on: On, strict: bool) -> Self {
-        Self { command, context, on, moves: false, owed: None, strict, further: false, made_up: false, routed: false }
+        Self {
+            command,
+            context,
+            on,
+            moves: false,
+            owed: None,
+            strict,
+            further: false,
+            made_up: false,
+            routed: false,
+            fallen: false,
+        }
     }
 }
 
@@ -49,6 +62,9 @@ pub fn judge(case: Case, answer: &Answer) -> Verdict {
 }
 
 fn said(case: Case, answer: &Answer) -> Verdict {
+    if let (true, Answer::Rows { .. } | Answer::Refused(_)) = (case.fallen, answer) {
+        return fallen(case, answer);
+    }
     let (rows, foreign) = match answer {
         Answer::Unasked(why) => return Verdict::Untried(why.clone()),
         Answer::Unmeasured(why) => return Verdict::Unmeasured(why.clone()),
@@ -59,6 +75,21 @@ fn said(case: Case, answer: &Answer) -> Verdict {
     match (case.command, case.context) {
         (_, Context::Real) => own(case, rows, foreign),
         (command, Context::None | Context::Empty | Context::Garbage | Context::Phantom) => others(case, command, rows),
+    }
+}
+
+/// As the tenant to which the context function falls back: its rows, and nobody else's. What it may write it may.
+fn fallen(case: Case, answer: &Answer) -> Verdict {
+    let who = case.context.words();
+    match (case.command, answer) {
+        (Command::Select, Answer::Rows { foreign: 1.., .. }) => {
+            Verdict::Leak(format!("{who} rows of others than the fallback tenant are visible"))
+        }
+        (Command::Select, Answer::Rows { .. }) => {
+            Verdict::Holds("the rows of the fallback tenant and no others".to_owned())
+        }
+        (Command::Select, Answer::Refused(refusal)) => unmeasured(refusal),
+        _ => Verdict::Untried(format!("{who} a session is the fallback tenant")),
     }
 }
 
@@ -213,6 +244,15 @@ mod tests {
         check(Command::Select, Context::Garbage, false, &Answer::refused("22P02", "no uuid"), "holds");
         check(Command::Select, Context::Empty, false, &Answer::refused("22P02", "no uuid"), "weak");
         check(Command::Select, Context::None, false, &Answer::refused("42704", "unknown"), "weak");
+    }
+
+    #[test]
+    fn who_falls_back_sees_one_tenant() {
+        let case = Case { fallen: true, ..Case::new(Command::Select, Context::None, On::Table, false) };
+        let see = |foreign: i64| word(&judge(case, &Answer::Rows { rows: 5, foreign }));
+        assert_eq!([see(0), see(1)], ["holds", "leak"]);
+        let insert = Case { command: Command::Insert, ..case };
+        assert_eq!(word(&judge(insert, &Answer::rows(1))), "untried");
     }
 
     #[test]

@@ -45,7 +45,8 @@ const TABLES: &[(i32, &str, &str)] = &[
         "preimage_id run_id unit table_name column_name key_columns relation complete rows_kept kept_at restored_at",
     ),
     (4, "phase_prints", "run_id phase format server lines taken_at spent_at"),
-    (5, "approvals", "approval_id run_id phase approved_at actor host reason"),
+    (5, "measurements", "measurement_id run_id phase gate probe over measured measured_at measured_by"),
+    (6, "approvals", "approval_id run_id phase approved_at actor host reason"),
 ];
 
 /// The version of the ledger that stands in the database, `None` without one. Refused where a part of it is gone. Of a version

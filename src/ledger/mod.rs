@@ -9,6 +9,7 @@ mod holder;
 mod layout;
 mod lease;
 mod load;
+mod measurements;
 mod pace;
 mod preimages;
 mod prints;
@@ -31,6 +32,7 @@ pub use lease::{
     Acquired, Hold, Purpose, Taker, Term, acquire, epoch, fence, force_release, heartbeat, holder, release, works_on,
 };
 pub use load::{Entry, Kept, Recorded, RunName, RunRecord, entries, read, read_as_it_stands, runs};
+pub use measurements::{Measured, keep_measurements, measurements};
 pub use pace::{Governing, Pace, PaceState};
 pub use preimages::{
     Listed, Preimage, begin as begin_keeping, complete, forget, half_kept, listed, restored, waiting, written_back,

@@ -11,6 +11,7 @@ pub mod fingerprint;
 pub mod isolation;
 pub mod keeping;
 pub mod kept;
+pub mod latency;
 mod partitions;
 mod preflight;
 mod probe;

@@ -3,9 +3,9 @@
 use std::ops::{Range, RangeInclusive};
 
 use serde::Deserialize;
-use toml::Spanned;
+use toml::{Spanned, de::DeTable};
 
-use super::{order::Draft, section::Table, types::Millis, wording::advice};
+use super::{document::value_of, order::Draft, section::Table, types::Millis, wording::advice};
 use crate::diag::{Diag, Diags};
 
 /// Less than a second nobody can answer in; for longer than a month nobody keeps a run open.
@@ -75,8 +75,10 @@ impl Default for Canary {
 }
 
 impl Canary {
-    /// Gives the phases what it says; what a phase says itself stays. `place` is that of a key, or of the whole.
-    pub fn apply(&self, drafts: &mut [Draft], place: &dyn Fn(&str) -> Range<usize>, diags: &mut Diags) {
+    /// Gives the phases what it says; what a phase says itself stays.
+    pub fn apply(&self, drafts: &mut [Draft], doc: &DeTable<'_>, diags: &mut Diags) {
+        let whole = doc.get("canary").map_or(0..0, Spanned::span);
+        let place = |key: &str| Some(value_of(doc, "canary", key)).filter(|at| !at.is_empty()).unwrap_or(whole.clone());
         let approve = bounded("approve_within", self.approve_within, place("approve_within"), diags);
         for id in &self.approve {
             if let Some(draft) = find(drafts, id, place("approve"), diags) {

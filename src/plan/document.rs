@@ -12,7 +12,9 @@ use super::{
     approval::Canary,
     disk::{self, Disk},
     limits,
+    probes::Latency,
     section::{self, Table},
+    shadow::Shadow,
     throttle::Throttle,
     types::{BackfillDefaults, Backup, Capture, LEASE, OnUnset, Safety, Tenancy},
     wording::a,
@@ -33,12 +35,15 @@ pub const KEYS: &[&str] = &[
     "throttle",
     "disk",
     "capture",
+    "shadow",
     "backup",
+    "latency",
     "canary",
     "table",
     "shared",
     "phase",
     "gate",
+    "probe",
 ];
 
 /// The plain values of a plan; phases and gates are read by `parse`.
@@ -52,7 +57,9 @@ pub struct Header {
     pub throttle: Throttle,
     pub disk: Disk,
     pub capture: Capture,
+    pub shadow: Option<Shadow>,
     pub backup: Backup,
+    pub latency: Latency,
     pub canary: Canary,
 }
 
@@ -93,7 +100,9 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let throttle = table(doc, "throttle", diags, |t| Throttle::deserialize(Deserializer::from(t)));
     let disk = table(doc, "disk", diags, |t| Disk::deserialize(Deserializer::from(t)));
     let capture = table(doc, "capture", diags, |t| Capture::deserialize(Deserializer::from(t)));
+    let shadow = table(doc, "shadow", diags, |t| Shadow::deserialize(Deserializer::from(t)));
     let backup = table(doc, "backup", diags, |t| Backup::deserialize(Deserializer::from(t)));
+    let latency = table(doc, "latency", diags, |t| Latency::deserialize(Deserializer::from(t)));
     let canary = table(doc, "canary", diags, |t| Canary::deserialize(Deserializer::from(t)));
     check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
     let place = |table: &str, key: &str| value_of(doc, table, key);
@@ -116,7 +125,9 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
         throttle: throttle.unwrap_or_default(),
         disk: disk.unwrap_or_default(),
         capture: capture.unwrap_or_default(),
+        shadow,
         backup: backup.unwrap_or_default(),
+        latency: latency.unwrap_or_default(),
         canary: canary.unwrap_or_default(),
     })
 }
@@ -187,6 +198,20 @@ fn check_sections(doc: &DeTable<'_>, safety: Option<&Safety>, tenancy: Option<&T
             )
             .help("PostgreSQL takes only names with a dot, such as \"app.tenant_id\""),
         );
+    }
+    if let Some(fallback) = tenancy.and_then(|tenancy| tenancy.fallback.as_ref()) {
+        let mut refuse = |message: &str, help: &str| {
+            diags.push(Diag::error("TM0111", place("tenancy", "fallback"), message).help(help));
+        };
+        if tenancy.is_some_and(|tenancy| tenancy.function.is_none()) {
+            refuse(
+                "a fallback needs a context function, which is replaced without a lock when it ends",
+                "write function = \"app.current_tenant\"; [[table]] creates it, and takes the fallback away in the phase strict",
+            );
+        }
+        if fallback.0.trim().is_empty() {
+            refuse("an empty key is nobody's", "write the key of the tenant whose rows were there first");
+        }
     }
     // No expression over a setting raises the error of a missing right; only a function does.
     if tenancy.is_some_and(|tenancy| tenancy.on_unset == OnUnset::Error && tenancy.function.is_none()) {

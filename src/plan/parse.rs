@@ -13,9 +13,10 @@ use toml::{
 use super::{
     approval::Approvals,
     constants::constants,
-    document::{Header, KEYS, first_line, header, is_known, value_of},
+    document::{Header, KEYS, first_line, header, is_known},
     expand::{Expansion, PHASES, Settings, expand},
     order::{Draft, order},
+    probes::{Latency, probes},
     section::{self, Table, places, tables},
     site::{Around, Site},
     types::{OnFailure, Plan, PlanGate, PlanStep, Tenancy},
@@ -54,7 +55,17 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     let header = header(&doc, source, &mut diags);
     let default = header.as_ref().map_or(OnFailure::default(), |h| h.safety.on_failure);
     let tenancy = header.as_ref().and_then(|h| h.tenancy.as_ref());
-    let around = Around { read, tenancy, tenancy_written: doc.contains_key("tenancy") };
+    let told = diags.0.len();
+    let probes = probes(&doc, tenancy, &mut diags);
+    let around = Around {
+        read,
+        tenancy,
+        tenancy_written: doc.contains_key("tenancy"),
+        probes: &probes,
+        probes_are_broken: Diags(diags.0[told..].to_vec()).has_errors()
+            || (tenancy.is_none() && doc.contains_key("probe")),
+        latency: header.as_ref().map_or_else(Latency::default, |h| h.latency),
+    };
     let mut drafts: Vec<Draft> =
         tables(&doc, "phase", &mut diags).into_iter().map(|t| phase(t, default, around, &mut diags)).collect();
     let expansion = expand(&doc, &settings(header.as_ref(), tenancy), &mut diags);
@@ -70,12 +81,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     for table in tables(&doc, "gate", &mut diags) {
         free_gate(table, &mut drafts, around, &mut diags);
     }
-    if let Some(canary) = header.as_ref().map(|header| &header.canary) {
-        let section = doc.get("canary").map_or(0..0, Spanned::span);
-        let place =
-            |key: &str| Some(value_of(&doc, "canary", key)).filter(|at| !at.is_empty()).unwrap_or(section.clone());
-        canary.apply(&mut drafts, &place, &mut diags);
-    }
+    header.iter().for_each(|header| header.canary.apply(&mut drafts, &doc, &mut diags));
     duplicates(&drafts, &made, &mut diags);
     let phases = order(drafts, &mut diags);
     constants(&phases, &mut diags);
@@ -92,6 +98,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
         backup: header.backup,
         tables: expansion.tables,
         shared: expansion.shared,
+        probes,
         phases,
     };
     (Some(plan), diags)
@@ -102,6 +109,7 @@ pub(super) fn settings<'a>(header: Option<&'a Header>, tenancy: Option<&'a Tenan
     Settings {
         tenancy,
         capture: header.map(|h| h.capture.clone()).unwrap_or_default(),
+        shadow: header.and_then(|h| h.shadow.clone()),
         on_orphan: header.map_or(OnOrphan::default(), |h| h.backfill.on_orphan),
     }
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 
 use crate::diag::{Diag, Diags};
 
-use super::{parse::ReadFile, types::Tenancy};
+use super::{parse::ReadFile, probes::Latency, types::Tenancy};
+use crate::latency::Spec;
 
 /// What the rest of the plan lends to every step and gate.
 #[derive(Clone, Copy)]
@@ -13,6 +14,11 @@ pub struct Around<'a> {
     pub tenancy: Option<&'a Tenancy>,
     /// Whether the plan writes [tenancy] at all; one with an error in it is written, but not there.
     pub tenancy_written: bool,
+    /// Every `[[probe]]` without an error in it.
+    pub probes: &'a [Spec],
+    /// Whether one has an error in it.
+    pub probes_are_broken: bool,
+    pub latency: Latency,
 }
 
 /// One table of the plan, with the places of its keys.
@@ -88,6 +94,21 @@ impl<'a> Site<'a> {
     /// Whether the plan writes no [tenancy]. One with an error in it has its own finding, and needs no second one here.
     pub fn lacks_tenancy(&self) -> bool {
         !self.around.tenancy_written
+    }
+
+    /// The plan's probes.
+    pub fn probes(&self) -> &'a [Spec] {
+        self.around.probes
+    }
+
+    /// Whether a probe has an error in it, which has its own finding.
+    pub fn probes_are_broken(&self) -> bool {
+        self.around.probes_are_broken
+    }
+
+    /// The plan's [latency].
+    pub fn latency(&self) -> Latency {
+        self.around.latency
     }
 
     /// The place of `seed[2].name`, or the nearest one around it that is written.

@@ -13,7 +13,7 @@ use super::expand::Shared;
 use super::throttle::{Pacing, SynchronousCommit, Throttle};
 use crate::{
     checks::CheckKind,
-    isolation, sql,
+    isolation, latency, sql,
     sql::{Ident, Literal, QName, Stmt, TypeName},
     steps::{Object, StepKind},
     unit::{Fill, OnOrphan, UnitId},
@@ -35,6 +35,7 @@ pub struct Plan {
     pub tables: Vec<QName>,
     /// Those of `[[shared]]`.
     pub shared: Vec<Shared>,
+    pub probes: Vec<latency::Spec>,
     pub phases: Vec<Phase>,
 }
 
@@ -216,6 +217,9 @@ pub struct Tenancy {
     /// What a session meets that has not said which tenant it is.
     #[serde(default)]
     pub on_unset: OnUnset,
+    /// The tenant of such a session until the phase `strict`, by its key: for releases of the application that know of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Literal>,
 }
 
 /// What a session meets that has not said which tenant it is.
@@ -254,8 +258,14 @@ impl Tenancy {
             registry: (registry.table.clone(), registry.key.clone()),
             force: self.force,
             extra: false,
-            strict: self.on_unset == OnUnset::Error,
+            strict: self.on_unset == OnUnset::Error && self.fallback.is_none(),
+            fallback: self.fallback.as_ref().map(|key| key.0.clone()),
         }
+    }
+
+    /// The table in which `shadow_rls` notes what it would hide, where the plan names no other: beside the registry.
+    pub fn shadow_log(&self) -> QName {
+        self.registry.table.sibling(Ident::derived(&["tenantmig_shadow"]))
     }
 
     /// The same without the subquery around it, for a place that takes none and evaluates it once anyway: a column's default.

@@ -4,7 +4,8 @@
 //! gives way to this one by CREATE OR REPLACE, which keeps its owner, its rights and what depends on it; without it, another
 //! definition stops the run. The template is STABLE and PARALLEL SAFE: an IMMUTABLE one would serve one tenant's rows to
 //! another from a prepared statement. It is LANGUAGE sql; with `on_unset = "error"` in [tenancy] plpgsql, and raises 42501
-//! where the setting is missing or empty.
+//! where the setting is missing or empty. With `fallback` in [tenancy] a session that says no tenant is that one; the template
+//! `strict_context` with `replace = true` ends that: sessions see it at once, also from a prepared statement, and no table is locked.
 //! Undo: drops the function, unless it was there before; one that was replaced comes back as it was, with its comment.
 
 use serde::Deserialize;
@@ -44,6 +45,8 @@ pub struct CreateFunction {
 #[serde(rename_all = "snake_case")]
 enum Template {
     TenantContext,
+    /// Without the fallback of [tenancy].
+    StrictContext,
 }
 
 /// What the planner may believe of the function's result.
@@ -78,7 +81,7 @@ impl StepKind for CreateFunction {
 
     fn check(&mut self, site: &mut Site<'_>) {
         match self.template {
-            Some(Template::TenantContext) => self.fill(site),
+            Some(template) => self.fill(template, site),
             None if self.body.is_none() || self.returns.is_none() => site
                 .error("name", "TM0341", "the function has no `body` or no `returns`")
                 .help("write both, or template = \"tenant_context\""),
@@ -127,7 +130,7 @@ impl StepKind for CreateFunction {
 
 impl CreateFunction {
     /// The template's parts from [tenancy].
-    fn fill(&mut self, site: &mut Site<'_>) {
+    fn fill(&mut self, template: Template, site: &mut Site<'_>) {
         let own = ["args", "returns", "language", "volatility", "parallel", "security_definer", "body"];
         if let Some(key) = own.into_iter().find(|key| site.has(key)) {
             site.error(key, "TM0341", format!("`{key}` follows from the template")).help("leave one of the two out");
@@ -135,7 +138,7 @@ impl CreateFunction {
         match site.tenancy() {
             Some(tenancy) => {
                 self.returns = Some(tenancy.registry.r#type.clone());
-                let (language, body) = context_body(tenancy);
+                let (language, body) = context_body(template, tenancy);
                 (self.language, self.body) = (language, Some(body.as_str().to_owned()));
                 self.volatility = Some(Volatility::Stable);
                 self.parallel = Some(Parallel::Safe);
@@ -232,7 +235,11 @@ impl CreateFunction {
 
 /// The body of the context function, and its language where that is not sql. MESSAGE and HINT are values, so that nothing in
 /// the setting's name is a placeholder of RAISE.
-fn context_body(tenancy: &Tenancy) -> (Option<Ident>, Stmt) {
+fn context_body(template: Template, tenancy: &Tenancy) -> (Option<Ident>, Stmt) {
+    if let (Template::TenantContext, Some(fallback)) = (template, &tenancy.fallback) {
+        let read = tenancy.setting_read();
+        return (None, sql!("SELECT coalesce({}, {}::{})", read, fallback, tenancy.registry.r#type));
+    }
     match tenancy.on_unset {
         OnUnset::Deny => (None, sql!("SELECT {}", tenancy.setting_read())),
         OnUnset::Error => {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::{
     Object, StepKind,
-    enforce_rls::family::{ALL_BELOW, Family, Policy},
+    enforce_rls::family::{ALL_BELOW, Family, Policy, Shadow},
 };
 use crate::{
     plan::{Lowering, Site},
@@ -218,6 +218,7 @@ impl CreatePolicy {
             force: false,
             replace: self.replace,
             roles: Vec::new(),
+            shadow: Shadow::Apart,
         }
     }
 

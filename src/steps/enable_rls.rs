@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     Object, StepKind,
     enforce_rls::{
-        family::{ALL_BELOW, Family},
+        family::{ALL_BELOW, Family, Shadow},
         guard,
     },
 };
@@ -89,6 +89,7 @@ impl EnableRls {
             force: false,
             replace: false,
             roles: Vec::new(),
+            shadow: Shadow::Apart,
         }
     }
 }

@@ -7,7 +7,8 @@
 //! Lock: ACCESS EXCLUSIVE on the table and everything below it for a moment, parent first; the catalogue changes, no row is
 //! read. All of them together are waited for no longer than `lock_timeout`. What the application reads in that moment waits, and
 //! no session ever finds a table without its policy, or a policy without its table's flag. A policy of the same name with
-//! another text stops the run; with `replace = true` it gives way. Other policies stay. A foreign table below it cannot be
+//! another text stops the run; with `replace = true` it gives way. Other policies stay, but that of `shadow_rls` goes in the same
+//! transaction. A foreign table below it cannot be
 //! protected: it stops the run while anybody but its owner may use it. A partition that is made later has no protection of its
 //! own: the gate `unprotected`, which this step brings, names it.
 //! Undo: takes the flags and both policies from all of them in one transaction, and brings back what stood on each before. From
@@ -30,7 +31,7 @@ mod exposure;
 pub mod family;
 
 pub(super) use exposure::guard;
-use family::{ALL_BELOW, Family, Policy};
+use family::{ALL_BELOW, Family, Policy, Shadow};
 
 /// A step of the kind `enforce_rls`.
 #[derive(Debug, Deserialize)]
@@ -207,6 +208,7 @@ impl EnforceRls {
             force: self.force.unwrap_or(tenancy.force),
             replace: self.replace,
             roles: tenancy.roles.clone(),
+            shadow: Shadow::Ends,
         })
     }
 }

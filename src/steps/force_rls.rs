@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{
     Object, StepKind,
     enforce_rls::{
-        family::{ALL_BELOW, Family},
+        family::{ALL_BELOW, Family, Shadow},
         guard,
     },
 };
@@ -86,6 +86,7 @@ impl ForceRls {
             force: true,
             replace: false,
             roles: Vec::new(),
+            shadow: Shadow::Apart,
         }
     }
 }

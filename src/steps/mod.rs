@@ -159,6 +159,8 @@ kinds! {
     create_policy => CreatePolicy,
     enable_rls => EnableRls,
     force_rls => ForceRls,
+    shadow_log => ShadowLog,
+    shadow_rls => ShadowRls,
     enforce_rls => EnforceRls,
     sql => Sql,
     assert => Assert,

@@ -147,6 +147,7 @@ fn full_program(on_failure: OnFailure, name: Ident, text: String, number: u32) -
         function: None,
         force: true,
         on_unset: OnUnset::Error,
+        fallback: None,
     });
     program
 }

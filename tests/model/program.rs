@@ -206,6 +206,7 @@ fn case(name: &'static str, phases: Vec<PhaseOf>) -> Case {
         disk: Disk::default(),
         backup: Default::default(),
         tenancy: None,
+        probes: Vec::new(),
         phases,
     };
     Case { name, program, was, crashes_max: 2 }

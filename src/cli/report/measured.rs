@@ -102,7 +102,7 @@ fn untried(all: &[Verified]) -> String {
 }
 
 fn checked(verified: Verified) -> Checked {
-    let Verified { phase, what, verdict, isolation: _ } = verified;
+    let Verified { phase, what, verdict, isolation: _, latency: _ } = verified;
     let (tone, result, details) = match verdict {
         Verdict::Passed => (Tone::Good, "passed", Vec::new()),
         Verdict::Failed(findings) => {

@@ -71,7 +71,8 @@ pub(super) async fn copied(
 fn case(ground: Ground<'_>, rows: &Rows, command: Command, context: Context) -> Case {
     let owed = (command == Command::Select && context == Context::Real).then_some(rows.owed);
     let (further, made_up) = (ground.facts.further || ground.spec.extra, rows.made_up);
-    Case { owed, further, made_up, ..Case::new(command, context, On::Copy, ground.spec.strict) }
+    let fallen = ground.spec.falls_to(context, &rows.real);
+    Case { owed, further, made_up, fallen, ..Case::new(command, context, On::Copy, ground.spec.strict) }
 }
 
 /// The copy has few rows, so it is written whole, without a condition.

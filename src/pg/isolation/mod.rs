@@ -23,10 +23,13 @@ use tokio_postgres::Client;
 use self::{
     actor::Actor,
     facts::{facts, name, rights},
-    role::takeable,
     tenant::tenants,
-    transaction::{BOUNDS, rolled_back},
+    transaction::BOUNDS,
     trial::{Found, Trial},
+};
+pub(super) use self::{
+    role::takeable,
+    transaction::{become_role, rolled_back, set},
 };
 use super::{
     Fault,

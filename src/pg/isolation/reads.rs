@@ -39,7 +39,18 @@ pub(super) async fn visible(
     value: Option<&str>,
 ) -> Result<Answer, Fault> {
     let bounds = if facts.is_long() { Bounds { statement: GLANCE, ..BOUNDS } } else { BOUNDS };
-    let answer = look(actor, spec, bounds, &sql!("{}", spec.table), value).await?;
+    let relation = match &spec.fallback {
+        // Of rows that the fallback tenant may see, those that are not its own.
+        Some(fallback) if value.is_none_or(str::is_empty) => sql!(
+            "(SELECT 1 FROM (SELECT {0} AS tenant FROM {1} LIMIT {2}) s WHERE s.tenant IS DISTINCT FROM {3}) f",
+            spec.column,
+            spec.table,
+            SAMPLE,
+            Literal::new(fallback.clone())
+        ),
+        Some(_) | None => sql!("{}", spec.table),
+    };
+    let answer = look(actor, spec, bounds, &relation, value).await?;
     if facts.is_long() && matches!(&answer, Answer::Refused(refusal) if refusal.sqlstate == "57014") {
         let (glance, column) = (GLANCE.as_millis(), &spec.column);
         return Ok(Answer::Glance(format!(
@@ -145,8 +156,8 @@ pub(super) async fn prepared(actor: &Actor<'_>, spec: &Spec, phantom: &str, real
                 rows = client.query_one(&statement, &[]).await?.try_get::<_, i64>(0)?;
             }
             counts.push(rows);
-            // In strict mode there is no third answer.
-            if value == phantom && spec.strict {
+            // In strict mode there is no third answer, and with a fallback another one.
+            if value == phantom && (spec.strict || spec.fallback.is_some()) {
                 break;
             }
         }

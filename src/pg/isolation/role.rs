@@ -18,7 +18,7 @@ use crate::{
 const SET_OPTION: i32 = 160_000;
 
 /// Whether a role is there, and may be taken by SET ROLE in a session of this login's.
-pub(super) async fn takeable(session: &Connection, role: &Ident) -> Result<Result<(), String>, Fault> {
+pub(in crate::pg) async fn takeable(session: &Connection, role: &Ident) -> Result<Result<(), String>, Fault> {
     let set = Literal::new(if session.server_version_num >= SET_OPTION { "SET" } else { "MEMBER" });
     let query = sql!(
         "SELECT session_user::text, pg_has_role(session_user, r.oid, {}) FROM pg_roles r WHERE r.rolname = $1",

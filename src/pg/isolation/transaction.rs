@@ -30,7 +30,7 @@ impl<T> From<Fault> for Back<T> {
 }
 
 /// Runs `work` in a transaction and rolls it back, whatever comes: there is no way to a COMMIT.
-pub(super) async fn rolled_back<T>(
+pub(in crate::pg) async fn rolled_back<T>(
     connection: &Connection,
     bounds: Bounds,
     work: impl AsyncFnOnce(&Client) -> Result<T, Fault>,
@@ -50,7 +50,7 @@ pub(super) async fn rolled_back<T>(
 }
 
 /// From here to the transaction's end policies apply to it, and it is `role` where one is given.
-pub(super) async fn become_role(client: &Client, role: Option<&Ident>) -> Result<(), Fault> {
+pub(in crate::pg) async fn become_role(client: &Client, role: Option<&Ident>) -> Result<(), Fault> {
     client.batch_execute("SET LOCAL row_security = on").await?;
     if let Some(role) = role {
         set(client, "role", role.as_str()).await?;
@@ -59,7 +59,7 @@ pub(super) async fn become_role(client: &Client, role: Option<&Ident>) -> Result
 }
 
 /// A setting, to the transaction's end.
-pub(super) async fn set(client: &Client, name: &str, value: &str) -> Result<(), Fault> {
+pub(in crate::pg) async fn set(client: &Client, name: &str, value: &str) -> Result<(), Fault> {
     let stmt = sql!("SELECT set_config({}, {}, true)", Literal::new(name), Literal::new(value));
     client.query_typed(stmt.as_str(), &[]).await?;
     Ok(())

@@ -72,7 +72,8 @@ impl Ground<'_> {
     }
 
     fn case(&self, command: Command, context: Context) -> Case {
-        Case::new(command, context, On::Table, self.spec.strict)
+        let fallen = self.spec.falls_to(context, self.real);
+        Case { fallen, ..Case::new(command, context, On::Table, self.spec.strict) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Phase `enforce`: row-level security, each table in one transaction. The steps bring their gates, which read the catalogue
-//! only: rows are hidden from the owner by now.
+//! only: rows are hidden from the owner by now. The plan's probes are measured last.
+
+use std::ops::Range;
 
 use super::{
     entry::Entry,
@@ -8,7 +10,7 @@ use super::{
 };
 
 /// The steps.
-pub fn phase<'i>(whole: &Whole<'_, 'i>) -> Made<'i> {
+pub fn phase<'i>(whole: &Whole<'_, 'i>, place: &Range<usize>) -> Made<'i> {
     let enforce = |entry: &Entry<'i>| {
         let other = entry.is_registry().then(|| text(whole.column(entry).to_string(), &entry.place));
         Line::new("enforce_rls", &entry.place)
@@ -18,5 +20,8 @@ pub fn phase<'i>(whole: &Whole<'_, 'i>) -> Made<'i> {
             .maybe("extra", entry.extra.clone())
             .done()
     };
-    Made { steps: whole.tables.iter().filter(|entry| entry.enforce).map(enforce).collect(), gates: Vec::new() }
+    let steps: Vec<_> = whole.tables.iter().filter(|entry| entry.enforce).map(enforce).collect();
+    let measured = whole.latency && !steps.is_empty();
+    let gates = measured.then(|| Line::new("latency", place).done()).into_iter().collect();
+    Made { steps, gates }
 }

@@ -13,6 +13,8 @@ mod index;
 mod line;
 mod phases;
 mod prepare;
+mod shadow;
+mod strict;
 mod tenantless;
 mod way;
 
@@ -28,7 +30,9 @@ use self::{
     phases::Whole,
 };
 use super::{
+    probes::gated,
     section::{Table, tables},
+    shadow::Shadow,
     types::{Capture, Tenancy},
 };
 use crate::{
@@ -43,6 +47,8 @@ pub struct Settings<'a> {
     /// `None` where it has an error in it, which is told elsewhere.
     pub tenancy: Option<&'a Tenancy>,
     pub capture: Capture,
+    /// `None` where the plan has no [shadow].
+    pub shadow: Option<Shadow>,
     pub on_orphan: OnOrphan,
 }
 
@@ -93,7 +99,14 @@ pub fn expand<'i>(doc: &DeTable<'i>, settings: &Settings<'_>, diags: &mut Diags)
     let names = entries.iter().map(|entry| entry.name.clone()).collect();
     let (phases, whole) = match settings.tenancy.filter(|_| !told) {
         Some(tenancy) => {
-            let whole = Whole { tables: &entries, tenancy, capture: &settings.capture, on_orphan };
+            let whole = Whole {
+                tables: &entries,
+                tenancy,
+                capture: &settings.capture,
+                shadow: settings.shadow.as_ref(),
+                on_orphan,
+                latency: gated(doc),
+            };
             (phases::phases(&whole, &first), true)
         }
         None => (phases::blank(&first), false),

@@ -12,24 +12,27 @@ use super::{
     entry::{Entry, Orphans},
     index,
     line::text,
-    prepare,
+    prepare, shadow, strict,
 };
 use crate::{
     plan::{
         section::Table,
+        shadow::Shadow,
         types::{Capture, Tenancy},
     },
     sql::{Ident, QName},
 };
 
 /// Their ids, and what a phase of that id is for.
-pub const PHASES: [(&str, &str); 7] = [
+pub const PHASES: [(&str, &str); 9] = [
     ("expand", "The tenant column of each table: a moment of ACCESS EXCLUSIVE each, and no row is written."),
     ("capture", "What the application writes from here on gets its tenant, also where it knows none."),
     ("backfill", "The rows that are there, in batches: parents first."),
     ("index", "What makes a tenant's rows quick to find, CONCURRENTLY."),
     ("constrain", "What makes a wrong tenant impossible. After this phase every row is somebody's."),
+    ("shadow", "What row-level security would change is noted, and nothing hidden yet."),
     ("enforce", "Row-level security: from here on a session sees the rows of its own tenant only."),
+    ("strict", "A session that says no tenant has none: the context function falls back to nobody any more."),
     ("contract", "What only the old application needed goes."),
 ];
 
@@ -40,8 +43,11 @@ pub struct Whole<'a, 'i> {
     pub tables: &'a [Entry<'i>],
     pub tenancy: &'a Tenancy,
     pub capture: &'a Capture,
+    pub shadow: Option<&'a Shadow>,
     /// Where a table says nothing else.
     pub on_orphan: Orphans,
+    /// Whether the plan has probes that guard the enforcing.
+    pub latency: bool,
 }
 
 impl Whole<'_, '_> {
@@ -71,13 +77,15 @@ pub struct Made<'i> {
 
 /// The phases that have a step. A gate of a phase that has none guards the one before.
 pub fn phases<'i>(whole: &Whole<'_, 'i>, place: &Range<usize>) -> Vec<Table<'i>> {
-    let made: [Made<'i>; 7] = [
+    let made: [Made<'i>; 9] = [
         prepare::phase(whole, place),
         capture::phase(whole, place),
         backfill::phase(whole),
         index::phase(whole, place),
         constrain::phase(whole),
-        enforce::phase(whole),
+        shadow::phase(whole, place),
+        enforce::phase(whole, place),
+        strict::phase(whole, place),
         contract::phase(whole),
     ];
     let mut kept: Vec<(&str, Made<'i>)> = Vec::new();

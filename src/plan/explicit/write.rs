@@ -44,7 +44,7 @@ pub fn document(doc: &DeTable<'_>) -> String {
                 let tables = items.iter().filter_map(|item| item.get_ref().as_table());
                 phases = tables.map(|table| format!("\n{}", phase(table, &mut BTreeMap::new()))).collect();
             }
-            DeValue::Array(items) if ["gate", "shared"].contains(&name) => {
+            DeValue::Array(items) if ["gate", "shared", "probe"].contains(&name) => {
                 for table in items.iter().filter_map(|item| item.get_ref().as_table()) {
                     sections.push_str(&format!("\n[[{name}]]\n"));
                     sorted(table).iter().for_each(|(k, v)| sections.push_str(&format!("{} = {}\n", key(k), inline(v))));

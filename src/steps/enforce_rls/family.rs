@@ -24,7 +24,22 @@ pub(in crate::steps) struct Family<'a> {
     pub replace: bool,
     /// The application's roles, which must not own what nothing can protect.
     pub roles: Vec<Ident>,
+    pub shadow: Shadow,
 }
+
+/// How it stands to the policy of `shadow_rls`, which hides nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::steps) enum Shadow {
+    /// It is no concern of it.
+    Apart,
+    /// Takes it away in the same transaction; the undo brings it back.
+    Ends,
+    /// Is it. It must not stand where rows are hidden already: a permissive policy would show them.
+    Is,
+}
+
+/// The name of that policy.
+pub(in crate::steps) const SHADOW: &str = "tenant_shadow";
 
 /// A policy without its table.
 #[derive(Debug)]
@@ -89,30 +104,42 @@ impl Family<'_> {
         Unit {
             id,
             title,
-            up: Op::Tx(vec![self.up()]),
-            down: Down::tx([self.down()]),
+            up: Op::Tx(self.up()),
+            down: Down::tx(self.down()),
             probe: self.probe(),
             lock: Lock::on(LockLevel::AccessExclusive, self.table, Hold::Moment),
             loses: None,
-            guards_rows: self.enable || self.force,
+            guards_rows: (self.enable || self.force) && self.shadow != Shadow::Is,
             grows: Growth::Little,
         }
     }
 
     /// Policies first and ENABLE last, in one transaction: no session sees a table that shows all or nothing.
-    fn up(&self) -> Stmt {
+    fn up(&self) -> Vec<Stmt> {
         let make = |policy: &Policy| if self.replace { policy.replace() } else { policy.ensure() };
         let mut deeds: Vec<Stmt> = self.policies.iter().map(make).collect();
         deeds.extend(self.alter("ENABLE ROW LEVEL SECURITY", "FORCE ROW LEVEL SECURITY"));
-        self.each(&deeds)
+        let mut up = vec![self.each(&deeds)];
+        up.extend((self.shadow == Shadow::Ends).then(|| self.unshadow()));
+        up
+    }
+
+    /// Drops the policy that hides nothing. The undo of `shadow_rls` ends with it, by which `verify` knows that a later step ended it.
+    fn unshadow(&self) -> Stmt {
+        self.each(&[drop_shadow()])
     }
 
     /// DISABLE and DROP POLICY in one transaction: alone, either would hide or show every row for a moment.
-    fn down(&self) -> Stmt {
+    fn down(&self) -> Vec<Stmt> {
         let mut deeds: Vec<Stmt> =
             self.alter("DISABLE ROW LEVEL SECURITY", "NO FORCE ROW LEVEL SECURITY").into_iter().collect();
+        if self.shadow == Shadow::Is {
+            return vec![self.each(&deeds), self.unshadow()];
+        }
         deeds.extend(self.policies.iter().map(Policy::drop));
-        self.each(&deeds)
+        // What the probe found of it comes back behind this, also where the undo runs a second time.
+        deeds.extend((self.shadow == Shadow::Ends).then(drop_shadow));
+        vec![self.each(&deeds)]
     }
 
     fn alter(&self, enable: &str, force: &str) -> Option<Stmt> {
@@ -175,7 +202,10 @@ END",
     /// is deparsed with the names that the search path makes visible, so what restores it sets that path first.
     fn state(&self, asks: &Stmt, same: &Stmt) -> Stmt {
         let flag = |asked: bool| Stmt::raw(if asked { "true" } else { "false" });
-        let names: Vec<Literal> = self.policies.iter().map(|p| Literal::new(p.name.as_str())).collect();
+        let mut names: Vec<Literal> = self.policies.iter().map(|p| Literal::new(p.name.as_str())).collect();
+        let own = names.len();
+        names.extend((self.shadow == Shadow::Ends).then(|| Literal::new(SHADOW)));
+        let gone = Stmt::raw(if self.shadow == Shadow::Ends { "s.name = 'tenant_shadow'" } else { "false" });
         let tab = sql!("m.tab");
         sql!(
             "WITH RECURSIVE family AS (
@@ -183,28 +213,29 @@ END",
                  UNION SELECT h.inhrelid FROM family f JOIN pg_inherits h ON h.inhparent = f.rel),
              member AS (
                  SELECT c.oid AS rel, c.oid = to_regclass({0}) AS is_root, format('%I.%I', n.nspname, c.relname) AS tab, c.relkind AS kind,
-                        c.relowner AS owner, c.relacl AS acl, c.relrowsecurity AND {1} AS secured, c.relforcerowsecurity AND {2} AS forced
+                        c.relowner AS owner, c.relacl AS acl, c.relrowsecurity AS was_on, c.relrowsecurity AND {1} AS secured, c.relforcerowsecurity AND {2} AS forced
                    FROM family f JOIN pg_class c ON c.oid = f.rel JOIN pg_namespace n ON n.oid = c.relnamespace
                   WHERE c.relpersistence <> 't'),
              standing AS (
-                 SELECT m.rel, m.tab, {3} AS same, {4} AS definition, {5} AS note
+                 SELECT m.rel, m.tab, p.polname AS name, {3} AS same, {4} AS definition, {5} AS note
                    FROM member m JOIN pg_policy p ON p.polrelid = m.rel AND p.polname = ANY (ARRAY[{6}]::name[])),
              have AS (
-                 SELECT m.tab, m.secured, m.forced, count(s.rel) AS policies, count(s.rel) FILTER (WHERE s.same) AS same
+                 SELECT m.tab, m.secured, m.forced, count(s.rel) FILTER (WHERE NOT {11}) AS policies,
+                        count(s.rel) FILTER (WHERE s.same AND NOT {11}) AS same, count(s.rel) FILTER (WHERE {11}) AS shadows
                    FROM member m LEFT JOIN standing s ON s.rel = m.rel WHERE m.kind IN ('r', 'p')
                   GROUP BY m.rel, m.tab, m.secured, m.forced),
              a AS (
-                 SELECT bool_and(NOT h.secured AND NOT h.forced AND h.policies = 0) AS nothing, sum(h.policies) AS policies,
+                 SELECT bool_and(NOT h.secured AND NOT h.forced AND h.policies + h.shadows = 0) AS nothing, sum(h.policies) AS policies,
                         bool_and(f.whole) AS whole, bool_or(h.policies > h.same) AS other,
                         string_agg(h.tab, ', ' ORDER BY h.tab) FILTER (WHERE NOT f.whole) AS without
-                   FROM have h CROSS JOIN LATERAL (SELECT h.same = {7} AND h.secured = {1} AND h.forced = {2} AS whole) f),
+                   FROM have h CROSS JOIN LATERAL (SELECT h.same = {7} AND h.secured = {1} AND h.forced = {2} AND h.shadows = 0 AS whole) f),
              before AS (
                  SELECT 1 AS rank, m.tab, m.is_root, format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', m.tab) AS sql FROM member m WHERE m.secured
                  UNION ALL SELECT 2, m.tab, m.is_root, format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', m.tab) FROM member m WHERE m.forced
                  UNION ALL SELECT 3, m.tab, m.is_root, s.definition FROM standing s JOIN member m USING (rel)
                  UNION ALL SELECT 4, m.tab, m.is_root, s.note FROM standing s JOIN member m USING (rel) WHERE s.note IS NOT NULL)
              SELECT p.presence,
-                    CASE p.presence WHEN 'conflict' THEN coalesce(u.why, (SELECT string_agg(s.definition, '; ' ORDER BY s.tab) FROM standing s WHERE NOT s.same))
+                    CASE p.presence WHEN 'conflict' THEN coalesce(u.why, (SELECT string_agg(s.definition, '; ' ORDER BY s.tab) FROM standing s WHERE NOT s.same AND NOT {11}))
                                     WHEN 'partial' THEN concat_ws('; ', 'not yet whole: ' || a.without, (SELECT string_agg(b.sql, '; ' ORDER BY b.tab, b.rank) FROM before b))
                                     WHEN 'present' THEN (SELECT string_agg(h.tab, ', ' ORDER BY h.tab) FROM have h) END AS found,
                     CASE p.presence WHEN 'partial' THEN ARRAY['SELECT pg_catalog.set_config(''search_path'', ' || quote_literal(current_setting('search_path')) || ', true)']
@@ -221,15 +252,33 @@ END",
             policy::definition(&tab),
             policy::note(&tab),
             List(&names, ", "),
-            names.len(),
+            own,
             self.unfit(),
             asks,
-            flag(self.replace)
+            flag(self.replace),
+            gone
         )
     }
 
-    /// What no policy can protect: something that is no table, and foreign tables below it that others than their owner may use.
+    /// What no policy can protect, and what one that hides nothing must not stand on.
     fn unfit(&self) -> Stmt {
+        match self.shadow {
+            Shadow::Apart | Shadow::Ends => self.unprotectable(),
+            Shadow::Is => sql!(
+                "SELECT nullif(concat_ws('; ', (SELECT w.why FROM ({0}) w), (
+                     SELECT string_agg(format('%s has row-level security already, and a policy that hides nothing would open it', m.tab), '; ' ORDER BY m.tab)
+                       FROM member m WHERE m.kind IN ('r', 'p') AND m.was_on
+                        AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = m.rel AND p.polname = {1})), (
+                     SELECT string_agg(format('%s has the restrictive policy %I, which would begin to hide rows', m.tab, p.polname), '; ' ORDER BY m.tab, p.polname)
+                       FROM member m JOIN pg_policy p ON p.polrelid = m.rel WHERE NOT p.polpermissive)), '') AS why",
+                self.unprotectable(),
+                Literal::new(SHADOW)
+            ),
+        }
+    }
+
+    /// What no policy can protect: something that is no table, and foreign tables below it that others than their owner may use.
+    fn unprotectable(&self) -> Stmt {
         let roles: Vec<Literal> = self.roles.iter().map(|role| Literal::new(role.as_str())).collect();
         sql!(
             "SELECT string_agg(CASE
@@ -247,4 +296,8 @@ END",
             List(&roles, ", ")
         )
     }
+}
+
+fn drop_shadow() -> Stmt {
+    sql!("EXECUTE {} || rel;", Literal::new(sql!("DROP POLICY IF EXISTS {} ON ", Stmt::raw(SHADOW)).as_str()))
 }

@@ -141,6 +141,7 @@ impl Ground {
             registry: (name("app.orgs"), Ident::parse("id").unwrap()),
             force: self.shape.force,
             strict: self.shape.strict,
+            fallback: None,
             extra: false,
         }
     }

@@ -34,6 +34,7 @@ const DEEP: &[&str] = &[
     "quarantine_everything",
     "rows_into_what_is_partly_there",
     "family_partly",
+    "shadow_enforced",
     "key_partitioned",
     "unique_with_marks",
     "unique_partitioned",

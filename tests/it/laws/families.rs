@@ -31,6 +31,27 @@ table = \"app.parted\"
 ";
 
 pub const FAMILIES: &[Case] = &[
+    variant(
+        "shadow_family",
+        PARTED,
+        "
+[[phase.step]]
+kind = \"shadow_rls\"
+table = \"app.parted\"
+log = \"app.shadow\"
+extra = \"note <> 'hidden' OR tenant_id = {tenant}\"
+",
+    ),
+    partly(
+        "shadow_enforced",
+        "CREATE TABLE app.parted (id bigint, tenant_id uuid) PARTITION BY RANGE (id); \
+         CREATE TABLE app.p1 PARTITION OF app.parted FOR VALUES FROM (0) TO (100); \
+         CREATE TABLE app.p2 PARTITION OF app.parted FOR VALUES FROM (100) TO (200); \
+         CREATE POLICY tenant_shadow ON app.parted USING (id > 5 OR app.shadow_note('app.parted', 'read', 'a.b', true)); \
+         CREATE POLICY tenant_shadow ON app.p1 USING (true); COMMENT ON POLICY tenant_shadow ON app.p1 IS 'it''s the shadow'; \
+         ALTER TABLE app.parted ENABLE ROW LEVEL SECURITY; ALTER TABLE app.p1 ENABLE ROW LEVEL SECURITY",
+        ENFORCE,
+    ),
     variant("family_partitions", PARTED, ENFORCE),
     variant(
         "family_children",

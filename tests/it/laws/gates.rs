@@ -20,6 +20,9 @@ const PROTECTED: &str = "CREATE ROLE app_rw; GRANT app_rw TO app_owner; GRANT US
     CREATE POLICY own ON app.trades USING (tenant_id = (SELECT NULLIF(current_setting('app.tenant_id', true), '')::uuid));
     ALTER TABLE app.trades ENABLE ROW LEVEL SECURITY; ALTER TABLE app.trades FORCE ROW LEVEL SECURITY;";
 
+/// The application's role alone, on a table that is not protected yet.
+const READER: &str = "CREATE ROLE app_rw; GRANT app_rw TO app_owner; GRANT USAGE ON SCHEMA app TO app_rw; GRANT SELECT ON app.trades TO app_rw;";
+
 /// What a gate must find: the kind, what the owner does before the run, a step of the run, and words of the finding.
 const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
     ("nulls", "UPDATE app.trades SET tenant_id = NULL WHERE id IN (7, 8)", "", "app.trades.tenant_id is NULL"),
@@ -47,6 +50,14 @@ const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
         "desk as postgres wrote to app.trades without a tenant",
     ),
     ("quiet", "UPDATE app.writes SET first_at = now()", "", "is noted since"),
+    (
+        "unseen",
+        "INSERT INTO app.shadow (relation, command, tenant, application, username, statement) \
+         VALUES ('app.trades', 'read', 'missing', 'desk', 'rw', 'SELECT ?')",
+        "",
+        "desk as rw read app.trades without a tenant",
+    ),
+    ("unseen", "UPDATE app.shadow SET at = now()", "", "is noted since"),
     ("invalid_indexes", "wreck", "", "app.wreck is invalid"),
     ("present", "DROP TABLE app.trades", "", "table app.trades is not there"),
     ("absent", "CREATE POLICY gone ON app.trades USING (true)", "", "policy gone on app.trades is there"),
@@ -57,6 +68,12 @@ const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
         "P4 rows of a tenant that does not exist: as a tenant that does not exist 5 rows or more are visible",
     ),
     (
+        "latency",
+        "reader; CREATE POLICY slow ON app.trades USING (pg_sleep(0.02)::text = ''); ALTER TABLE app.trades ENABLE ROW LEVEL SECURITY",
+        "",
+        "slower, and the budget is 10 ms and 25 %",
+    ),
+    (
         "duplicates",
         "ALTER TABLE app.trades DROP CONSTRAINT trades_pkey; UPDATE app.trades SET id = 7 WHERE id = 8",
         "",
@@ -65,7 +82,11 @@ const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
 ];
 
 fn protected(world: &World) -> String {
-    PROTECTED.replace("app_rw", &world.role()).replace("app_owner", &world.owner)
+    own(world, PROTECTED)
+}
+
+fn own(world: &World, sql: &str) -> String {
+    sql.replace("app_rw", &world.role()).replace("app_owner", &world.owner)
 }
 
 fn runtime() -> Runtime {
@@ -85,8 +106,10 @@ fn every_example_passes_and_counts_once() {
         let world = World::new("gates_pass", "").await;
         for kind in KINDS {
             world.reset().await;
-            if kind.name == "isolation" {
-                world.sql(&protected(&world)).await;
+            match kind.name {
+                "isolation" => world.sql(&protected(&world)).await,
+                "latency" => world.sql(&own(&world, READER)).await,
+                _ => {}
             }
             let draft = world.draft("law", &format!("{STEP}{}", kind.example));
             let notices = world.up(&draft).await.unwrap();
@@ -109,7 +132,11 @@ fn every_kind_fails_on_what_it_is_for() {
             world.reset().await;
             match *plant {
                 "wreck" => wreck(&world).await,
-                sql => world.sql(&sql.replace("protected;", &protected(&world))).await,
+                sql => {
+                    world
+                        .sql(&sql.replace("protected;", &protected(&world)).replace("reader;", &own(&world, READER)))
+                        .await
+                }
             }
             let example = KINDS.iter().find(|kind| kind.name == *name).unwrap().example;
             let step = if step.is_empty() {
@@ -123,7 +150,8 @@ fn every_kind_fails_on_what_it_is_for() {
             let found = findings(&notices);
             assert!(
                 found.iter().any(|f| f.what.contains(expect)
-                    && f.example.is_some() | ["row_count", "present", "absent", "quiet", "isolation"].contains(name)),
+                    && f.example.is_some()
+                        | ["row_count", "present", "absent", "quiet", "unseen", "isolation", "latency"].contains(name)),
                 "{name}: {found:#?}"
             );
             assert!(!before.catalog.lines.iter().any(|l| l.contains("app.seen")));

@@ -161,10 +161,12 @@ impl World {
         let of = TableName { schema: "app".to_owned(), table: "tenantmig_writes".to_owned() };
         let moments = ["id", "minute", "first_at", "last_at"]
             .map(|column| ColumnName { of: of.clone(), column: column.to_owned() });
+        let of = TableName { schema: "app".to_owned(), table: "tenantmig_shadow".to_owned() };
+        let noted = ["id", "slot", "at"].map(|column| ColumnName { of: of.clone(), column: column.to_owned() });
         let fluid = columns(&self.admin, &own).await.unwrap().fluid;
         // When a row was quarantined is not the same twice.
         let quarantined = fluid.into_iter().filter(|column| column.column == "quarantined_at");
-        let when: Vec<_> = quarantined.chain(moments).collect();
+        let when: Vec<_> = quarantined.chain(moments).chain(noted).collect();
         let mut print = Fingerprint::take(&self.admin, &own, &when).await.unwrap();
         // A database's fingerprint does not look at the server's roles.
         let role =

@@ -37,7 +37,7 @@ fn an_exhausted_pool_is_waited_for_in_mid_run() {
     );
     let mut running = with_plan(scene.tool().url(&pooler.url(scene.db.name())), &plan).spawn();
     scene.wait_until("SELECT EXISTS (SELECT FROM app.users LIMIT 1)");
-    running.wait_stderr("workers");
+    running.wait_stderr("fill app.users");
     let kept = whole_pool(&pooler, scene.db.name());
     std::thread::sleep(Duration::from_secs(5));
     drop(kept);
@@ -71,7 +71,7 @@ fn where_it_outlasts_reconnect_max_the_run_ends_with_75_and_resume_completes_it(
     );
     let tool = || scene.tool().url(&pooler.url(scene.db.name()));
     let mut running = with_plan(tool(), &plan).spawn();
-    running.wait_stderr("workers");
+    running.wait_stderr("fill app.users");
     let kept = whole_pool(&pooler, scene.db.name());
     let out = running.wait().expect_code(75).stderr_has("no connection was to be had").stderr_has("reconnect_max");
     let _ = out.stderr_has("tenantmig resume");

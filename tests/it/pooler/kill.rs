@@ -14,7 +14,7 @@ fn after_kill_9_in_a_backfill_every_row_is_written_once() {
     );
     let tool = || scene.tool().url(&pooler.url(scene.db.name()));
     let mut running = with_plan(tool(), &plan("", &[EXPAND])).spawn();
-    running.wait_stderr("workers");
+    running.wait_stderr("fill app.users");
     scene.wait_until("SELECT coalesce(sum(rows_done), 0) > 200 FROM tenantmig.backfill_ranges");
     running.signal(Signal::KILL);
     let _ = running.wait();

@@ -151,8 +151,10 @@ fn scenario_20_rollback_discovers_data_corruption_and_nothing_proceeds() {
     }
     let out = firm.run("verify").expect_code(3).stdout_has("no row of public.portfoliocompanies is an orphan");
     let out = out.stdout_has("portfoliocompanies without a row in public.funds: 2; e.g. (1,2,\"company 1\"");
-    let out =
-        out.stdout_has("portfoliocompanies.organization_id differs from public.funds.organization_id: 1; e.g. (3,4,");
+    let out = out.stdout_has(
+        "portfoliocompanies.organization_id differs from public.funds.organization_id (to take the parent's: UPDATE",
+    );
+    let out = out.stdout_has("IS DISTINCT FROM parent.organization_id): 1; e.g. (3,4,");
     let _ = out.stdout_has("public.investments without a row in public.funds: 4; e.g. (");
     // DO NOT PROCEED: neither forward again,
     let before = firm.checksum();

@@ -1,2 +1,0 @@
--- Takes away what V5__approvals.sql made.
-DROP TABLE approvals;

@@ -1,0 +1,2 @@
+-- Takes away what V5__measurements.sql made.
+DROP TABLE measurements;
