@@ -137,10 +137,10 @@ pub async fn measure(
 ) -> Result<Measured, DriveError> {
     match &gate.measure {
         Measure::Isolation(spec) => return measure_isolation(connection, spec).await,
-        Measure::Tenants(table) => return measure_tenants(connection, bounds, &gate.query, table).await,
         Measure::Approval(_) => return Ok(Measured::Unmeasurable("only a run that is under way asks that".to_owned())),
         // Without what was before: a guard of an undo has another state to compare with.
         Measure::Latency(spec) => return Ok(gauge(connection, spec, &serde_json::Map::new()).await?.verdict()),
+        Measure::Tenants(table) => return measure_tenants(connection, bounds, &gate.query, table).await,
         Measure::Query => {}
     }
     let rows = in_transaction(connection, bounds, async |client: &Client| {

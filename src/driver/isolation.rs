@@ -131,9 +131,11 @@ pub async fn unaskable(connection: &Connection, program: &Program) -> Result<Opt
             Measure::Isolation(spec) if connection.origin().app.is_none() => {
                 spec.roles.iter().map(|role| (spec.table.to_string(), role)).collect()
             }
-            Measure::Latency(gauge) => {
-                gauge.probes.iter().map(|probe| (format!("probe {}", probe.name), &probe.role)).collect()
-            }
+            Measure::Latency(gauge) => gauge
+                .probes
+                .iter()
+                .map(|probe| (format!("probe {}, by SET ROLE in any case,", probe.name), &probe.role))
+                .collect(),
             Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) | Measure::Approval(_) => Vec::new(),
         };
         for (what, role) in asked {

@@ -1,5 +1,7 @@
 //! What is measured on the database for the page, where the user asks for it.
 
+use tokio_postgres::Client;
+
 use super::{isolation::matrix, options::Report};
 use crate::{
     audit::{
@@ -10,7 +12,7 @@ use crate::{
     driver::{self, DriveError, Verdict, Verified},
     evidence::{Audit, Checked, Finding, Latency, Matrix, Section, Tone, Unmeasured},
     hazards::Hazard,
-    ledger::{LedgerError, RunRecord},
+    ledger::{self, LedgerError, RunRecord},
     pg::{self, Class, connect::Connection},
     sql::Ident,
 };
@@ -63,8 +65,34 @@ pub(super) async fn measured(
         Section::Missing(without("--audit"))
     };
     context.stop.check()?;
-    let latency = Section::Missing("this version of tenantmig does not measure it".to_owned());
+    // An older ledger has no such table.
+    let latency = match latency(session, schema, run).await {
+        Ok(latency) => latency,
+        Err(error) => Section::Missing(format!("it could not be read: {}", told(error)?.message)),
+    };
     Ok(Measured { verified, isolation, audit, latency, errors })
+}
+
+/// The newest measurement of each probe, as the ledger keeps it: at p95, under the policies and without them.
+async fn latency(session: &Connection, schema: &Ident, run: &RunRecord) -> Result<Section<Vec<Latency>>, DriveError> {
+    let read = async |client: &Client| ledger::measurements(client, schema, run.id).await;
+    let mut rows: Vec<Latency> = Vec::new();
+    for kept in session.with(read).await? {
+        let one = kept.measurement;
+        let Some(then) = one.reference.or(one.before) else { continue };
+        let probe = format!("{} as {}", one.probe, one.role);
+        if !rows.iter().any(|row| row.probe == probe) {
+            rows.push(Latency {
+                probe,
+                before_ms: then.p95,
+                after_ms: one.now.p95,
+                budget: format!("{} % and {} ms", one.budget.percent, one.budget.ms),
+                tone: if one.over.is_empty() { Tone::Good } else { Tone::Bad },
+            });
+        }
+    }
+    let why = "no gate of the run measured a [[probe]]".to_owned();
+    Ok(if rows.is_empty() { Section::Missing(why) } else { Section::Given(rows) })
 }
 
 /// What the server or a damaged ledger refuses is said on the page, which is written all the same; a lost connection ends it.
