@@ -47,6 +47,8 @@
 mod action;
 #[path = "model/database.rs"]
 mod database;
+#[path = "model/entry.rs"]
+mod entry;
 #[path = "model/law.rs"]
 mod law;
 #[path = "model/program.rs"]
@@ -63,7 +65,7 @@ use std::time::Instant;
 use self::{
     action::{Action, Request},
     law::LAWS,
-    program::{Case, cases},
+    program::{Case, cases, waiting},
     shell::{State, World},
 };
 use stateright::{Checker, Model, Property};
@@ -145,7 +147,7 @@ fn explore(case: Case) -> Vec<String> {
 #[test]
 fn no_order_of_steps_crashes_failures_and_requests_breaks_a_law() {
     let wrong: Vec<String> = std::thread::scope(|all| {
-        let cases: Vec<_> = cases().into_iter().map(|case| all.spawn(|| explore(case))).collect();
+        let cases: Vec<_> = cases().into_iter().chain(waiting()).map(|case| all.spawn(|| explore(case))).collect();
         cases.into_iter().flat_map(|case| case.join().unwrap()).collect()
     });
     assert!(wrong.is_empty(), "{} of {} laws broken or unseen:\n{}", wrong.len(), LAWS.len(), wrong.join("\n\n"));

@@ -46,10 +46,34 @@ pub enum Measure {
     /// By its query over this table, in seconds; where FORCE hides the rows from their owner, in a transaction that takes FORCE
     /// off and is rolled back.
     Tenants(QName),
+    /// By looking whether somebody approved its phase. The run asks its own ledger; the query is none.
+    Approval(Stage),
     /// By asking a table as the application. The query is what the catalogue alone can tell of it.
     Isolation(Box<Spec>),
     /// By the time that queries of the application take, and by their answers.
     Latency(Box<Gauge>),
+}
+
+/// When a person is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Before the first unit of the phase. After its time the run pauses.
+    Begin,
+    /// After its last unit and its other gates. After its time it is a failure: what nobody confirmed is taken back.
+    Confirm,
+}
+
+impl Gate {
+    /// Whether it is due before the first unit of its phase.
+    pub fn is_entry(&self) -> bool {
+        self.measure == Measure::Approval(Stage::Begin)
+    }
+
+    /// Whether the run pauses when it does not pass: it waited for what others do, and nothing of the phase is wrong.
+    pub fn pauses(&self) -> bool {
+        self.wait.is_some() && self.measure != Measure::Approval(Stage::Confirm)
+    }
 }
 
 impl Measure {

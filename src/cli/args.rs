@@ -155,6 +155,8 @@ pub enum Command {
     Throttle(Throttle),
     /// Let the run stand still, from any host, until somebody resumes it
     Pause(Pause),
+    /// Let a phase begin that waits for somebody, or confirm what it did, from any host
+    Approve(Approve),
     /// Undo everything after a phase, by the ledger alone
     Rollback(Rollback),
     /// Up, down, up, down on a database, comparing catalogue and data at each end
@@ -274,6 +276,19 @@ pub struct Resume {
 /// `pause`.
 #[derive(Debug, Args)]
 pub struct Pause {
+    /// The run; the newest by default
+    #[arg(long, value_name = "RUN", value_parser = run_id)]
+    pub run: Option<uuid::Uuid>,
+    /// Why, for whoever looks at it
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub reason: Option<String>,
+}
+
+/// `approve`.
+#[derive(Debug, Args)]
+pub struct Approve {
+    /// The phase
+    pub phase: String,
     /// The run; the newest by default
     #[arg(long, value_name = "RUN", value_parser = run_id)]
     pub run: Option<uuid::Uuid>,

@@ -1,10 +1,12 @@
 //! The commands: one file each. They read arguments, call the driver, print, and choose the exit code.
 
 mod apply;
+mod approve;
 mod args;
 mod asked;
 mod at_work;
 mod audit;
+mod awaits;
 mod completions;
 mod consent;
 mod console;
@@ -159,6 +161,7 @@ async fn dispatch(cli: Cli, console: Console) -> Result<Exit, CliError> {
         Command::Status(args) => status::run(&context, &args).await,
         Command::Throttle(args) => throttle::run(&context, &args).await,
         Command::Pause(args) => pause::run(&context, &args).await,
+        Command::Approve(args) => approve::run(&context, &args).await,
         Command::Rollback(args) => rollback::run(&context, &args).await,
         Command::Cycle(args) => cycle::run(&context, &args).await,
         Command::Audit(args) => audit::run(&context, &args).await,

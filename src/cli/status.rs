@@ -12,6 +12,7 @@ use super::{
     args::Format,
     asked,
     at_work::{self, Doing},
+    awaits,
     consent::{GUARD_NEXT, exposed},
     damage,
     failure::CliError,
@@ -153,16 +154,15 @@ impl Standing {
         })
     }
 
-    /// The gate that the run waits at for what others do.
+    /// What the run waits for that others do.
     fn waits(&self) -> Option<String> {
-        let Effect::Gate(p, g) = self.effect() else { return None };
-        let gate = self.record.program.phases[p].gates.get(g).filter(|_| self.alive())?;
-        let wait = gate.wait?.duration();
-        Some(format!(
-            "at a gate until it passes, {} at most, then the run pauses: {}",
-            quantity::duration(wait),
-            gate.title
-        ))
+        awaits::waits(&self.record.program, &self.run, self.alive())
+    }
+
+    /// The next command to type.
+    fn next(&self) -> String {
+        let approve = awaits::next(&self.record.program, &self.run, self.alive());
+        approve.unwrap_or_else(|| self.state().1.to_owned())
     }
 
     /// Whether somebody asked for the rollback; otherwise it answered a failure.
@@ -229,7 +229,7 @@ impl Standing {
 
     fn text(&self, context: &Context) -> String {
         let look = context.console.out;
-        let (state, next) = self.state();
+        let (state, next) = (self.state().0, self.next());
         let Self { record, run, .. } = self;
         let mut out =
             format!("plan    {} (fingerprint {})\n", record.plan, record.fingerprint.get(..12).unwrap_or_default());
@@ -335,7 +335,7 @@ impl Standing {
     }
 
     fn json(&self) -> serde_json::Value {
-        let (state, next) = self.state();
+        let (state, next) = (self.state().0, self.next());
         let holder = self.holder.as_ref().map(|h| {
             json!({
                 "host": h.host, "pid": h.pid, "role": h.role, "purpose": h.purpose, "since": h.since, "epoch": h.epoch, "holder": h.id, "run": h.run,

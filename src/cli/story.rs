@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use super::{args::Format, consent, failure::CliError, session::Context};
+use super::{args::Format, awaits, consent, failure::CliError, session::Context};
 use crate::{
     driver::{Lease, Rest, Shell, drive},
     engine::{Event, Failure, Outcome, Program, Run, nothing_to_run, operators_pause, taken_back},
@@ -128,6 +128,9 @@ fn paused(
         let headline = format!("paused by {} on {}: {why}", asked.by, asked.host);
         let next = "tenantmig resume; or undo: tenantmig rollback --to PHASE".to_owned();
         return (Exit::Temporary, "paused", headline, Vec::new(), Some(next));
+    }
+    if let Some(next) = run.and_then(|run| awaits::next(program, run, false)) {
+        return (Exit::Temporary, "paused", "paused: nobody let the phase begin".to_owned(), Vec::new(), Some(next));
     }
     match events.last().map(|recorded| &recorded.event) {
         Some(Event::Paused { why, .. }) => (

@@ -37,6 +37,15 @@ enum Standing {
     Spent,
 }
 
+impl Drift {
+    /// Time has passed since the print was taken: it is compared again.
+    pub(super) fn doubt(&mut self) {
+        if self.standing == Standing::Fresh {
+            self.standing = Standing::Unknown;
+        }
+    }
+}
+
 /// So many lines of a drift are told and kept; who sees these looks at the rest by hand.
 const LINES_MAX: usize = 100;
 

@@ -21,15 +21,15 @@ use crate::{
 
 /// A gate that waits is measured about a hundred times in its time, but not so often that its query weighs on the server, nor
 /// so seldom that the run stands still for long after the last old session is gone.
-const LOOKS: u32 = 100;
-const LOOK_EVERY: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(15);
+pub(super) const LOOKS: u32 = 100;
+pub(super) const LOOK_EVERY: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(15);
 
 /// The gate that is being waited for, and since when. A lost connection does not begin it anew; another process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Awaited {
     phase: usize,
     gate: usize,
-    since: Instant,
+    pub(super) since: Instant,
 }
 
 /// What measuring a gate gave.
@@ -52,11 +52,14 @@ impl Shell {
             self.say(Notice::Gate { phase: id.clone(), title: gate.title.clone() });
             self.awaited = Some(Awaited { phase: p, gate: number, since: Instant::now() });
         }
+        if let Measure::Approval(stage) = gate.measure {
+            return self.await_approval(p, &gate, stage).await;
+        }
         let baseline = self.journal.record.baselines.get(&gate.id).and_then(serde_json::Value::as_i64);
         let failed = |findings| Event::GateFailed { phase: id.clone(), gate: gate.id.clone(), findings, held: None };
         let measured = match &gate.measure {
             Measure::Latency(gauge) => self.latency(&id, &gate.id, gauge).await,
-            Measure::Query | Measure::Isolation(_) | Measure::Tenants(_) => {
+            Measure::Query | Measure::Isolation(_) | Measure::Tenants(_) | Measure::Approval(_) => {
                 self.measure_patiently(&gate, baseline).await
             }
         };
@@ -134,6 +137,7 @@ pub async fn measure(
 ) -> Result<Measured, DriveError> {
     match &gate.measure {
         Measure::Isolation(spec) => return measure_isolation(connection, spec).await,
+        Measure::Approval(_) => return Ok(Measured::Unmeasurable("only a run that is under way asks that".to_owned())),
         // Without what was before: a guard of an undo has another state to compare with.
         Measure::Latency(spec) => return Ok(gauge(connection, spec, &serde_json::Map::new()).await?.verdict()),
         Measure::Tenants(table) => return measure_tenants(connection, bounds, &gate.query, table).await,

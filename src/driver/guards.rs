@@ -62,9 +62,11 @@ pub async fn found(
     for (p, guard) in speaking(&record.program, run, keep) {
         let measured = match &guard.gate.measure {
             Measure::Tenants(_) if !may_lock => measure_tenants_unlocked(connection, bounds, &guard.gate.query).await,
-            Measure::Tenants(_) | Measure::Query | Measure::Isolation(_) | Measure::Latency(_) => {
-                measure(connection, bounds, &guard.gate, baseline(record, &guard.gate)).await
-            }
+            Measure::Tenants(_)
+            | Measure::Query
+            | Measure::Isolation(_)
+            | Measure::Latency(_)
+            | Measure::Approval(_) => measure(connection, bounds, &guard.gate, baseline(record, &guard.gate)).await,
         };
         let answer = answer(connection, &record.program, run, (p, &guard), measured).await?;
         said.take(&record.program, (p, &guard), answer);

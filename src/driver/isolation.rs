@@ -50,7 +50,11 @@ fn enforced(program: &Program, state: &Run, tenancy: &Tenancy) -> Vec<(String, S
                 let gates = (p..program.phases.len()).filter(asked).flat_map(|q| &program.phases[q].gates);
                 let mut gate = gates.filter_map(|gate| match &gate.measure {
                     Measure::Isolation(spec) if spec.table == *table => Some((**spec).clone()),
-                    Measure::Isolation(_) | Measure::Latency(_) | Measure::Query | Measure::Tenants(_) => None,
+                    Measure::Isolation(_)
+                    | Measure::Latency(_)
+                    | Measure::Query
+                    | Measure::Tenants(_)
+                    | Measure::Approval(_) => None,
                 });
                 out.push((phase.id.clone(), gate.next_back().unwrap_or_else(|| tenancy.isolation_of(table))));
             }
@@ -132,7 +136,7 @@ pub async fn unaskable(connection: &Connection, program: &Program) -> Result<Opt
                 .iter()
                 .map(|probe| (format!("probe {}, by SET ROLE in any case,", probe.name), &probe.role))
                 .collect(),
-            Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) => Vec::new(),
+            Measure::Isolation(_) | Measure::Query | Measure::Tenants(_) | Measure::Approval(_) => Vec::new(),
         };
         for (what, role) in asked {
             if let Some(why) = untakeable(connection, role).await? {

@@ -48,7 +48,7 @@ fn kept(baselines: &Map<String, Value>, spec: &Spec) -> Option<Baseline> {
 fn gauges(program: &Program) -> impl Iterator<Item = &Gauge> {
     program.phases.iter().flat_map(|phase| &phase.gates).filter_map(|gate| match &gate.measure {
         Measure::Latency(gauge) => Some(&**gauge),
-        Measure::Query | Measure::Isolation(_) | Measure::Tenants(_) => None,
+        Measure::Query | Measure::Isolation(_) | Measure::Tenants(_) | Measure::Approval(_) => None,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The shell around the machine: asks it for the next effect, performs it, records what happened, tells the reporters.
 
+mod approval;
 mod attempt;
 mod backfill;
 mod backup;
@@ -33,6 +34,7 @@ mod successor;
 mod undo;
 mod verify;
 
+pub use approval::counts;
 pub use backup::{BackupError, backup};
 pub use drift::Drift;
 pub use drive::{Rest, drive};

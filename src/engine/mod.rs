@@ -1,5 +1,6 @@
 //! The state machine: a program, the events that happened to it, and the one next effect. Pure: no clock, no I/O, no chance.
 
+mod approval;
 mod event;
 mod guard;
 mod next;

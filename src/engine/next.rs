@@ -6,6 +6,7 @@ use super::{
     Program,
     run::{Mode, Run},
 };
+use crate::checks::Measure;
 
 /// What the shell is to do next. Numbers count the program's units and phases from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,7 +55,11 @@ impl Run {
         for (p, phase) in program.phases.iter().enumerate() {
             let end = begin + phase.units.len();
             if let Some(number) = self.first_open(begin..end) {
-                return Effect::Do(number);
+                // Once it is begun it was let in, whatever was undone of it since.
+                let begins = self.last_touched(begin..end).is_none();
+                let entry = |g: &usize| phase.gates[*g].is_entry() && !self.gate_passed(p, *g);
+                let entry = (0..phase.gates.len()).find(entry).filter(|_| begins);
+                return entry.map_or(Effect::Do(number), |gate| Effect::Gate(p, gate));
             }
             begin = end;
             if let Some(gate) = (0..phase.gates.len()).find(|&g| !self.gate_passed(p, g)) {
@@ -62,6 +67,26 @@ impl Run {
             }
         }
         Effect::Halt(Outcome::Completed)
+    }
+
+    /// The phase that waits for somebody to approve it, also where the run paused over that.
+    pub fn awaits_approval(&self, program: &Program) -> Option<usize> {
+        let forward = match self.mode() {
+            Mode::Forward => true,
+            Mode::Paused { then } => **then == Mode::Forward,
+            Mode::Unwinding { .. } | Mode::Stuck { .. } => false,
+        };
+        match self.next_forward(program) {
+            Effect::Gate(p, g) if forward => {
+                matches!(program.phases[p].gates[g].measure, Measure::Approval(_)).then_some(p)
+            }
+            Effect::Gate(..)
+            | Effect::Do(_)
+            | Effect::Undo(_)
+            | Effect::Check(..)
+            | Effect::Ask(..)
+            | Effect::Halt(_) => None,
+        }
     }
 
     pub(super) fn next_undo(&self, program: &Program, keep: usize) -> Effect {

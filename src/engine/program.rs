@@ -134,6 +134,9 @@ pub fn lower(plan: &Plan, server: ServerFacts) -> Program {
         gates.extend(phase.gates.iter().map(|gate| gate.check.lower()));
         let own = |gate: &PlanGate| Guard { gate: gate.check.lower(), of: None, consent: None };
         before_undo.extend(phase.before_undo.iter().map(own));
+        let (before, after) = super::approval::gates(phase);
+        gates.splice(0..0, before);
+        gates.extend(after);
         once(&mut gates, |gate| &gate.id);
         once(&mut before_undo, |guard| &guard.gate.id);
         phases.push(ProgramPhase {

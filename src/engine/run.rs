@@ -12,7 +12,7 @@
 //! | Forward | Failed u | u Started, otherwise | u: Failed; then as *failure of p* |
 //! | Forward | GatePassed | the gate is next | gate: passed |
 //! | Forward | GateFailed | the gate is next | then as *failure of p* |
-//! | Forward | GateFailed of a gate that waits | the gate is next | Paused, then Forward |
+//! | Forward | GateFailed of a gate that waits, but for one that confirms | the gate is next | Paused, then Forward |
 //! | *failure of p* | | `on_failure = rollback` | Unwinding, keep = p |
 //! | *failure of p* | | `on_failure = rollback_all` | Unwinding, keep = 0 |
 //! | *failure of p* | | `pause`, or a done unit to be undone is irreversible, or the event says what held the undo | Paused |
@@ -176,7 +176,7 @@ impl Run {
             }
             Event::GateFailed { phase, gate, held, .. } => {
                 let (p, g) = self.gate_at(program, event, phase, gate)?;
-                if program.phases[p].gates[g].wait.is_some() {
+                if program.phases[p].gates[g].pauses() {
                     self.mode = Mode::Paused { then: Box::new(Mode::Forward) };
                 } else {
                     self.fail(program, p, held.as_ref());

@@ -24,6 +24,10 @@ pub fn forward(program: &Program, phase: &ProgramPhase) -> String {
     for gate in &phase.gates {
         text.push_str(&format!("\n{}", comment(&format!("gate: {}", gate.title))));
         let asked = matches!(gate.measure, Measure::Isolation(_) | Measure::Latency(_));
+        if matches!(gate.measure, Measure::Approval(_)) {
+            text.push_str("-- not asked here: whoever runs this decides\n");
+            continue;
+        }
         match &gate.baseline {
             None if asked => text.push_str("-- not measured here: tenantmig verify asks it\n"),
             Some(_) => text.push_str("-- not measured here: it compares with a number from before the plan began\n"),

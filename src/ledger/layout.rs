@@ -46,6 +46,7 @@ const TABLES: &[(i32, &str, &str)] = &[
     ),
     (4, "phase_prints", "run_id phase format server lines taken_at spent_at"),
     (5, "measurements", "measurement_id run_id phase gate probe over measured measured_at measured_by"),
+    (6, "approvals", "approval_id run_id phase approved_at actor host reason"),
 ];
 
 /// The version of the ledger that stands in the database, `None` without one. Refused where a part of it is gone. Of a version

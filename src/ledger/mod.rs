@@ -1,6 +1,7 @@
 //! The ledger: tenantmig's own tables in the target database. Runs, events, progress and the lease live here.
 
 mod append;
+mod approvals;
 mod chain;
 mod error;
 mod evidence;
@@ -22,6 +23,7 @@ mod server;
 mod sessions;
 
 pub use append::{NewRun, Place, append, create_run};
+pub use approvals::{Approval, Approved, Counts, approval, approve};
 pub use error::LedgerError;
 pub use evidence::{Head, KeptPrint, KeptRange, KeptRequest, all_ranges, all_requests, head, prints};
 pub use holder::Holder;

@@ -32,6 +32,7 @@ const TWINS: &[(i32, &str)] = &[
     (3, include_str!("../../rollback/V3__heads.sql")),
     (4, include_str!("../../rollback/V4__kept.sql")),
     (5, include_str!("../../rollback/V5__measurements.sql")),
+    (6, include_str!("../../rollback/V6__approvals.sql")),
 ];
 
 /// Whether the database has a ledger.

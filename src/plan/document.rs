@@ -9,6 +9,7 @@ use toml::{
 };
 
 use super::{
+    approval::Canary,
     disk::{self, Disk},
     limits,
     probes::Latency,
@@ -37,6 +38,7 @@ pub const KEYS: &[&str] = &[
     "shadow",
     "backup",
     "latency",
+    "canary",
     "table",
     "shared",
     "phase",
@@ -58,6 +60,7 @@ pub struct Header {
     pub shadow: Option<Shadow>,
     pub backup: Backup,
     pub latency: Latency,
+    pub canary: Canary,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +103,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let shadow = table(doc, "shadow", diags, |t| Shadow::deserialize(Deserializer::from(t)));
     let backup = table(doc, "backup", diags, |t| Backup::deserialize(Deserializer::from(t)));
     let latency = table(doc, "latency", diags, |t| Latency::deserialize(Deserializer::from(t)));
+    let canary = table(doc, "canary", diags, |t| Canary::deserialize(Deserializer::from(t)));
     check_sections(doc, safety.as_ref(), tenancy.as_ref(), diags);
     let place = |table: &str, key: &str| value_of(doc, table, key);
     if let Some(backfill) = &backfill {
@@ -124,6 +128,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
         shadow,
         backup: backup.unwrap_or_default(),
         latency: latency.unwrap_or_default(),
+        canary: canary.unwrap_or_default(),
     })
 }
 
@@ -166,7 +171,7 @@ fn check_top(top: &Top, doc: &DeTable<'_>, diags: &mut Diags) {
 }
 
 /// The place of a plain value of a table; empty where the plan does not say it.
-fn value_of(doc: &DeTable<'_>, table: &str, key: &str) -> Range<usize> {
+pub(super) fn value_of(doc: &DeTable<'_>, table: &str, key: &str) -> Range<usize> {
     let value = doc.get(table).and_then(|t| t.get_ref().as_table()).and_then(|t| t.get(key));
     value.map_or(0..0, Spanned::span)
 }

@@ -1,5 +1,6 @@
 //! A plan: its types, how it is read, what is wrong with it, and its fingerprint. Pure.
 
+mod approval;
 mod bytes;
 mod constants;
 mod deals;
@@ -21,6 +22,7 @@ mod tuning;
 mod types;
 mod wording;
 
+pub use approval::Approvals;
 pub use bytes::Bytes;
 pub use deals::Deals;
 pub use disk::{Disk, FreeCommand, Reserve};

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 use toml::Spanned;
 
 use super::{
+    approval::Approvals,
     types::{OnFailure, Phase, PlanGate, PlanStep},
     wording::advice,
 };
@@ -17,6 +18,7 @@ pub struct Draft {
     pub span: Range<usize>,
     pub after: Option<Spanned<String>>,
     pub on_failure: OnFailure,
+    pub approvals: Approvals,
     pub steps: Vec<PlanStep>,
     pub gates: Vec<PlanGate>,
     pub before_undo: Vec<PlanGate>,
@@ -100,6 +102,7 @@ fn sorted(drafts: Vec<Draft>, parent: &[Option<usize>], ids: &[String]) -> Vec<P
         slots.get_mut(i).and_then(Option::take).map(|draft| Phase {
             id: ids[i].clone(),
             on_failure: draft.on_failure,
+            approvals: draft.approvals,
             steps: draft.steps,
             gates: draft.gates,
             before_undo: draft.before_undo,

@@ -11,6 +11,7 @@ use toml::{
 };
 
 use super::{
+    approval::Approvals,
     constants::constants,
     document::{Header, KEYS, first_line, header, is_known},
     expand::{Expansion, PHASES, Settings, expand},
@@ -80,6 +81,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     for table in tables(&doc, "gate", &mut diags) {
         free_gate(table, &mut drafts, around, &mut diags);
     }
+    header.iter().for_each(|header| header.canary.apply(&mut drafts, &doc, &mut diags));
     duplicates(&drafts, &made, &mut diags);
     let phases = order(drafts, &mut diags);
     constants(&phases, &mut diags);
@@ -141,10 +143,22 @@ fn not_toml(errors: &[toml::de::Error], source: &str, diags: &mut Diags) {
     }
 }
 
-const PHASE_KEYS: &[&str] = &["id", "after", "on_failure", "description", "step", "gate", "before_undo", "after_undo"];
+const PHASE_KEYS: &[&str] = &[
+    "id",
+    "after",
+    "on_failure",
+    "approve_within",
+    "confirm_within",
+    "description",
+    "step",
+    "gate",
+    "before_undo",
+    "after_undo",
+];
 
 fn phase(mut table: Table<'_>, default: OnFailure, around: Around<'_>, diags: &mut Diags) -> Draft {
     section::spell(table.get_mut(), PHASE_KEYS, diags);
+    let approvals = Approvals::read(&mut table, diags);
     let id = text(&table, "id", diags);
     if id.is_none() && !table.get_ref().contains_key("id") {
         diags.push(
@@ -175,7 +189,7 @@ fn phase(mut table: Table<'_>, default: OnFailure, around: Around<'_>, diags: &m
                 .help("write [[phase.step]] below it, or take the phase out"),
         );
     }
-    Draft { id, span: table.span(), after, on_failure, steps, gates, before_undo, after_undo }
+    Draft { id, span: table.span(), after, on_failure, approvals, steps, gates, before_undo, after_undo }
 }
 
 fn valid_id(id: &str) -> bool {

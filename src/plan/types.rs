@@ -7,6 +7,7 @@ use serde::{
     de::{Error, Visitor},
 };
 
+use super::approval::Approvals;
 use super::disk::Disk;
 use super::expand::Shared;
 use super::throttle::{Pacing, SynchronousCommit, Throttle};
@@ -43,6 +44,7 @@ pub struct Plan {
 pub struct Phase {
     pub id: String,
     pub on_failure: OnFailure,
+    pub approvals: Approvals,
     pub steps: Vec<PlanStep>,
     pub gates: Vec<PlanGate>,
     /// Measured before the phase is undone; what they find refuses the rollback.

@@ -10,6 +10,7 @@ const COMMANDS: &[&str] = &[
     "resume",
     "status",
     "throttle",
+    "approve",
     "rollback",
     "cycle",
     "verify",

@@ -114,7 +114,9 @@ fn an_older_ledger_is_brought_up_to_date_by_whoever_goes_on() {
     let scene = Scene::new("ledger_older", 50);
     let _ = scene.applying(&plan("", &[EXPAND, MARK])).args(["--to", "expand"]).run().expect_code(0);
     let age = || {
-        for (version, name) in [(5, "V5__measurements"), (4, "V4__kept"), (3, "V3__heads"), (2, "V2__ranges")] {
+        for (version, name) in
+            [(6, "V6__approvals"), (5, "V5__measurements"), (4, "V4__kept"), (3, "V3__heads"), (2, "V2__ranges")]
+        {
             let twin = std::fs::read_to_string(repo_path(&format!("rollback/{name}.sql"))).unwrap();
             let forget = format!("DELETE FROM refinery_schema_history WHERE version = {version}");
             scene.db.sql(&format!("SET search_path = tenantmig; {twin} {forget}"));

@@ -7,6 +7,7 @@
 
 mod alphapulse;
 mod apply;
+mod approvals;
 mod audit;
 mod backfill_faults;
 mod backfills;

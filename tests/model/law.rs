@@ -12,7 +12,7 @@ use tenantmig::{
 
 use super::{
     database::{Database, Thing},
-    put_off,
+    entry, put_off,
     shell::{State, World},
 };
 
@@ -37,6 +37,7 @@ laws! {
     GATE = "a gate is measured when everything before it stands";
     ONCE = "a gate that passed is measured again only after its phase changed";
     FAILURE = "a failure does what its phase says";
+    LET_IN = "a phase that somebody must let in is not begun before";
     WAITED = "a gate that waits for others pauses the run, and takes nothing back";
     STUCK = "a failed undo stops the run";
     BACKWARDS = "units are undone in the reverse order of doing";
@@ -98,7 +99,7 @@ pub struct Memory {
     /// The units that were begun and not undone, in the order of beginning.
     pub touched: Vec<usize>,
     /// The gates that passed since their phase, or one before it, last changed.
-    fresh: Vec<Vec<bool>>,
+    pub fresh: Vec<Vec<bool>>,
     /// The phases of which something was undone and that were not measured since.
     unmeasured: Vec<bool>,
     /// The gates of `after_undo` that found something, and nobody asked since.
@@ -176,6 +177,9 @@ pub fn check_event(world: &World, state: &mut State, event: &Event) {
             let gates = state.memory.fresh[..phase].iter().flatten().all(|passed| *passed);
             let order = (0..number).all(|before| state.db.is_made(program, before));
             demand(state, ORDER, gates && order);
+            let mut entries = program.phases[phase].gates.iter().zip(&state.memory.fresh[phase]);
+            let let_in = entries.all(|(gate, fresh)| *fresh || !gate.is_entry());
+            demand(state, LET_IN, let_in || entry::is_begun(world, state, phase));
             demand(state, FINISHED, state.memory.owed.is_none());
         }
         (Event::UndoStarted { .. }, Some((number, phase))) => {
@@ -194,7 +198,9 @@ pub fn check_event(world: &World, state: &mut State, event: &Event) {
         (Event::GatePassed { phase, gate } | Event::GateFailed { phase, gate, .. }, _) => {
             let p = program.phases.iter().position(|x| &x.id == phase).unwrap();
             let g = program.phases[p].gates.iter().position(|x| &x.id == gate).unwrap();
-            let units = (0..program.first_unit(p + 1)).all(|unit| state.db.is_made(program, unit));
+            let due =
+                if program.phases[p].gates[g].is_entry() && !entry::is_begun(world, state, p) { p } else { p + 1 };
+            let units = (0..program.first_unit(due)).all(|unit| state.db.is_made(program, unit));
             let fresh = &state.memory.fresh;
             let gates = fresh[..p].iter().flatten().all(|x| *x) && fresh[p][..g].iter().all(|x| *x);
             demand(state, GATE, units && gates);
@@ -260,6 +266,7 @@ pub fn remember(world: &World, state: &mut State, event: &Event, mode: &Mode) {
             let asked = world.program.keep(keep).unwrap();
             let owed = state.memory.owed.map_or(asked, |owed| owed.min(asked));
             state.memory.owed = Some(owed);
+            entry::let_in_again(world, state, owed);
             for p in std::mem::take(&mut state.memory.found) {
                 if p >= owed { state.memory.unmeasured[p] = true } else { state.memory.found.push(p) }
             }
@@ -295,6 +302,7 @@ fn failed(world: &World, state: &mut State, phase: usize, held: bool) {
     demand(state, FAILURE, as_said);
     if matches!(state.run.mode(), Mode::Unwinding { .. }) {
         state.memory.owed = keep;
+        entry::let_in_again(world, state, keep.unwrap_or_default());
     }
 }
 
@@ -337,7 +345,9 @@ pub fn check(world: &World, last: &State, state: &mut State) {
     let program = &world.program;
     for (number, (phase, _)) in program.units().enumerate() {
         if state.db.0[number] != last.db.0[number] && state.memory.was == last.memory.was {
+            let let_in = state.memory.fresh[phase].clone();
             state.memory.changed(phase);
+            entry::stays_let_in(world, state, phase, &let_in);
         }
     }
     let foreign = |was: &Thing| matches!(was, Thing::Made | Thing::Blocking);
@@ -385,5 +395,5 @@ fn as_before(world: &World, state: &State, number: usize) -> bool {
 /// Whether a gate waits for what others do.
 fn waits(world: &World, phase: &str, gate: &str) -> bool {
     let p = world.program.keep(phase).unwrap() - 1;
-    world.program.phases[p].gates.iter().any(|g| g.id == gate && g.wait.is_some())
+    world.program.phases[p].gates.iter().any(|g| g.id == gate && g.pauses())
 }

@@ -1,7 +1,7 @@
 //! The small programs that the model explores, and what stood in the database before them.
 
 use tenantmig::{
-    checks::{Consent, Gate, Guard, Measure},
+    checks::{Consent, Gate, Guard, Measure, Stage},
     engine::{Program, ProgramPhase},
     plan::{Disk, Millis, OnDiskFull, OnFailure, Pacing, Safety, ServerFacts},
     sql::{Ident, Literal, QName, Stmt, TypeName},
@@ -92,15 +92,6 @@ pub fn cases() -> Vec<Case> {
         .disk_full_is_a_failure()
         .checked_after_undo(&[2]),
         case(
-            "a gate that waits for others",
-            vec![
-                (RollbackAll, 1, vec![(Tx, Theirs)]),
-                (Rollback, 1, vec![(Autocommit, Nothing)]),
-                (Pause, 0, vec![(Tx, Nothing)]),
-            ],
-        )
-        .waits_at(&[0, 1]),
-        case(
             "guards that are put off",
             vec![
                 (Rollback, 1, vec![(Tx, Nothing), (Tx, Nothing)]),
@@ -110,6 +101,33 @@ pub fn cases() -> Vec<Case> {
         )
         .guarded(0, Some(0), Some(Consent::DataLoss))
         .guarded(1, None, None)
+        .crashes(1),
+    ]
+}
+
+/// What waits, for others or for somebody.
+pub fn waiting() -> Vec<Case> {
+    vec![
+        case(
+            "a gate that waits for others",
+            vec![
+                (RollbackAll, 1, vec![(Tx, Theirs)]),
+                (Rollback, 1, vec![(Autocommit, Nothing)]),
+                (Pause, 0, vec![(Tx, Nothing)]),
+            ],
+        )
+        .waits_at(&[0, 1]),
+        case(
+            "phases that wait for somebody before and after",
+            vec![
+                (RollbackAll, 1, vec![(Tx, Theirs)]),
+                (Rollback, 2, vec![(Autocommit, Nothing), (Tx, Nothing)]),
+                (Rollback, 1, vec![(Tx, Nothing)]),
+            ],
+        )
+        .approved(0, Stage::Begin)
+        .approved(1, Stage::Begin)
+        .approved(2, Stage::Confirm)
         .crashes(1),
     ]
 }
@@ -140,6 +158,15 @@ impl Case {
         for p in phases {
             self.program.phases[*p].gates.iter_mut().for_each(|gate| gate.wait = Some(Millis(1)));
         }
+        self
+    }
+
+    /// Its first gate waits for somebody before the phase, its last one after it.
+    fn approved(mut self, p: usize, stage: Stage) -> Self {
+        let gates = &mut self.program.phases[p].gates;
+        let gate = if stage == Stage::Begin { gates.first_mut() } else { gates.last_mut() };
+        let gate = gate.unwrap();
+        (gate.wait, gate.measure) = (Some(Millis(1)), Measure::Approval(stage));
         self
     }
 

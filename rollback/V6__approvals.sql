@@ -1,0 +1,2 @@
+-- Takes away what V6__approvals.sql made.
+DROP TABLE approvals;
