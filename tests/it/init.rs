@@ -57,18 +57,20 @@ impl Scene {
         Written::read(&self.init(&[]).expect_code(0).stdout)
     }
 
-    /// The plan is carried out as it was written: it validates, and goes up and down twice, but for its keys; then up with them, to stay.
+    /// The plan is carried out as it was written: it validates, goes up and down twice, and then up, to stay.
     #[track_caller]
     fn carried_out(&self, written: &Written) {
+        // Some 600 units four times; on two busy cores that is minutes.
+        const CYCLE_MAX: std::time::Duration = std::time::Duration::from_secs(600);
         let run = |words: &[&str]| {
-            let tool = self.tool();
+            let tool = self.tool().timeout(CYCLE_MAX);
             let path = tool.file("plan.toml", &written.text);
             tool.args([words[0].as_ref(), path.as_os_str()]).args(&words[1..]).run()
         };
         let _ = run(&["validate"]).expect_code(0);
         let before = self.db.pg_dump_schema();
         // As the superuser, who sees the rows at each end; it takes the owner's role.
-        let cycle = Tool::new(&self.db);
+        let cycle = Tool::new(&self.db).timeout(CYCLE_MAX);
         let path = cycle.file("plan.toml", &written.text);
         let _ =
             cycle.args(["cycle".as_ref(), path.as_os_str()]).args(["--yes", "--accept-exposure"]).run().expect_code(0);
