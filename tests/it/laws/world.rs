@@ -30,7 +30,7 @@ const EMPTY_LEDGER: &str = "DO $$ BEGIN
     IF to_regclass('tenantmig.runs') IS NOT NULL THEN
         SET LOCAL session_replication_role = replica;
         TRUNCATE tenantmig.runs, tenantmig.events, tenantmig.migration_progress, tenantmig.backfill_ranges, tenantmig.requests,
-            tenantmig.event_heads, tenantmig.preimages, tenantmig.phase_prints, tenantmig.measurements;
+            tenantmig.event_heads, tenantmig.preimages, tenantmig.phase_prints, tenantmig.measurements, tenantmig.approvals;
         SET LOCAL session_replication_role = origin;
     END IF; END $$";
 
