@@ -18,6 +18,7 @@ mod views;
 pub use found::{Hazard, Survey, Unmeasured};
 pub use kind::{Kind, Needs, Query, Server, Severity};
 pub use moment::faults;
+pub use roles::becomes;
 pub use scope::{Scope, Way};
 
 /// Every kind, by family, in the order of their codes.

@@ -86,19 +86,46 @@ SELECT 'role ' || quote_ident(r.rolname),
  GROUP BY r.rolname
  ORDER BY 1"#;
 
-/// From 16 on a membership can be without the right to SET ROLE. The membership that leads there, over others maybe, is the one to revoke.
+/// The membership that leads there, over others maybe, is the one to revoke; where none does yet, what lets the role take one.
 fn becomes_bypass(server: &Server) -> Stmt {
-    let how = if server.version_num >= 160_000 { "SET" } else { "MEMBER" };
     sql!(
         r#"
 SELECT 'role ' || quote_ident(a.rolname),
-       format('may SET ROLE to %I, %s', r.rolname, CASE WHEN r.rolsuper THEN 'a superuser' ELSE 'which has BYPASSRLS' END),
-       NULL::text, (SELECT string_agg(format('REVOKE %I FROM %I', g.rolname, a.rolname), '; ' ORDER BY g.rolname)
-                     FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = a.oid AND pg_has_role(g.oid, r.oid, 'MEMBER'))
+       format('may SET ROLE to %I, %s', r.rolname, CASE WHEN r.rolsuper THEN 'a superuser' ELSE 'which has BYPASSRLS' END)
+         || CASE WHEN pg_has_role(a.oid, r.oid, {1}) THEN '' ELSE ', which it may give itself' END,
+       NULL::text,
+       CASE WHEN pg_has_role(a.oid, r.oid, 'MEMBER')
+            THEN (SELECT string_agg(format('REVOKE %I FROM %I', g.rolname, a.rolname), '; ' ORDER BY g.rolname)
+                    FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = a.oid AND pg_has_role(g.oid, r.oid, 'MEMBER'))
+            ELSE (SELECT string_agg(format('ALTER ROLE %I NOCREATEROLE', g.rolname), '; ' ORDER BY g.rolname)
+                    FROM pg_roles g WHERE g.rolcreaterole AND NOT g.rolsuper AND pg_has_role(a.oid, g.oid, 'MEMBER')) END
   FROM pg_roles a JOIN pg_roles r ON r.oid <> a.oid AND (r.rolsuper OR r.rolbypassrls)
- WHERE a.oid = ANY ($4) AND NOT a.rolsuper AND pg_has_role(a.oid, r.oid, {})
+ WHERE a.oid = ANY ($4) AND NOT a.rolsuper AND {0}
  ORDER BY 1, 2"#,
-        Literal::new(how)
+        becomes(server.version_num, "a", "r"),
+        Literal::new(set_role(server.version_num))
+    )
+}
+
+/// The right to SET ROLE, as `pg_has_role` calls it: from 16 on a membership can be without.
+fn set_role(version: u32) -> &'static str {
+    if version >= 160_000 { "SET" } else { "MEMBER" }
+}
+
+/// Whether the role `a` of `pg_roles` may become the role `r`, or may give itself what it needs for that: from 16 on by the ADMIN
+/// option of it, with which it grants itself SET; before by CREATEROLE, its own or one that it may become, which grants any role but
+/// a superuser.
+pub fn becomes(version: u32, a: &str, r: &str) -> Stmt {
+    let (a, r) = (Stmt::raw(a), Stmt::raw(r));
+    let has = sql!("pg_has_role({0}.oid, {1}.oid, {2})", a, r, Literal::new(set_role(version)));
+    if version >= 160_000 {
+        return sql!("({0} OR pg_has_role({1}.oid, {2}.oid, 'MEMBER WITH ADMIN OPTION'))", has, a, r);
+    }
+    sql!(
+        "({0} OR NOT {2}.rolsuper AND EXISTS (SELECT FROM pg_roles AS maker WHERE maker.rolcreaterole AND pg_has_role({1}.oid, maker.oid, 'MEMBER')))",
+        has,
+        a,
+        r
     )
 }
 

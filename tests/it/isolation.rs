@@ -5,5 +5,6 @@ mod broken;
 mod canonical;
 mod gate;
 mod ground;
+mod hostile;
 mod pooler;
 mod verify;

@@ -8,6 +8,7 @@ use super::{
     transaction::{BOUNDS, rolled_back},
 };
 use crate::{
+    hazards::becomes,
     isolation::{Spec, Verdict},
     pg::{Fault, connect::Connection},
     sql,
@@ -36,18 +37,21 @@ pub(in crate::pg) async fn takeable(session: &Connection, role: &Ident) -> Resul
 
 /// $1 the role, $2 the table, $3 the setting's name.
 fn query(version: i32) -> Stmt {
-    let set = Literal::new(if version >= SET_OPTION { "SET" } else { "MEMBER" });
     sql!(
         "SELECT r.rolsuper, r.rolbypassrls, c.relowner = r.oid, pg_has_role(r.oid, c.relowner, 'MEMBER'), c.relforcerowsecurity,
                 ARRAY(SELECT x.rolname::text FROM pg_roles x WHERE (x.rolsuper OR x.rolbypassrls) AND x.oid <> r.oid
-                         AND pg_has_role(r.oid, x.oid, {}) ORDER BY 1) AS above,
+                         AND {} ORDER BY 1) AS above,
                 ARRAY(SELECT s.line FROM (SELECT unnest(d.setconfig) AS line FROM pg_db_role_setting d
                          WHERE d.setrole IN (0, r.oid) AND d.setdatabase IN (0, (SELECT b.oid FROM pg_database b WHERE b.datname = current_database()))) s
                        WHERE lower(split_part(s.line, '=', 1)) IN (lower($3), 'row_security', 'role') ORDER BY 1) AS preset,
                 ARRAY(SELECT p.oid::regprocedure::text FROM pg_proc p CROSS JOIN LATERAL unnest(p.proconfig) AS f (line)
-                       WHERE lower(split_part(f.line, '=', 1)) = lower($3) AND split_part(f.line, '=', 2) <> '' AND has_function_privilege(r.oid, p.oid, 'EXECUTE') ORDER BY 1) AS functions
+                       WHERE lower(split_part(f.line, '=', 1)) = lower($3) AND split_part(f.line, '=', 2) <> '' AND has_function_privilege(r.oid, p.oid, 'EXECUTE') ORDER BY 1) AS functions,
+                ARRAY(SELECT DISTINCT p.oid::regprocedure::text FROM pg_policy y
+                        CROSS JOIN regexp_matches(concat(y.polqual::text, ' ', y.polwithcheck::text), ':(?:funcid|opfuncid) (\\d+)', 'g') m
+                        JOIN pg_proc p ON p.oid = m[1]::oid AND p.oid >= 16384
+                       WHERE y.polrelid = c.oid AND pg_has_role(r.oid, p.proowner, 'MEMBER') ORDER BY 1) AS replaceable
            FROM pg_roles r CROSS JOIN pg_class c WHERE r.rolname = $1 AND c.oid = to_regclass($2)",
-        set
+        becomes(u32::try_from(version).unwrap_or_default(), "r", "x")
     )
 }
 
@@ -69,6 +73,7 @@ pub(super) async fn role(admin: &Connection, actor: &Actor<'_>, spec: &Spec, fac
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     let (above, preset, functions): (Vec<String>, Vec<String>, Vec<String>) =
         (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
+    let replaceable: Vec<String> = row.try_get(8)?;
     let mut verdicts = Vec::new();
     let mut leak = |what: String| verdicts.push(Verdict::Leak(what));
     if superuser || bypass {
@@ -78,7 +83,10 @@ pub(super) async fn role(admin: &Connection, actor: &Actor<'_>, spec: &Spec, fac
         leak(format!("row-level security is off on {table}"));
     }
     if !superuser && !above.is_empty() {
-        leak(format!("by SET ROLE {name} can become {}, whom no policy binds", above.join(", ")));
+        leak(format!(
+            "{name} can become {}, whom no policy binds, by SET ROLE or after a grant to itself",
+            above.join(", ")
+        ));
     }
     let (active, value) = active(actor, spec).await?;
     if !active && facts.secured && !superuser && !bypass {
@@ -99,6 +107,10 @@ pub(super) async fn role(admin: &Connection, actor: &Actor<'_>, spec: &Spec, fac
     }
     for function in &functions {
         verdicts.push(Verdict::Weak(format!("{function} sets a tenant for itself, and {name} may call it")));
+    }
+    if !superuser && !replaceable.is_empty() {
+        let functions = replaceable.join(", ");
+        verdicts.push(Verdict::Weak(format!("{name} may replace {functions}, by which the policies know the tenant")));
     }
     Ok(Verdict::worst(verdicts)
         .unwrap_or_else(|| Verdict::Holds("neither superuser, BYPASSRLS nor owner; policies are active".to_owned())))
