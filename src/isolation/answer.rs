@@ -23,6 +23,9 @@ pub enum Answer {
 pub struct Refusal {
     pub sqlstate: String,
     pub message: String,
+    /// Whether a domain spoke, of the value alone: a class 23 error too, and before any policy is asked.
+    #[serde(skip)]
+    pub of_a_domain: bool,
 }
 
 impl Answer {
@@ -33,7 +36,7 @@ impl Answer {
 
     /// An error with this code.
     pub fn refused(sqlstate: &str, message: impl Into<String>) -> Self {
-        Self::Refused(Refusal { sqlstate: sqlstate.to_owned(), message: message.into() })
+        Self::Refused(Refusal { sqlstate: sqlstate.to_owned(), message: message.into(), of_a_domain: false })
     }
 }
 
@@ -45,12 +48,12 @@ impl Refusal {
 
     /// What the context raised: it is not set, or no value of its type.
     pub fn is_noise(&self) -> bool {
-        self.sqlstate == "42704" || self.sqlstate.starts_with("22")
+        self.of_a_domain || self.sqlstate == "42704" || self.sqlstate.starts_with("22")
     }
 
     /// A constraint or an index spoke, and so the row had passed the policies, which are asked before.
     pub fn is_past_the_policies(&self) -> bool {
-        self.sqlstate.starts_with("23")
+        !self.of_a_domain && self.sqlstate.starts_with("23")
     }
 
     /// Denied.

@@ -16,6 +16,10 @@ const LARGE_PAGES: i64 = 12_800;
 pub(super) struct Facts {
     /// The tenant column's type, through domains, without its modifier.
     pub base_type: String,
+    /// The domain that it is of.
+    pub domain: Option<String>,
+    /// The most characters that it takes, where that is limited.
+    pub length: Option<usize>,
     pub nullable: bool,
     pub secured: bool,
     pub forced: bool,
@@ -55,9 +59,9 @@ const FACTS: &str = "
     WITH RECURSIVE t AS (SELECT c.* FROM pg_class c WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p')),
     family AS (SELECT t.oid AS rel FROM t UNION SELECT h.inhrelid FROM family f JOIN pg_inherits h ON h.inhparent = f.rel),
     kind AS (
-        SELECT y.oid, y.typbasetype, y.typtype FROM t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $2 AND NOT a.attisdropped
+        SELECT y.oid, y.typbasetype, y.typtype, CASE WHEN y.typtype = 'd' THEN y.typtypmod ELSE a.atttypmod END AS modifier FROM t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $2 AND NOT a.attisdropped
           JOIN pg_type y ON y.oid = a.atttypid
-        UNION ALL SELECT y.oid, y.typbasetype, y.typtype FROM kind k JOIN pg_type y ON y.oid = k.typbasetype WHERE k.typtype = 'd'),
+        UNION ALL SELECT y.oid, y.typbasetype, y.typtype, CASE WHEN k.modifier >= 0 THEN k.modifier ELSE y.typtypmod END FROM kind k JOIN pg_type y ON y.oid = k.typbasetype WHERE k.typtype = 'd'),
     fired AS (
         SELECT 'trigger ' || g.tgname AS what, g.tgtype & 4 > 0 AS inserts, g.tgtype & 16 > 0 AS updates, g.tgtype & 8 > 0 AS deletes
           FROM pg_trigger g JOIN family f ON f.rel = g.tgrelid WHERE NOT g.tgisinternal AND g.tgenabled <> 'D'
@@ -76,7 +80,9 @@ const FACTS: &str = "
            EXISTS (SELECT FROM family f JOIN pg_partitioned_table k ON k.partrelid = f.rel
                      JOIN pg_attribute b ON b.attrelid = f.rel AND b.attnum = ANY (k.partattrs::int2[]) WHERE b.attname = $2) AS routed,
            ARRAY(SELECT DISTINCT what FROM fired WHERE inserts ORDER BY 1), ARRAY(SELECT DISTINCT what FROM fired WHERE updates ORDER BY 1),
-           ARRAY(SELECT DISTINCT what FROM fired WHERE deletes ORDER BY 1)
+           ARRAY(SELECT DISTINCT what FROM fired WHERE deletes ORDER BY 1),
+           (SELECT CASE WHEN y.typtype = 'd' THEN format_type(y.oid, NULL) END FROM pg_type y WHERE y.oid = a.atttypid) AS domain,
+           (SELECT k.modifier - 4 FROM kind k WHERE k.typtype <> 'd' AND k.modifier >= 4 AND k.oid IN ('varchar'::regtype, 'bpchar'::regtype)) AS length
       FROM t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $2 AND NOT a.attisdropped
       JOIN pg_roles o ON o.oid = t.relowner";
 
@@ -98,6 +104,8 @@ pub(super) async fn facts(client: &Client, spec: &Spec) -> Result<Option<Facts>,
         further: row.try_get(8)?,
         routed: row.try_get(9)?,
         fires: [row.try_get(10)?, row.try_get(11)?, row.try_get(12)?],
+        domain: row.try_get(13)?,
+        length: row.try_get::<_, Option<i32>>(14)?.and_then(|length| usize::try_from(length).ok()),
     }))
 }
 
@@ -118,6 +126,8 @@ pub(super) struct Rights {
     pub delete: bool,
     /// The columns that it may both read and insert, those of the server's making left out.
     pub columns: Vec<Ident>,
+    /// One that it may not, and that has a default: an INSERT would compute that before any policy is asked.
+    pub computed: Option<String>,
 }
 
 /// $1 the role, $2 the table, $3 the column. A role that may use no schema may use no table in it.
@@ -126,7 +136,12 @@ const RIGHTS: &str = "
            u.may AND has_column_privilege(r.oid, c.oid, $3, 'INSERT'), u.may AND has_column_privilege(r.oid, c.oid, $3, 'UPDATE'),
            u.may AND has_table_privilege(r.oid, c.oid, 'DELETE'),
            ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-                    AND has_column_privilege(r.oid, c.oid, a.attnum, 'INSERT') AND has_column_privilege(r.oid, c.oid, a.attnum, 'SELECT') ORDER BY a.attnum)
+                    AND has_column_privilege(r.oid, c.oid, a.attnum, 'INSERT') AND has_column_privilege(r.oid, c.oid, a.attnum, 'SELECT') ORDER BY a.attnum),
+           (SELECT a.attname::text FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+               AND (a.attidentity <> '' OR EXISTS (SELECT FROM regexp_matches(d.adbin::text, ':(?:funcid|opfuncid) (\\d+)', 'g') m
+                                                     JOIN pg_proc v ON v.oid = m[1]::oid AND v.provolatile = 'v'))
+               AND NOT (has_column_privilege(r.oid, c.oid, a.attnum, 'INSERT') AND has_column_privilege(r.oid, c.oid, a.attnum, 'SELECT')) ORDER BY a.attnum LIMIT 1)
       FROM pg_class c CROSS JOIN pg_roles r CROSS JOIN LATERAL (SELECT has_schema_privilege(r.oid, c.relnamespace, 'USAGE') AS may) u
      WHERE c.oid = to_regclass($2) AND r.rolname = $1";
 
@@ -144,5 +159,6 @@ pub(super) async fn rights(client: &Client, spec: &Spec, role: &Ident) -> Result
         updates_tenant: row.try_get(3)?,
         delete: row.try_get(4)?,
         columns: columns.into_iter().map(name).collect::<Result<_, _>>()?,
+        computed: row.try_get(6)?,
     })
 }

@@ -37,7 +37,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    isolation::{Asked, Phantoms, Probe, Report, Spec, Verdict, Way},
+    isolation::{Asked, Probe, Report, Spec, Verdict, Way},
     sql,
     sql::{Ident, Literal},
 };
@@ -174,7 +174,7 @@ async fn look<'s>(admin: &Connection, spec: &'s Spec, liberty: Liberty) -> Resul
     let facts = rolled_back(admin, BOUNDS, async |client: &Client| facts(client, spec).await).await?;
     let Some(facts) = facts else { return Ok(None) };
     let tenants = tenants(admin, spec, liberty).await?;
-    let phantoms = Phantoms::new(&facts.base_type, [rand::random(), rand::random(), rand::random()]);
+    let phantoms = tenant::phantoms(admin, &facts).await?;
     Ok(Some(Found { spec, facts, tenants, phantoms }))
 }
 

@@ -2,12 +2,15 @@
 
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::transaction::{BOUNDS, become_role, refusal, rolled_back, set};
+use super::{
+    facts::Facts,
+    transaction::{BOUNDS, become_role, refusal, rolled_back, set},
+};
 use crate::{
-    isolation::Spec,
+    isolation::{Phantoms, Spec},
     pg::{Fault, connect::Connection},
     sql,
-    sql::{Ident, Literal, Stmt},
+    sql::{Ident, List, Literal, Stmt},
 };
 
 /// The most tenants of the registry of which it is tried whether they have rows.
@@ -84,6 +87,32 @@ pub(super) async fn tenants(connection: &Connection, spec: &Spec, liberty: Liber
             Tenants { eye: Eye::Nobody, real: None, why }
         }
     })
+}
+
+/// Values that no row has and that the column takes: a domain is asked which of them it does.
+pub(super) async fn phantoms(admin: &Connection, facts: &Facts) -> Result<Phantoms, Fault> {
+    let seeds = [rand::random(), rand::random(), rand::random()];
+    let mut candidates = Phantoms::candidates(&facts.base_type, facts.length, seeds);
+    let Some(domain) = &facts.domain else { return Ok(candidates.swap_remove(0)) };
+    for candidate in &mut candidates {
+        let [one, two] = &candidate.made_up;
+        candidate.fit = is_of(admin, domain, &[&candidate.phantom, one, two]).await?;
+        candidate.empty_is_a_value = candidate.empty_is_a_value && candidate.fit && is_of(admin, domain, &[""]).await?;
+    }
+    let fit = candidates.iter().position(|candidate| candidate.fit);
+    Ok(candidates.swap_remove(fit.unwrap_or(0)))
+}
+
+/// Whether a domain takes these values.
+async fn is_of(admin: &Connection, domain: &str, values: &[&str]) -> Result<bool, Fault> {
+    let casts: Vec<Stmt> =
+        values.iter().map(|value| sql!("CAST({} AS {})", Literal::new(*value), Stmt::raw(domain))).collect();
+    let cast = sql!("SELECT {}", List(&casts, ", "));
+    let asked = rolled_back(admin, BOUNDS, async |client: &Client| Ok(client.batch_execute(cast.as_str()).await?));
+    match asked.await {
+        Ok(()) => Ok(true),
+        Err(fault) => refusal(fault).map(|_| false),
+    }
 }
 
 /// See [`Liberty::MayLock`].

@@ -93,9 +93,12 @@ pub(super) async fn ask(client: &Client, form: Form, stmt: &Stmt) -> Result<Answ
             .await
             .map(|rows| Answer::rows(i64::try_from(rows).unwrap_or(i64::MAX))),
     };
-    let answer = match said.map_err(Fault::from) {
+    let answer = match said {
         Ok(answer) => answer,
-        Err(fault) => Answer::Refused(refusal(fault)?),
+        Err(error) => {
+            let of_a_domain = error.as_db_error().is_some_and(|db| db.datatype().is_some() && db.table().is_none());
+            Answer::Refused(Refusal { of_a_domain, ..refusal(Fault::from(error))? })
+        }
     };
     client.batch_execute("ROLLBACK TO SAVEPOINT tenantmig_probe").await?;
     Ok(answer)
@@ -105,7 +108,7 @@ pub(super) async fn ask(client: &Client, form: Form, stmt: &Stmt) -> Result<Answ
 pub(super) fn refusal(fault: Fault) -> Result<Refusal, Fault> {
     match (&fault.sqlstate, fault.class) {
         (Some(state), Class::Transient | Class::Privilege | Class::Cancelled | Class::Resources | Class::Fatal) => {
-            Ok(Refusal { sqlstate: state.clone(), message: fault.message.clone() })
+            Ok(Refusal { sqlstate: state.clone(), message: fault.message.clone(), of_a_domain: false })
         }
         (None, _) | (Some(_), Class::Ambiguous) => Err(fault),
     }

@@ -43,7 +43,14 @@ impl Ground<'_> {
             Command::Delete if !rights.delete => Some(format!("{role} may not delete")),
             Command::Insert if !rights.columns.contains(column) => Some(format!("{role} may not read {column}")),
             Command::Update | Command::Delete if !rights.reads_tenant => Some(format!("{role} may not read {column}")),
-            Command::Insert | Command::Update | Command::Delete => None,
+            Command::Insert => rights.computed.as_ref().map(|computed| {
+                format!("{role} may not write {computed}, whose default would be computed: a number of a sequence would be gone")
+            }),
+            Command::Update if !self.phantoms.fit => Some(format!(
+                "no value of {} is known that no row has",
+                self.facts.domain.as_ref().unwrap_or(&self.facts.base_type)
+            )),
+            Command::Update | Command::Delete => None,
         };
         lacks.or_else(|| {
             let fires = self.facts.fires(command);
