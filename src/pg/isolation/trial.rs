@@ -2,7 +2,7 @@
 
 use super::{
     actor::{Actor, value},
-    around::{Around, around, through},
+    around::{Around, around, through, unasked},
     copy::copied,
     facts::{Facts, Rights},
     reads::{may_read, own, owner, prepared, switched_off, visible},
@@ -144,6 +144,7 @@ impl<'s> Trial<'s> {
             self.say(Probe::Plan, verdict);
         }
         self.through.extend(through(actor, spec, &self.ways, Some(&phantoms.phantom)).await?);
+        self.through.extend(unasked(&self.ways));
         let none = || Verdict::Holds("nothing else that it may read leads to these rows".to_owned());
         let verdict = Verdict::worst(std::mem::take(&mut self.through)).unwrap_or_else(none);
         self.say(Probe::WaysAround, verdict);

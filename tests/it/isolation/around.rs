@@ -77,8 +77,37 @@ fn views_and_functions() {
         "holds",
         "nothing else",
     );
-    // What may write is not called.
-    check(&ground, &function.replace("STABLE", "VOLATILE"), "holds", "nothing else");
+    // What may write, or wants arguments, is not called: nobody here knows what it returns.
+    check(&ground, &function.replace("STABLE", "VOLATILE"), "weak", "app.all_of_t() runs as postgres");
+    check(&ground, &function.replace("()", "(n integer)"), "weak", "app.all_of_t(integer) runs as postgres");
+    check(
+        &ground,
+        "CREATE FUNCTION app.told() RETURNS json LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT json_agg(t) FROM app.t'",
+        "weak",
+        "app.told() runs as postgres",
+    );
+    let bound = format!("{}; ALTER FUNCTION app.all_of_t() OWNER TO {{owner}}", function.replace("STABLE", "VOLATILE"));
+    check(&ground, &bound, "holds", "nothing else");
+}
+
+/// Who writes through a view writes with its owner's rights, also where he may not read it.
+#[test]
+fn a_view_that_is_only_written() {
+    let ground = Ground::new("around_written", SHAPE);
+    let view = "CREATE VIEW app.v AS SELECT * FROM app.t";
+    check(&ground, &format!("{view}; GRANT UPDATE ON app.v TO {{app}}"), "weak", "app.v can be written as postgres");
+    check(
+        &ground,
+        &format!("{view}; ALTER VIEW app.v OWNER TO {{owner}}; GRANT UPDATE ON app.v TO {{app}}"),
+        "holds",
+        "nothing else",
+    );
+    check(
+        &ground,
+        "CREATE VIEW app.v AS SELECT count(*) FROM app.t; GRANT UPDATE ON app.v TO {app}",
+        "holds",
+        "nothing else",
+    );
 }
 
 #[test]
@@ -87,6 +116,13 @@ fn a_partition_that_is_named() {
     check(&ground, "SELECT 1", "holds", "no row");
     check(&ground, "ALTER TABLE app.t2 DISABLE ROW LEVEL SECURITY", "leak", "app.t2 shows rows to whoever names it");
     check(&ground, "ALTER TABLE app.t2 DISABLE ROW LEVEL SECURITY; REVOKE ALL ON app.t2 FROM {app}", "holds", "no row");
+    // A view's owner whom the table binds is not bound by a partition that is not protected.
+    let view = "REVOKE ALL ON app.t2 FROM {app}; CREATE VIEW app.v AS SELECT * FROM app.t2; ALTER VIEW app.v OWNER TO {owner}; GRANT SELECT ON app.v TO {app}";
+    check(&ground, view, "holds", "no row");
+    for less in ["DISABLE", "NO FORCE"] {
+        let sql = format!("ALTER TABLE app.t2 {less} ROW LEVEL SECURITY; {view}");
+        check(&ground, &sql, "leak", "app.v shows rows");
+    }
 }
 
 #[test]
