@@ -70,7 +70,7 @@ SELECT p.oid::regprocedure::text, 'is VOLATILE, and a policy calls it for each r
 const DEFINER: &str = r#"
 SELECT p.oid::regprocedure::text,
        format('is SECURITY DEFINER and runs as %I, %s', r.rolname,
-              CASE WHEN r.rolsuper THEN 'a superuser' WHEN r.rolbypassrls THEN 'who has BYPASSRLS' ELSE 'an owner whom FORCE does not bind' END),
+              CASE WHEN r.rolsuper THEN 'a superuser' WHEN r.rolbypassrls THEN 'who has BYPASSRLS' ELSE 'whom some of these tables do not bind' END),
        'may be called by ' || callers.names || coalesce('; names ' || named.tables, ''),
        format('ALTER FUNCTION %s SECURITY INVOKER', p.oid::regprocedure)
   FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
@@ -79,13 +79,16 @@ SELECT p.oid::regprocedure::text,
          FROM unnest($4) a WHERE has_function_privilege(a, p.oid, 'EXECUTE')) callers
   LEFT JOIN LATERAL (
        SELECT string_agg(c.oid::regclass::text, ', ') AS tables
-         FROM pg_class c WHERE c.oid IN (SELECT unnest($1)) AND NOT c.relispartition
+         FROM pg_class c WHERE c.oid IN (SELECT unnest($1))
           AND (p.prosrc ~* ('\m' || regexp_replace(c.relname, '\W', '.', 'g') || '\M')
                OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refobjid = c.oid))) named ON true
  WHERE p.prosecdef AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AND callers.names IS NOT NULL
    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND p.proname NOT LIKE 'tenantmig%'
    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
    AND (r.rolsuper OR r.rolbypassrls OR EXISTS (SELECT FROM pg_class c WHERE c.oid IN (SELECT unnest($1)) AND NOT c.relforcerowsecurity
-                                                   AND pg_has_role(r.oid, c.relowner, 'USAGE')))
+                                                   AND pg_has_role(r.oid, c.relowner, 'USAGE'))
+        OR EXISTS (SELECT FROM pg_class c JOIN pg_inherits h ON h.inhrelid = c.oid JOIN pg_class u ON u.oid = h.inhparent
+                    WHERE c.oid IN (SELECT unnest($1)) AND NOT c.relrowsecurity AND u.relrowsecurity AND has_any_column_privilege(r.oid, c.oid, 'SELECT')
+                      AND p.prosrc ~* ('\m' || regexp_replace(c.relname, '\W', '.', 'g') || '\M')))
    AND (named.tables IS NOT NULL OR l.lanname NOT IN ('sql', 'plpgsql') OR p.prosrc ~* '\mexecute\M')
  ORDER BY 1"#;

@@ -64,9 +64,11 @@ const READERS: &str = "(SELECT string_agg(DISTINCT CASE WHEN r = 0 THEN 'PUBLIC'
 
 const IS_INVOKER: &str = "coalesce((SELECT o.option_value::bool FROM pg_options_to_table(v.reloptions) o WHERE o.option_name = 'security_invoker'), false)";
 
-/// Whom no policy binds: superusers and BYPASSRLS for good, the owner of a base table until FORCE; all of it where that has no policies.
+/// Whom no policy binds: superusers and BYPASSRLS for good, the owner of a base table until FORCE; everybody on a partition or child
+/// without row-level security, which need not be told of by itself, where nobody else may read it.
 const EXEMPT: &str = "(r.rolsuper OR r.rolbypassrls OR EXISTS (SELECT FROM over o JOIN pg_class b ON b.oid = o.base
-    WHERE o.view = v.oid AND NOT b.relforcerowsecurity AND pg_has_role(r.oid, b.relowner, 'USAGE')))";
+    WHERE o.view = v.oid AND (NOT b.relforcerowsecurity AND pg_has_role(r.oid, b.relowner, 'USAGE')
+       OR NOT b.relrowsecurity AND has_any_column_privilege(r.oid, b.oid, 'SELECT') AND EXISTS (SELECT FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent WHERE h.inhrelid = b.oid AND p.relrowsecurity))))";
 
 const BASES: &str =
     "'reads ' || (SELECT string_agg(DISTINCT o.base::regclass::text, ', ') FROM over o WHERE o.view = v.oid)";

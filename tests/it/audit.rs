@@ -5,6 +5,7 @@ mod canonical;
 mod forms;
 mod leaky;
 mod many;
+mod missed;
 
 use std::collections::BTreeSet;
 

@@ -148,21 +148,71 @@ fn recursive(seen: &Seen) -> Vec<Row> {
     rows
 }
 
-/// A constant or a COALESCE in the body: what a function in another language does nobody can read.
+/// A constant or a COALESCE in the body, or a query: what a function in another language does nobody can read.
 fn fallback(seen: &Seen) -> Vec<Row> {
     let mut rows = Vec::new();
     for function in &seen.functions {
         let source = function.source.to_lowercase();
-        let constant = source.split('\'').skip(1).step_by(2).any(is_uuid);
-        if source.contains("current_setting") && (source.contains("coalesce") || constant) {
-            let what = "falls back to a tenant where the session names none".to_owned();
+        let constant = source.split('\'').skip(1).step_by(2).any(is_uuid) || names_a_number(&source);
+        let what = if source.contains("current_setting") && (source.contains("coalesce") || constant) {
+            Some("falls back to a tenant where the session names none")
+        } else if constant || queries(&source) {
+            Some(
+                "takes the tenant from elsewhere than the session's setting: whether a session that names none gets one, no audit can judge",
+            )
+        } else {
+            None
+        };
+        if let Some(what) = what {
             let evidence = function.source.split_whitespace().collect::<Vec<_>>().join(" ");
-            rows.push((format!("function {}()", function.name), what, Some(evidence), function.mend.clone()));
+            rows.push((
+                format!("function {}()", function.name),
+                what.to_owned(),
+                Some(evidence),
+                function.mend.clone(),
+            ));
         }
     }
     rows
 }
 
+/// Words in the order of the text, without what stands around them.
+fn words(source: &str) -> impl Iterator<Item = &str> {
+    source.split(|c: char| c.is_whitespace() || "(),;".contains(c)).filter(|word| !word.is_empty())
+}
+
+/// Whether a number, maybe in quotes, is what comes out of a branch.
+fn names_a_number(source: &str) -> bool {
+    let branch = |word: &str| matches!(word, "then" | "else" | "return" | "select");
+    let number = |word: &str| word.trim_start_matches(['\'', '-']).starts_with(|c: char| c.is_ascii_digit());
+    words(source).zip(words(source).skip(1)).any(|(before, word)| branch(before) && number(word))
+}
+
+/// Whether it reads a table. IS DISTINCT FROM is no query.
+fn queries(source: &str) -> bool {
+    words(source).zip(words(source).skip(1)).any(|(before, word)| word == "from" && before != "distinct")
+}
+
 fn is_uuid(text: &str) -> bool {
     text.len() == 36 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_read_by_its_words() {
+        for (source, number, query) in [
+            ("select nullif(current_setting('app.t', true), '')::bigint", false, false),
+            ("begin if tenant is null then raise x; end if; return tenant::uuid; end", false, false),
+            ("select case when a <> '' then a::int else 1 end", true, false),
+            ("if a is null then return (-3); end if", true, false),
+            ("select '7'::bigint", true, false),
+            ("return (select id from s.orgs limit 1)", false, true),
+            ("if a is distinct from b then raise x; end if", false, false),
+        ] {
+            assert_eq!((names_a_number(source), queries(source)), (number, query), "{source}");
+        }
+    }
 }

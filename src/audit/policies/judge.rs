@@ -113,6 +113,11 @@ fn tenant(seen: &Seen, table: &Table, compare: &Compare) -> Verdict {
         // Another column of a table that has the tenant's.
         return Verdict::open(Hole::Open);
     }
+    // A part of the tenant is the part of many.
+    let cuts = |cast: &String| cast.contains('(') && table.column_type.as_ref() != Some(cast);
+    if compare.column_cast.as_ref().is_some_and(cuts) {
+        return Verdict::open(Hole::Open);
+    }
     let mut flaws = BTreeSet::new();
     let context = &compare.context;
     match &context.source {

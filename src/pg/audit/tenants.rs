@@ -52,7 +52,8 @@ const REGISTRY: &str = "SELECT n.nspname::text, t.relname::text, count(*)
   GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 1";
 
 /// Login roles with rights on a tenant's table; one that policies never bind, or an owner, only where a session of it is open that is
-/// neither ours nor a person's tool.
+/// neither ours nor a person's tool. And roles with such rights that no login inherits but may take by SET ROLE, as one does who logs in
+/// for many.
 const ROLES: &str = "WITH tables AS (SELECT c.oid, c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $1 AND NOT a.attisdropped
       WHERE c.relkind IN ('r', 'p', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', $2))
@@ -63,6 +64,13 @@ const ROLES: &str = "WITH tables AS (SELECT c.oid, c.relowner FROM pg_class c JO
                     AND s.backend_type = 'client backend'
                     AND s.application_name !~* '^(tenantmig|psql|pg_dump|pg_restore|pgadmin|dbeaver|datagrip|pg_cron|pgagent)')
       ELSE EXISTS (SELECT FROM tables c WHERE (has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(r.oid, c.oid, 'DELETE'))) END
+   UNION
+   SELECT g.rolname::text FROM pg_roles g
+    WHERE NOT g.rolcanlogin AND NOT g.rolsuper AND NOT g.rolbypassrls AND g.oid NOT IN (SELECT relowner FROM tables) AND g.rolname !~ '^pg_'
+      AND EXISTS (SELECT FROM pg_roles l WHERE l.rolcanlogin AND NOT l.rolsuper AND NOT l.rolbypassrls AND l.rolname <> current_user
+                     AND l.oid NOT IN (SELECT relowner FROM tables)
+                     AND pg_has_role(l.oid, g.oid, 'MEMBER') AND NOT pg_has_role(l.oid, g.oid, 'USAGE'))
+      AND EXISTS (SELECT FROM tables c WHERE (has_any_column_privilege(g.oid, c.oid, 'SELECT, INSERT, UPDATE') OR has_table_privilege(g.oid, c.oid, 'DELETE')))
     ORDER BY 1";
 
 /// Names are compared and not resolved, which needs no right on their schemas.
@@ -151,8 +159,14 @@ async fn roles(client: &Client, tenancy: &mut Tenancy, column: &str, ledger: &st
         0 => "the application's roles are not known: nobody who logs in has rights on the tables but owners and superusers; \
               name them with --app-role"
             .to_owned(),
-        1 => format!("the application's role is {}: it logs in and has rights on the tables", names.join(", ")),
-        _ => format!("the application's roles are {}: they log in and have rights on the tables", names.join(", ")),
+        1 => format!(
+            "the application's role is {}: it logs in, or is taken after a login, and has rights on the tables",
+            names.join(", ")
+        ),
+        _ => format!(
+            "the application's roles are {}: they log in, or are taken after a login, and have rights on the tables",
+            names.join(", ")
+        ),
     });
     Ok(())
 }
