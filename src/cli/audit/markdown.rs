@@ -12,7 +12,7 @@ pub fn markdown(report: &Report) -> String {
     let mut out = format!("# Isolation audit\n\n{findings} in {tables}.\n\n");
     // Writing to a String cannot fail.
     report.tenancy.told.iter().for_each(|told| {
-        let _ = writeln!(out, "- {told}");
+        let _ = writeln!(out, "- {}", plain(told));
     });
     if !report.sorted.open.is_empty() {
         out.push_str("\n| Code | Severity | Object | What |\n|---|---|---|---|\n");
@@ -32,11 +32,17 @@ pub fn markdown(report: &Report) -> String {
     }
     out.push_str("\n## Not looked for, waived\n\n");
     for (finding, waiver) in &report.sorted.waived {
-        let _ =
-            writeln!(out, "- waived until {}: {} {} ({})", waiver.expires, finding.code, finding.object, waiver.reason);
+        let _ = writeln!(
+            out,
+            "- waived until {}: {} {} ({})",
+            waiver.expires,
+            finding.code,
+            plain(&finding.object),
+            plain(&waiver.reason)
+        );
     }
     report.loose().iter().for_each(|loose| {
-        let _ = writeln!(out, "- waivers: {loose}");
+        let _ = writeln!(out, "- waivers: {}", plain(loose));
     });
     for unmeasured in &report.unmeasured {
         let _ = writeln!(out, "- not looked for: {}: {}", unmeasured.codes.join(", "), unmeasured.why);
@@ -48,5 +54,20 @@ pub fn markdown(report: &Report) -> String {
 }
 
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+    plain(text).replace('|', "\\|")
+}
+
+/// In one line, and no markup: whoever may create a table chooses its name.
+fn plain(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_no_markup() {
+        assert_eq!(cell("a|b\n<script>&"), "a\\|b &lt;script&gt;&amp;");
+    }
 }
