@@ -25,7 +25,7 @@ pub enum Form {
 pub struct Compare {
     /// As SQL writes it.
     pub column: String,
-    /// `(column)::type`.
+    /// `(column)::type`, of several the first first.
     pub column_cast: Option<String>,
     /// `IS NOT DISTINCT FROM` in place of `=`.
     pub null_safe: bool,
@@ -121,7 +121,9 @@ fn by_query(a: &str, b: &str) -> Form {
 fn column(text: &str) -> Option<(String, Option<String>)> {
     let text = bare(text);
     if let Some((inner, cast)) = cast(text) {
-        return column(inner).map(|(name, _)| (name, Some(cast.to_owned())));
+        let after =
+            |before: Option<String>| before.map_or_else(|| cast.to_owned(), |before| format!("{before}::{cast}"));
+        return column(inner).map(|(name, before)| (name, Some(after(before))));
     }
     let named = !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit() || c == '\'');
     (named && outside(text).all(|(_, c, _)| part_of_name(c))).then(|| (text.to_owned(), None))

@@ -113,9 +113,7 @@ fn tenant(seen: &Seen, table: &Table, compare: &Compare) -> Verdict {
         // Another column of a table that has the tenant's.
         return Verdict::open(Hole::Open);
     }
-    // A part of the tenant is the part of many.
-    let cuts = |cast: &String| cast.contains('(') && table.column_type.as_ref() != Some(cast);
-    if compare.column_cast.as_ref().is_some_and(cuts) {
+    if compare.column_cast.as_ref().is_some_and(|cast| cuts(cast, table.column_type.as_ref())) {
         return Verdict::open(Hole::Open);
     }
     let mut flaws = BTreeSet::new();
@@ -149,9 +147,14 @@ fn tenant(seen: &Seen, table: &Table, compare: &Compare) -> Verdict {
     if !context.wrapped {
         flaws.insert(PerRow);
     }
-    // varchar = text is written with a cast that does nothing; any other makes the index useless.
+    // varchar = text is written with a cast that does nothing, and so is a domain; any other makes the index useless.
     let column_is_text = table.column_type.as_deref().is_none_or(is_text);
-    if compare.column_cast.is_some() && !(column_is_text && compare.column_cast.as_deref().is_some_and(is_text)) {
+    let as_it_is = compare.column_cast == table.column_type;
+    if compare.column_cast.is_some()
+        && !as_it_is
+        && !(column_is_text
+            && compare.column_cast.as_deref().and_then(|cast| cast.rsplit("::").next()).is_some_and(is_text))
+    {
         flaws.insert(CastColumn);
     }
     if context.cast.is_none() && !column_is_text && compare.column_cast.is_some() {
@@ -159,6 +162,12 @@ fn tenant(seen: &Seen, table: &Table, compare: &Compare) -> Verdict {
         flaws.remove(&TextEmpty);
     }
     Verdict { hole: None, flaws }
+}
+
+/// Whether a cast of the column leaves a part of it, which is the part of many tenants: a length, or another type on the way.
+fn cuts(cast: &str, column_type: Option<&String>) -> bool {
+    let limits = |to: &str| to.contains('(') && column_type.is_none_or(|column_type| column_type != to);
+    cast.split("::").any(limits) || cast.split_once("::").is_some_and(|(first, _)| !is_text(first))
 }
 
 fn is_text(name: &str) -> bool {

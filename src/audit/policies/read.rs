@@ -6,12 +6,13 @@ use crate::{
     sql::Stmt,
 };
 
-/// A row a policy, by table. Expressions print qualified under `search_path = pg_catalog`. What an expression reads stands in its node
+/// A row a policy, by table, with the tenant column's type, a domain's base in its place: what compares it casts to that, which costs
+/// nothing. Expressions print qualified under `search_path = pg_catalog`. What an expression reads stands in its node
 /// tree by number.
 pub fn policies(ground: &Ground) -> Stmt {
     sql!(
         r#"
-SELECT c.oid, c.oid::regclass::text, c.relrowsecurity, quote_ident(a.attname), format_type(a.atttypid, a.atttypmod), coalesce(a.attnotnull, false),
+SELECT c.oid, c.oid::regclass::text, c.relrowsecurity, quote_ident(a.attname), coalesce(b.name, format_type(a.atttypid, a.atttypmod)), coalesce(a.attnotnull, false),
        CASE WHEN a.attname IS NOT NULL THEN {0} END,
        quote_ident(p.polname), p.polpermissive, p.polcmd::text, p.polroles, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid),
        (SELECT coalesce(array_agg(DISTINCT m[1]::oid), '{{}}') FROM regexp_matches(concat(p.polqual::text, ' ', p.polwithcheck::text), ':relid (\d+)', 'g') m),
@@ -20,6 +21,11 @@ SELECT c.oid, c.oid::regclass::text, c.relrowsecurity, quote_ident(a.attname), f
          || CASE WHEN p.polcmd IN ('*', 'a', 'w') THEN ' WITH CHECK (' || {1} || ')' ELSE '' END END
   FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid
   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $6 AND NOT a.attisdropped
+  LEFT JOIN LATERAL (
+       WITH RECURSIVE base AS (
+            SELECT y.typbasetype AS oid, y.typtypmod AS modifier FROM pg_type y WHERE y.oid = a.atttypid AND y.typtype = 'd'
+            UNION ALL SELECT y.typbasetype, y.typtypmod FROM base JOIN pg_type y ON y.oid = base.oid AND y.typtype = 'd')
+       SELECT format_type(base.oid, base.modifier) AS name FROM base JOIN pg_type y ON y.oid = base.oid AND y.typtype <> 'd') b ON true
  WHERE c.oid IN (SELECT unnest($1))
  ORDER BY 2, p.polname"#,
         mend::floor(ground),

@@ -87,6 +87,27 @@ fn what_looks_harmless_is_told() {
     assert!(found.is_empty(), "{}", told(&found));
 }
 
+/// A plan's own policies on a column that is of a domain: the cast is the server's, and an index serves it.
+#[test]
+fn a_tenant_of_a_domain_is_canonical() {
+    let server = server(&[]);
+    let url = server.url("postgres");
+    let read = "org_id = (SELECT NULLIF(current_setting('app.org', true), '')::bigint)";
+    execute(
+        &url,
+        &format!(
+            "CREATE ROLE owner; CREATE ROLE app LOGIN; CREATE SCHEMA s AUTHORIZATION owner; SET ROLE owner;
+             CREATE DOMAIN s.positive AS bigint CHECK (VALUE > 0); CREATE DOMAIN s.tenant AS s.positive;
+             CREATE TABLE s.t (id bigint, org_id s.tenant NOT NULL, PRIMARY KEY (org_id, id));
+             CREATE POLICY a ON s.t USING ({read}) WITH CHECK ({read}); CREATE POLICY b ON s.t AS RESTRICTIVE USING ({read}) WITH CHECK ({read});
+             ALTER TABLE s.t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; GRANT USAGE ON SCHEMA s TO app;
+             GRANT SELECT, INSERT, UPDATE, DELETE ON s.t TO app; RESET ROLE"
+        ),
+    );
+    let found = findings(&audit(&url, &["--format", "json"]));
+    assert!(found.is_empty(), "{}", told(&found));
+}
+
 /// One role logs in, inherits nothing, and becomes by SET ROLE as whom it works: that role is the application's.
 #[test]
 fn an_application_that_takes_its_role_after_the_login() {
