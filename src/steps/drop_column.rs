@@ -21,12 +21,11 @@ use crate::{
     plan::{Lowering, Site},
     sql,
     sql::{Expr, Ident, Literal, QName, Stmt, block, where_column},
-    unit::Op,
-    unit::{Down, Growth, Hold, Lock, LockLevel, Probe, Unit},
+    unit::{DROPPED_COLUMN, Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// How the names of such columns begin.
-pub const PREFIX: &str = "tenantmig_dropped_";
+pub const PREFIX: &str = DROPPED_COLUMN;
 
 /// A step of the kind `drop_column`.
 #[derive(Debug, Deserialize)]

@@ -12,8 +12,6 @@ use crate::{
 
 /// How the names of these schemas begin; `_` is no wildcard here.
 pub const PREFIX: &str = "tenantmig_aside_";
-/// How those begin of what a step drops.
-pub const DROPPED: &str = "tenantmig_aside_dropped_";
 
 /// A table, and where it is put.
 #[derive(Debug, Clone)]
@@ -35,6 +33,7 @@ impl Aside {
     }
 
     fn of(table: &QName, word: &str, by: &'static str) -> Self {
+        // By its beginning `Unit::puts_aside` knows the deed.
         let schema = Ident::derived(&["tenantmig_aside", word, table.schema.as_str(), table.name.as_str()]);
         Self { table: table.clone(), schema, by }
     }
