@@ -1,11 +1,13 @@
 //! The unit: a deed with its inverse and a way to recognise it. A plan's steps are lowered to units; the engine runs nothing else.
 
+mod aside;
 mod copy;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use aside::DROPPED_COLUMN;
 pub use copy::{CopySpec, alias};
 
 use crate::sql::{Expr, Ident, Literal, QName, Stmt, TypeName};

@@ -152,6 +152,9 @@ BEGIN
             SELECT to_regclass('public.chat_messages')::oid AS oid
             UNION SELECT h.inhrelid FROM family f JOIN pg_inherits h ON h.inhparent = f.oid JOIN pg_class c ON c.oid = h.inhrelid AND c.relispartition),
      things AS (SELECT 'pg_class'::regclass::oid AS class, oid FROM family
+                UNION ALL SELECT 'pg_class'::regclass::oid, s.oid FROM family f
+                            JOIN pg_depend o ON (o.refclassid, o.refobjid, o.classid) = ('pg_class'::regclass, f.oid, 'pg_class'::regclass) AND o.deptype IN ('a', 'i')
+                            JOIN pg_class s ON s.oid = o.objid AND s.relkind = 'S'
                 UNION ALL SELECT 'pg_type'::regclass::oid, y.oid FROM family f JOIN pg_class c ON c.oid = f.oid
                             JOIN pg_type r ON r.oid = c.reltype JOIN pg_type y ON y.oid IN (r.oid, r.typarray)),
      found AS (
@@ -164,13 +167,16 @@ BEGIN
           LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid
           LEFT JOIN pg_trigger g ON d.classid = 'pg_trigger'::regclass AND g.oid = d.objid
           LEFT JOIN pg_index i ON d.classid = 'pg_class'::regclass AND i.indexrelid = d.objid
-         WHERE NOT coalesce(w.ev_class, nullif(k.conrelid, 0), p.polrelid, a.adrelid, g.tgrelid, i.indrelid,
+         WHERE d.classid <> 'pg_publication_rel'::regclass AND NOT coalesce(w.ev_class, nullif(k.conrelid, 0), p.polrelid, a.adrelid, g.tgrelid, i.indrelid,
                             CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid END, 0) IN (SELECT oid FROM family)
         UNION SELECT format('it is a partition or child of %s', h.inhparent::regclass)
           FROM family f JOIN pg_inherits h ON h.inhrelid = f.oid WHERE h.inhparent NOT IN (SELECT oid FROM family)
+        UNION SELECT format('%s of its partitions or their indexes have the name %I, and would come into one schema', count(*), c.relname)
+          FROM (SELECT oid FROM family UNION ALL SELECT i.indexrelid FROM family f JOIN pg_index i ON i.indrelid = f.oid) s JOIN pg_class c USING (oid)
+         GROUP BY c.relname HAVING count(*) > 1
         UNION SELECT format('it belongs to the extension %I', e.extname)
           FROM things JOIN pg_depend d ON (d.classid, d.objid) = (things.class, things.oid) AND d.deptype = 'e' JOIN pg_extension e ON e.oid = d.refobjid
-        UNION SELECT format('the role %I may not make tables in the schema %I, so that it could not come back', current_user, c.relnamespace::regnamespace::name)
+        UNION SELECT format('the role %I may not make tables in the schema %s, so that it could not come back', current_user, c.relnamespace::regnamespace)
           FROM family f JOIN pg_class c USING (oid) WHERE NOT has_schema_privilege(c.relnamespace, 'CREATE'))
      SELECT string_agg(what, '; ' ORDER BY what) FROM found) INTO held;
     IF held IS NOT NULL THEN
@@ -181,18 +187,38 @@ BEGIN
             UNION SELECT h.inhrelid FROM family f JOIN pg_inherits h ON h.inhparent = f.oid JOIN pg_class c ON c.oid = h.inhrelid AND c.relispartition),
      keys AS (
         SELECT k.conname AS name, t.child, k.oid,
-               format('ALTER TABLE %s ADD CONSTRAINT %I %s', t.child, k.conname, regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''))
-                 || CASE WHEN t.late THEN ' NOT VALID' ELSE '' END AS add,
-               format('COMMENT ON CONSTRAINT %I ON %s IS ', k.conname, t.child) || quote_literal(obj_description(k.oid, 'pg_constraint')) AS said,
-               CASE WHEN t.late AND k.convalidated THEN format('ALTER TABLE %s VALIDATE CONSTRAINT %I', t.child, k.conname) END AS valid
+               CASE WHEN t.late THEN t.whole || ' NOT VALID' ELSE coalesce(l.add, t.whole) END AS add,
+               CASE WHEN t.late OR l.add IS NULL THEN t.said END AS said,
+               CASE WHEN NOT t.late THEN m.made WHEN k.convalidated THEN format('ALTER TABLE %s VALIDATE CONSTRAINT %I', t.child, k.conname) END AS valid
           FROM family f JOIN pg_class c ON c.oid = f.oid JOIN pg_constraint k ON k.conrelid = f.oid AND k.contype = 'f' AND k.conparentid = 0
-         CROSS JOIN LATERAL (SELECT format('%I.%I', c.relnamespace::regnamespace::name, c.relname) AS child,
+         CROSS JOIN LATERAL (SELECT format('%s.%I', c.relnamespace::regnamespace, c.relname) AS child, regexp_replace((SELECT replace(pg_get_constraintdef(k.oid), format(' REFERENCES %s(', k.confrelid::regclass),
+                         format(' REFERENCES %s.%I(', there.relnamespace::regnamespace, there.relname))
+            FROM pg_class there WHERE there.oid = k.confrelid), ' NOT VALID$', '') AS def) d
+         CROSS JOIN LATERAL (SELECT d.child, format('ALTER TABLE %s ADD CONSTRAINT %I %s', d.child, k.conname, d.def) AS whole,
+               format('COMMENT ON CONSTRAINT %I ON %s IS ', k.conname, d.child) || quote_literal(obj_description(k.oid, 'pg_constraint')) AS said,
                c.relkind = 'r' OR current_setting('server_version_num')::int >= 180000 AS late) t
+         CROSS JOIN LATERAL (SELECT format('DO %L', format('
+DECLARE leaf regclass;
+BEGIN
+    IF EXISTS (SELECT FROM pg_constraint WHERE conrelid = %1$L::regclass AND conname = %2$L) THEN RETURN; END IF;
+    FOR leaf IN SELECT t.relid FROM pg_partition_tree(%1$L) t WHERE t.isleaf LOOP
+        IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = leaf AND conname = %2$L) THEN
+            EXECUTE format(''ALTER TABLE %%s ADD CONSTRAINT %%I %%s NOT VALID'', leaf, %2$L, %3$L);
+        END IF;
+        EXECUTE format(''ALTER TABLE %%s VALIDATE CONSTRAINT %%I'', leaf, %2$L);
+        EXECUTE format(''COMMENT ON CONSTRAINT %%I ON %%s IS NULL'', %2$L, leaf);
+    END LOOP;
+    EXECUTE %4$L;
+END', t.child, k.conname, d.def, concat_ws('; ', t.whole, t.said))) AS made) m
+         CROSS JOIN LATERAL (
+               SELECT string_agg(format('ALTER TABLE %1$s ADD CONSTRAINT %2$I %3$s NOT VALID; COMMENT ON CONSTRAINT %2$I ON %1$s IS %4$L',
+                                        format('%s.%I', h.relnamespace::regnamespace, h.relname), k.conname, d.def, 'tenantmig: ' || m.made), '; ') AS add
+                 FROM pg_partition_tree(f.oid) p JOIN pg_class h ON h.oid = p.relid WHERE p.isleaf) l
          WHERE k.confrelid NOT IN (SELECT oid FROM family))
     SELECT jsonb_build_object('table', 'public.chat_messages'::text, 'by', 'the undo of create_table'::text, 'at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), 'things',
                (SELECT jsonb_agg(jsonb_build_object('kind', t.kind, 'name', t.name, 'home', t.home)) FROM (
-                    SELECT 'TABLE' AS kind, c.relname AS name, c.relnamespace::regnamespace::name AS home FROM family f JOIN pg_class c USING (oid)
-                    UNION ALL SELECT 'STATISTICS', s.stxname, s.stxnamespace::regnamespace::name FROM family f JOIN pg_statistic_ext s ON s.stxrelid = f.oid) t),
+                    SELECT 'TABLE' AS kind, c.relname AS name, n.nspname AS home FROM family f JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+                    UNION ALL SELECT 'STATISTICS', s.stxname, n.nspname FROM family f JOIN pg_statistic_ext s ON s.stxrelid = f.oid JOIN pg_namespace n ON n.oid = s.stxnamespace) t),
                'keys', coalesce((SELECT jsonb_agg(jsonb_build_object('child', k.child, 'name', k.name, 'add', k.add, 'said', k.said) ORDER BY k.name) FROM keys k), '[]'))
       INTO note;
     FOR thing IN SELECT * FROM jsonb_to_recordset(note -> 'keys') AS k (child text, name text) LOOP

@@ -54,11 +54,14 @@ pub fn of_a_cycle_beforehand() -> Vec<Agreed> {
 /// The words for guards that are put off: what is told before anything is touched.
 pub fn later(put_off: &[PutOff]) -> Vec<String> {
     let each = put_off.iter().map(|one| format!("a guard is put off: {one}"));
+    let by_a_role = put_off.iter().any(|one| !one.aside);
     let then = format!(
         "what such a guard finds stops the rollback there, with row-level security off what is undone by then; \
          to ask all of them before: the same command as {BYPASSES}"
     );
-    each.chain((!put_off.is_empty()).then_some(then)).collect()
+    let there = "what such a guard finds stops the rollback there, with what was put aside back".to_owned();
+    let last = if by_a_role { then } else { there };
+    each.chain((!put_off.is_empty()).then_some(last)).collect()
 }
 
 /// Which tables stand without row-level security while a rollback waits.

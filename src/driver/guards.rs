@@ -14,7 +14,9 @@ use super::{
 };
 use crate::{
     checks::{Consent, Gate, Guard, Measure},
-    engine::{Agreed, Event, Finding, Found, Held, Mode, Notice, Program, PutOff, Run, guards, is_lifted, named},
+    engine::{
+        Agreed, Event, Finding, Found, Held, Mode, Notice, Program, PutOff, Run, guards, is_lifted, named, not_there,
+    },
     ledger::RunRecord,
     pg::{self, Bounds, Class, connect::Connection},
     sql::QName,
@@ -31,8 +33,11 @@ pub struct Said {
 /// What became of one guard.
 enum Answer {
     Findings(Vec<Finding>),
-    /// These tables hide their rows until the rollback is under way.
-    PutOff(Vec<QName>),
+    /// These tables hide their rows until the rollback is under way, or are not there (whole) until then.
+    PutOff {
+        hidden: Vec<QName>,
+        aside: bool,
+    },
 }
 
 /// Which of a run's guards speak against keeping only the first `keep` phases. Those of a rollback that is under way have
@@ -96,7 +101,8 @@ fn findings(measured: Result<Measured, DriveError>) -> Result<Vec<Finding>, Driv
     }
 }
 
-/// What could not be measured is put off where only row-level security hides its rows, and the rollback takes that off first.
+/// What could not be measured is put off where only row-level security hides its rows, and the rollback takes that off first; or where it
+/// was put aside by a later step, and the rollback brings that back first.
 async fn answer(
     connection: &Connection,
     program: &Program,
@@ -104,13 +110,20 @@ async fn answer(
     (p, guard): (usize, &Guard),
     measured: Result<Measured, DriveError>,
 ) -> Result<Answer, DriveError> {
+    // A guard may well pass over what is not there: of a table that is put aside nothing is known, whatever was measured.
+    let missing = matches!(&measured, Err(DriveError::Server(fault)) if fault.is_missing());
+    let away = not_there(program, run, p, guard).into_iter().filter(|(_, whole)| *whole || missing);
+    let away: Vec<QName> = away.map(|(table, _)| table).collect();
+    if !away.is_empty() && guard.consent != Some(Consent::Exposure) {
+        return Ok(Answer::PutOff { hidden: away, aside: true });
+    }
     // That rows become visible is asked before they do, or never.
     if matches!(measured, Ok(Measured::Unmeasurable(_))) && guard.consent != Some(Consent::Exposure) {
         let tables = &guard.gate.tables;
         let hidden = connection.with(async |client: &Client| pg::rls_hides(client, tables, &[]).await).await?;
         let hidden: Vec<QName> = tables.iter().filter(|table| hidden.contains(&table.to_string())).cloned().collect();
         if is_lifted(program, run, p, guard, &hidden) {
-            return Ok(Answer::PutOff(hidden));
+            return Ok(Answer::PutOff { hidden, aside: false });
         }
     }
     Ok(Answer::Findings(findings(measured)?))
@@ -129,9 +142,9 @@ impl Said {
         let Guard { gate, consent, .. } = guard;
         match answer {
             Answer::Findings(findings) => self.found.extend(told(phase, guard, findings)),
-            Answer::PutOff(hidden) => {
+            Answer::PutOff { hidden, aside } => {
                 let (gate, title) = (gate.id.clone(), gate.title.clone());
-                self.put_off.push(PutOff { phase, gate, title, consent: *consent, hidden });
+                self.put_off.push(PutOff { phase, gate, title, consent: *consent, hidden, aside });
             }
         }
     }
@@ -177,11 +190,16 @@ impl Shell {
         let all = guards(program, &then, keep..program.phases.len());
         let speaking = all.into_iter().map(|(p, guard)| (p, guard.clone())).collect();
         let Said { mut found, put_off } = self.ask_guards(&then, speaking).await?;
-        // To ask those, protection would have to come off first, and nobody is there to say so.
-        found.extend(put_off.into_iter().map(unasked));
+        // What was put aside may come back unasked. To ask the others, protection would have to come off first, and nobody is there to
+        // say so.
+        let (aside, hidden): (Vec<PutOff>, Vec<PutOff>) = put_off.into_iter().partition(|guard| guard.aside);
+        found.extend(hidden.into_iter().map(unasked));
         if !found.is_empty() {
             let keep = self.journal.record.program.keep_name(keep).to_owned();
             return Ok(event.held(Held { keep, found }));
+        }
+        if !aside.is_empty() {
+            self.put_off(aside, Vec::new()).await?;
         }
         Ok(event)
     }

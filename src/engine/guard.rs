@@ -4,7 +4,7 @@ use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Finding, Program, Run, UnitState, rollback::nothing_to_run};
+use super::{Finding, Program, Run, UnitState, away::put_aside, rollback::nothing_to_run};
 use crate::{
     checks::{Consent, Guard},
     sql::QName,
@@ -39,7 +39,7 @@ pub struct Given {
     pub found: Found,
 }
 
-/// A guard that row-level security hides rows from until the rollback itself has taken it off.
+/// A guard that cannot see what it asks for until the rollback itself has taken row-level security off, or brought it back.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PutOff {
     pub phase: String,
@@ -51,6 +51,9 @@ pub struct PutOff {
     pub consent: Option<Consent>,
     /// The tables whose rows it cannot see yet.
     pub hidden: Vec<QName>,
+    /// A later step has put them aside, or a column of theirs; otherwise row-level security hides them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aside: bool,
 }
 
 /// Somebody agrees to whatever a guard that is put off will find.
@@ -63,8 +66,10 @@ pub struct Agreed {
 
 impl fmt::Display for PutOff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { phase, title, hidden, .. } = self;
-        write!(f, "phase `{phase}`, {title}: asked on the way, once row-level security is off {}", named(hidden))
+        let Self { phase, title, hidden, aside, .. } = self;
+        let (tables, why) =
+            (named(hidden), if *aside { "what was put aside is back of" } else { "row-level security is off" });
+        write!(f, "phase `{phase}`, {title}: asked on the way, once {why} {tables}")
     }
 }
 
@@ -154,12 +159,7 @@ pub fn guards<'a>(program: &'a Program, run: &Run, phases: Range<usize>) -> Vec<
 /// Whether the rollback takes row-level security off all of `hidden`, the tables that the guard reads and cannot see whole,
 /// before it comes to what the guard guards. What others put there, and what stays, it does not.
 pub fn is_lifted(program: &Program, run: &Run, p: usize, guard: &Guard, hidden: &[QName]) -> bool {
-    let mut ours = (program.first_unit(p)..program.first_unit(p + 1)).rev();
-    let first = match &guard.of {
-        Some(unit) => program.find(unit).map(|(number, ..)| number),
-        None => ours.find(|number| !matches!(run.unit(*number), UnitState::Pending)),
-    };
-    let Some(first) = first else { return false };
+    let Some(first) = first_guarded(program, run, p, guard) else { return false };
     let undone_earlier = |(number, _): &(usize, (usize, &Unit))| {
         let state = run.unit(*number);
         *number > first && state.is_done() && state.before().is_some_and(|before| !before.is_untouched())
@@ -172,6 +172,23 @@ pub fn is_lifted(program: &Program, run: &Run, p: usize, guard: &Guard, hidden: 
         .filter(|u| u.guards_rows)
         .collect();
     !hidden.is_empty() && hidden.iter().all(|table| lifting.iter().any(|unit| unit.lock.on.contains(table)))
+}
+
+/// The tables that the guard reads and of which a later step has put something aside, each with whether the whole of it is: the rollback
+/// brings that back before it comes to what the guard guards.
+pub fn not_there(program: &Program, run: &Run, p: usize, guard: &Guard) -> Vec<(QName, bool)> {
+    let Some(first) = first_guarded(program, run, p, guard) else { return Vec::new() };
+    let away = put_aside(program, run, first);
+    away.into_iter().filter(|(table, _)| guard.gate.tables.contains(table)).collect()
+}
+
+/// The first unit to be undone that the guard guards.
+fn first_guarded(program: &Program, run: &Run, p: usize, guard: &Guard) -> Option<usize> {
+    let mut ours = (program.first_unit(p)..program.first_unit(p + 1)).rev();
+    match &guard.of {
+        Some(unit) => program.find(unit).map(|(number, ..)| number),
+        None => ours.find(|number| !matches!(run.unit(*number), UnitState::Pending)),
+    }
 }
 
 /// The tables whose row-level security the program puts on, and does not at present.

@@ -1,6 +1,7 @@
 //! The state machine: a program, the events that happened to it, and the one next effect. Pure: no clock, no I/O, no chance.
 
 mod approval;
+mod away;
 mod event;
 mod guard;
 mod next;
@@ -15,8 +16,9 @@ mod states;
 mod tunings;
 mod unit_state;
 
+pub use away::put_aside;
 pub use event::{Asker, Event, Failure, Finding};
-pub use guard::{Agreed, Found, Given, Held, PutOff, guards, is_lifted, named, option, options, unenforced};
+pub use guard::{Agreed, Found, Given, Held, PutOff, guards, is_lifted, named, not_there, option, options, unenforced};
 pub use next::{Effect, Outcome};
 pub use notice::{Blocker, Notice};
 pub use pauses::operators_pause;

@@ -54,6 +54,11 @@ impl Fault {
         self.sqlstate.as_deref() == Some(state.code())
     }
 
+    /// Whether a table or column that the statement names is not there.
+    pub fn is_missing(&self) -> bool {
+        self.is(&SqlState::UNDEFINED_TABLE) || self.is(&SqlState::UNDEFINED_COLUMN)
+    }
+
     /// Whether a disk of the server's was full.
     pub fn is_disk_full(&self) -> bool {
         self.is(&SqlState::DISK_FULL)

@@ -19,6 +19,17 @@ pub fn percent(name: &QName) -> Stmt {
     Stmt::raw(name.to_string().replace('\'', "''").replace('%', "%%"))
 }
 
+/// An SQL expression for the text of a statement that does `said` (an expression of text, as the rest) where `table`, as SQL writes it,
+/// still has a column of this name: a partition may be dropped, or another table by then.
+pub fn where_column(table: &Stmt, column: &Stmt, said: &Stmt) -> Stmt {
+    sql!(
+        "format('DO %L', format('BEGIN IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass(%L) AND attname = %L AND NOT attisdropped) THEN EXECUTE %L; END IF; END', {}, {}, {}))",
+        table,
+        column,
+        said
+    )
+}
+
 /// Takes every privilege on a table from everybody but its owner, whatever the default privileges of its schema gave.
 pub fn private(table: &QName) -> Stmt {
     block(&sql!(

@@ -3,6 +3,7 @@
 mod block;
 mod command;
 mod expr;
+pub mod foreign_key;
 mod ident;
 mod keyword;
 mod lex;
@@ -10,7 +11,7 @@ mod literal;
 pub mod policy;
 mod stmt;
 
-pub use block::{block, percent, private};
+pub use block::{block, percent, private, where_column};
 pub use command::{Command, command, words};
 pub use expr::{Expr, TypeName};
 pub use ident::{Ident, IdentError, QName};

@@ -122,6 +122,7 @@ impl AttachCheck {
         Probe::catalog(sql!(
             "SELECT CASE WHEN c.convalidated THEN 'present' ELSE 'absent' END, 'constraint ' || quote_ident(c.conname) || ' is valid',
                     CASE WHEN NOT c.convalidated THEN array_remove(ARRAY[
+                        'SELECT pg_catalog.set_config(''search_path'', ' || quote_literal(current_setting('search_path')) || ', true)',
                         format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I', {0}::text, c.conname),
                         format('ALTER TABLE %s ADD CONSTRAINT %I %s', {0}::text, c.conname, pg_get_constraintdef(c.oid)),
                         format('COMMENT ON CONSTRAINT %I ON %s IS ', c.conname, {0}::text) || quote_literal(obj_description(c.oid, 'pg_constraint'))], NULL) END

@@ -20,13 +20,12 @@ use crate::{
     checks::{Gate, Guard, Measure},
     plan::{Lowering, Site},
     sql,
-    sql::{Expr, Ident, Literal, QName, Stmt, block},
-    unit::Op,
-    unit::{Down, Growth, Hold, Lock, LockLevel, Probe, Unit},
+    sql::{Expr, Ident, Literal, QName, Stmt, block, where_column},
+    unit::{DROPPED_COLUMN, Down, Growth, Hold, Lock, LockLevel, Op, Probe, Unit},
 };
 
 /// How the names of such columns begin.
-pub const PREFIX: &str = "tenantmig_dropped_";
+pub const PREFIX: &str = DROPPED_COLUMN;
 
 /// A step of the kind `drop_column`.
 #[derive(Debug, Deserialize)]
@@ -146,10 +145,14 @@ END ",
     fn probe(&self) -> Probe {
         let (table, column, kept) = (&self.table, &self.column, self.kept());
         let restore = match &self.meanwhile {
-            Some(_) => sql!(
-                "(SELECT array_agg(format('ALTER TABLE ONLY %s ALTER COLUMN %I DROP DEFAULT', b.rel, {}) ORDER BY b.rel) FROM bare b)",
-                Literal::new(column.as_str())
-            ),
+            Some(_) => {
+                let name = sql!("{}", Literal::new(column.as_str()));
+                let said = sql!("format('ALTER TABLE ONLY %s ALTER COLUMN %I DROP DEFAULT', b.tab, {})", name);
+                sql!(
+                    "(SELECT array_agg({} ORDER BY b.tab) FROM bare b)",
+                    where_column(&Stmt::raw("b.tab"), &name, &said)
+                )
+            }
             None => Stmt::raw("NULL::text[]"),
         };
         Probe::catalog(sql!(
@@ -204,16 +207,21 @@ fn named(table: &QName, column: &Ident) -> Stmt {
     )
 }
 
-/// `columns`: the column in the table and all that is below it; `bare`: where it is NOT NULL and nothing gives it a value.
+/// `columns`: the column in the table and all that is below it; `bare`: where it is NOT NULL, be it by its domain, and nothing gives it a
+/// value. A domain over a domain has the default of that one from when it was made.
 fn with_bare(table: &QName, column: &Ident) -> Stmt {
     sql!(
         "WITH RECURSIVE family AS (
             SELECT to_regclass({0})::oid AS oid UNION SELECT h.inhrelid FROM family f JOIN pg_inherits h ON h.inhparent = f.oid),
      columns AS (
         SELECT f.oid::regclass AS rel, a.attnum, a.attinhcount > 0 AS inherited, f.oid = to_regclass({0}) AS top,
-               a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '' AS bare
-          FROM family f JOIN pg_attribute a ON a.attrelid = f.oid AND a.attname = {1} AND a.attnum > 0 AND NOT a.attisdropped),
-     bare AS (SELECT rel FROM columns WHERE columns.bare)",
+               (a.attnotnull OR d.filled) AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = '' AND y.typdefault IS NULL AS bare
+          FROM family f JOIN pg_attribute a ON a.attrelid = f.oid AND a.attname = {1} AND a.attnum > 0 AND NOT a.attisdropped
+          JOIN pg_type y ON y.oid = a.atttypid CROSS JOIN LATERAL (
+               WITH RECURSIVE d AS (SELECT y.typbasetype AS base, y.typnotnull AS filled
+                                    UNION ALL SELECT b.typbasetype, b.typnotnull FROM d JOIN pg_type b ON b.oid = d.base)
+               SELECT bool_or(d.filled) AS filled FROM d) d),
+     bare AS (SELECT c.rel, format('%s.%I', k.relnamespace::regnamespace, k.relname) AS tab FROM columns c JOIN pg_class k ON k.oid = c.rel WHERE c.bare)",
         Literal::new(table.to_string()),
         Literal::new(column.as_str())
     )

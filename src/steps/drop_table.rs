@@ -15,7 +15,7 @@ pub mod aside;
 
 use serde::Deserialize;
 
-use self::aside::{Aside, obstacles, with_keys};
+use self::aside::{Aside, PENDING, obstacles, with_keys};
 use super::{Object, StepKind};
 use crate::{
     checks::{Gate, Guard, Measure},
@@ -151,7 +151,7 @@ fn table_probe(table: &QName, aside: &Aside) -> Probe {
 /// The validations that were recorded and are not done yet, a statement each.
 fn validations(table: &QName) -> Stmt {
     sql!(
-        "{} SELECT v.sql, 'share_update_exclusive' AS kind, ARRAY[{}] AS tables, v.place
+        "{} SELECT v.sql, CASE WHEN starts_with(v.sql, 'DO ') THEN 'share_row_exclusive' ELSE 'share_update_exclusive' END AS kind, ARRAY[{}] AS tables, v.place
            FROM unnest($1) WITH ORDINALITY AS v (sql, place) WHERE v.sql NOT IN (SELECT k.valid FROM keys k WHERE k.valid IS NOT NULL) ORDER BY v.place",
         with_keys(table),
         Literal::new(table.to_string())
@@ -164,10 +164,15 @@ fn validate_all(table: &QName) -> Stmt {
         "
 DECLARE key record;
 BEGIN
-    FOR key IN {} SELECT k.child, k.name FROM keys k WHERE k.valid IS NULL LOOP
+    FOR key IN {0} SELECT DISTINCT substr(s.said, length({1}) + 1) AS made
+        FROM keys k CROSS JOIN LATERAL (SELECT obj_description(k.oid, 'pg_constraint') AS said) s WHERE starts_with(s.said, {1}) LOOP
+        EXECUTE key.made;
+    END LOOP;
+    FOR key IN {0} SELECT k.child, k.name FROM keys k WHERE k.valid IS NULL LOOP
         EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT %I', key.child, key.name);
     END LOOP;
 END ",
-        with_keys(table)
+        with_keys(table),
+        Literal::new(PENDING)
     ))
 }

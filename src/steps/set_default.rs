@@ -13,7 +13,7 @@ use super::{Object, StepKind, create_policy::with_tenant};
 use crate::{
     plan::{Lowering, Site},
     sql,
-    sql::{Expr, Ident, Literal, QName, Stmt, mask},
+    sql::{Expr, Ident, Literal, QName, Stmt, mask, where_column},
     unit::{Down, Growth, Hold, Lock, LockLevel, Op, Probe, Twin, Unit},
 };
 
@@ -105,28 +105,30 @@ impl SetDefault {
     fn state(&self, some: &Stmt) -> Stmt {
         sql!(
             "WITH RECURSIVE heir (oid) AS (
-               SELECT to_regclass({})::oid UNION SELECT i.inhrelid FROM heir AS h JOIN pg_inherits AS i ON i.inhparent = h.oid),
+               SELECT to_regclass({0})::oid UNION SELECT i.inhrelid FROM heir AS h JOIN pg_inherits AS i ON i.inhparent = h.oid),
              each AS (
-               SELECT h.oid, format('%I.%I', n.nspname, k.relname) AS rel, a.attname, a.attidentity, a.attgenerated,
+               SELECT h.oid, h.oid = to_regclass({0}) AS is_root, format('%I.%I', n.nspname, k.relname) AS rel, a.attname, a.attidentity, a.attgenerated,
                       CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS text
                  FROM heir AS h JOIN pg_class AS k ON k.oid = h.oid JOIN pg_namespace AS n ON n.oid = k.relnamespace
-                 JOIN pg_attribute AS a ON a.attrelid = h.oid AND a.attname = {} AND NOT a.attisdropped
+                 JOIN pg_attribute AS a ON a.attrelid = h.oid AND a.attname = {1} AND NOT a.attisdropped
                  LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum),
              answer AS (
                SELECT CASE WHEN bool_or(e.attidentity <> '' OR e.attgenerated <> '') THEN 'conflict'
-                           WHEN coalesce(bool_and(e.text IS NULL), true) THEN 'absent' ELSE {} END AS presence,
+                           WHEN coalesce(bool_and(e.text IS NULL), true) THEN 'absent' ELSE {2} END AS presence,
                       CASE WHEN bool_or(e.attidentity <> '') THEN 'an identity column, which numbers its rows itself'
                            WHEN bool_or(e.attgenerated <> '') THEN 'a generated column, which has no default'
                            ELSE 'the default ' || string_agg(DISTINCT e.text, ', ') END AS found,
-                      array_agg(format('ALTER TABLE ONLY %s ALTER COLUMN %I SET DEFAULT %s', e.rel, e.attname, e.text) ORDER BY e.oid)
-                          FILTER (WHERE e.text IS NOT NULL) AS restore FROM each AS e)
+                      array_agg(CASE WHEN e.is_root THEN s.said ELSE {3} END ORDER BY e.oid) FILTER (WHERE e.text IS NOT NULL) AS restore
+                 FROM each AS e CROSS JOIN LATERAL (
+                      SELECT format('ALTER TABLE ONLY %s ALTER COLUMN %I SET DEFAULT %s', e.rel, e.attname, e.text) AS said) AS s)
              SELECT n.presence, n.found, CASE WHEN n.presence = 'partial' THEN array_prepend(
                         'SELECT pg_catalog.set_config(''search_path'', ' || quote_literal(current_setting('search_path')) || ', true)',
                         n.restore) END
                FROM answer AS n",
             Literal::new(self.table.to_string()),
             Literal::new(self.column.as_str()),
-            some
+            some,
+            where_column(&Stmt::raw("e.rel"), &Stmt::raw("e.attname"), &Stmt::raw("s.said"))
         )
     }
 }

@@ -138,6 +138,7 @@ impl Settle {
         let due = sql!("row.{} IS NULL AND {} IS NOT NULL", column, tenant);
         block(&sql!(
             "
+#variable_conflict use_column
 DECLARE late bigint;
 BEGIN
     SELECT count(*) INTO late FROM (SELECT FROM {0} AS row WHERE {1} LIMIT {2} + 1) AS due;

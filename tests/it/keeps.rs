@@ -29,6 +29,7 @@ id = "registry"
   columns = [
     { name = "id", type = "int" }, { name = "name", type = "text", not_null = true },
     { name = "status", type = "text", not_null = true, default = "'active'" }, { name = "at", type = "timestamptz", default = "clock_timestamp()" },
+    { name = "present", type = "boolean", default = "true" },
   ]
   primary_key = ["id"]
   seed = [{ id = 1, name = "First" }, { id = 2, name = "Second" }]
@@ -46,7 +47,9 @@ fn a_dropped_table_is_out_of_reach_and_comes_back_untouched() {
     scene.db.sql(&format!(
         "ALTER TABLE app.users ADD FOREIGN KEY (account_id) REFERENCES app.accounts (id); GRANT USAGE ON SCHEMA app TO {role};
          ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO {role};
-         GRANT ALL ON app.users, app.accounts TO {role}"
+         GRANT ALL ON app.users, app.accounts TO {role};
+         DO $$ BEGIN IF current_setting('server_version_num')::int >= 150000 THEN
+             EXECUTE 'CREATE PUBLICATION theirs FOR TABLE app.users (id, email) WHERE (id > 3)'; END IF; END $$"
     ));
     let (dump, rows) = (scene.db.pg_dump_schema(), scene.db.one::<String>(ROWS));
     let _ = scene.apply(&plan("", &[DROP])).expect_code(0);
@@ -76,18 +79,31 @@ fn what_rests_on_it_is_named_before_anything_is_touched() {
          CREATE TABLE app.posts (user_id bigint REFERENCES app.users (id));
          CREATE FUNCTION app.of(app.users) RETURNS text LANGUAGE sql AS 'SELECT $1.email';
          ALTER TABLE app.posts ENABLE ROW LEVEL SECURITY;
+         CREATE SEQUENCE app.nr OWNED BY app.users.touched; CREATE DOMAIN app.sure AS text NOT NULL; CREATE DOMAIN app.phone AS app.sure;
+         CREATE TABLE app.log (nr bigint DEFAULT nextval('app.nr'), phone app.phone);
          CREATE POLICY theirs ON app.posts USING (user_id IN (SELECT id FROM app.users));
          CREATE INDEX users_email ON app.users (email)",
     );
     let before = scene.db.pg_dump_schema();
     let mut run = scene.apply(&plan("", &[EXPAND, DROP])).expect_code(65);
-    for what in ["TM0306", "view app.seen rests on it", "function app.of", "posts_user_id_fkey", "policy theirs"] {
+    let named = [
+        "TM0306",
+        "view app.seen rests on it",
+        "function app.of",
+        "posts_user_id_fkey",
+        "policy theirs",
+        "app.log rests on it",
+    ];
+    for what in named {
         run = run.stderr_has(what);
     }
     let run = scene.apply(&plan("", &[COLUMN])).expect_code(65);
     let _ = run.stderr_has("index app.users_email rests on it").stderr_has("view app.seen rests on it");
     let bare = COLUMN.replace("  meanwhile = \"'nobody'\"\n", "");
     let _ = scene.apply(&plan("", &[&bare])).expect_code(65).stderr_has("write `meanwhile`");
+    // NOT NULL by its domain.
+    let phone = bare.replace("app.users", "app.log").replace("\"email\"", "\"phone\"");
+    let _ = scene.apply(&plan("", &[&phone])).expect_code(65).stderr_has("write `meanwhile`");
     assert_eq!(scene.db.pg_dump_schema(), before);
     // An earlier step takes them away: told, and then it can be done, and taken back.
     let clear = "
@@ -95,13 +111,31 @@ fn what_rests_on_it_is_named_before_anything_is_touched() {
 id = \"clear\"
   [[phase.step]]
   kind = \"sql\"
-  up = \"DROP VIEW app.seen; DROP FUNCTION app.of(app.users); DROP TABLE app.posts\"
+  up = \"DROP VIEW app.seen; DROP FUNCTION app.of(app.users); DROP TABLE app.posts, app.log\"
   down = \"\"\"CREATE VIEW app.seen AS SELECT email FROM app.users; CREATE TABLE app.posts (user_id bigint REFERENCES app.users (id))\"\"\"
 ";
     let run = scene.apply(&plan("", &[clear, DROP])).expect_code(0);
     let _ = run.stderr_has("an earlier step may change that");
     let _ = scene.run("rollback --to start --yes").expect_code(0);
     assert!(scene.has_column("app.users", "email"));
+}
+
+#[test]
+fn partitions_of_one_name_are_told_before_anything_is_touched() {
+    let scene = Scene::new("keeps_names", 1);
+    scene.db.sql(
+        "DROP TABLE app.users; CREATE SCHEMA old; CREATE TABLE app.users (id int) PARTITION BY RANGE (id);
+         CREATE TABLE app.p PARTITION OF app.users FOR VALUES FROM (0) TO (9); CREATE TABLE old.p PARTITION OF app.users DEFAULT",
+    );
+    let run = scene.apply(&plan("", &[DROP])).expect_code(65);
+    let _ = run.stderr_has("2 of its partitions or their indexes have the name p");
+    scene.db.sql("ALTER TABLE old.p RENAME TO q");
+    let _ = scene.apply(&plan("", &[DROP])).expect_code(0);
+    let _ = scene.run("rollback --to start --yes").expect_code(0);
+    assert_eq!(
+        scene.db.one::<i64>("SELECT count(*) FROM pg_class WHERE oid IN ('app.p'::regclass, 'old.q'::regclass)"),
+        2
+    );
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub fn put_off(world: &World, agrees: bool) -> Event {
             title: guard.gate.title.clone(),
             consent: guard.consent,
             hidden: vec![],
+            aside: false,
         }));
     }
     Event::GuardsPutOff { guards, agreed: if agrees { vec![agreed()] } else { vec![] } }

@@ -125,7 +125,7 @@ END",
                     array_remove(array_agg(CASE WHEN c.convalidated THEN format('ALTER TABLE %s VALIDATE CONSTRAINT %I', n.tab, c.conname) END)
                               || array_agg(format('COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, n.tab, obj_description(c.oid, 'pg_constraint')))
                                  FILTER (WHERE obj_description(c.oid, 'pg_constraint') IS NOT NULL), NULL) AS restore
-               FROM pg_partition_tree(k.oid) p JOIN pg_class l ON l.oid = p.relid CROSS JOIN LATERAL (SELECT l.oid::regclass::text AS tab) n
+               FROM pg_partition_tree(k.oid) p JOIN pg_class l ON l.oid = p.relid CROSS JOIN LATERAL (SELECT format('%s.%I', l.relnamespace::regnamespace, l.relname) AS tab) n
                LEFT JOIN pg_constraint c ON c.conrelid = l.oid AND c.conname = {1}
                LEFT JOIN LATERAL (SELECT format('constraint %I of %s, which that of the parent would take along', c.conname, n.tab) AS equal
                                     FROM pg_constraint c WHERE c.conrelid = l.oid AND c.conname <> {1} AND c.conparentid = 0 AND ({0})) e ON true

@@ -3,7 +3,7 @@
 use super::super::add_foreign_key::{Action, NOT_VALID_ON_PARTITIONED};
 use crate::{
     sql,
-    sql::{Ident, List, Literal, QName, Stmt},
+    sql::{Ident, List, Literal, QName, Stmt, foreign_key},
     unit::Probe,
 };
 
@@ -51,8 +51,8 @@ impl State<'_> {
         sql!(
             "WITH q AS (
                  SELECT c.oid AS child, p.oid AS parent, c.relkind AS kind, c.relkind = 'p' AND current_setting('server_version_num')::int < {8} AS apart, a.attnum AS ours, b.attnum AS theirs,
-                        format('%I.%I', c.relnamespace::regnamespace::name, c.relname) AS child_name,
-                        format('%I.%I', p.relnamespace::regnamespace::name, p.relname) AS parent_name
+                        format('%s.%I', c.relnamespace::regnamespace, c.relname) AS child_name,
+                        format('%s.%I', p.relnamespace::regnamespace, p.relname) AS parent_name
                    FROM (SELECT to_regclass({4}) AS child, to_regclass({5}) AS parent) r
                    LEFT JOIN pg_class c ON c.oid = r.child LEFT JOIN pg_class p ON p.oid = r.parent
                    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = {6} AND NOT a.attisdropped
@@ -61,11 +61,11 @@ impl State<'_> {
                  SELECT l.relid::oid AS rel FROM q CROSS JOIN LATERAL pg_partition_tree(q.child) l WHERE l.isleaf AND q.kind = 'p'),
              fk AS (
                  SELECT c.oid, c.conrelid AS rel, c.conrelid = q.child AS top, s.tab, c.conname, c.convalidated, c.conparentid, c.confupdtype, c.confdeltype, c.confmatchtype, c.condeferrable,
-                        c.condeferred, k.ours, k.theirs, k.clears, pg_get_constraintdef(c.oid) AS def,
+                        c.condeferred, k.ours, k.theirs, k.clears, {9} AS def,
                         coalesce(to_jsonb(c) ->> 'conenforced', 'true') = 'true' AS enforced,
                         NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgconstraint = c.oid AND g.tgenabled <> 'O') AS fires
                    FROM q JOIN pg_constraint c ON c.contype = 'f' AND (c.conrelid = q.child OR c.conrelid IN (SELECT rel FROM leaf)) AND c.confrelid = q.parent
-                  CROSS JOIN LATERAL (SELECT format('%I.%I', k.relnamespace::regnamespace::name, k.relname) AS tab FROM pg_class k WHERE k.oid = c.conrelid) s
+                  CROSS JOIN LATERAL (SELECT format('%s.%I', k.relnamespace::regnamespace, k.relname) AS tab FROM pg_class k WHERE k.oid = c.conrelid) s
                   CROSS JOIN LATERAL (
                         SELECT array_agg(a.attname::text ORDER BY a.attname COLLATE \"C\") AS ours,
                                array_agg(b.attname::text ORDER BY a.attname COLLATE \"C\") AS theirs,
@@ -87,7 +87,8 @@ impl State<'_> {
             Literal::new(self.parent.to_string()),
             Literal::new(self.tenant.0.as_str()),
             Literal::new(self.tenant.1.as_str()),
-            NOT_VALID_ON_PARTITIONED
+            NOT_VALID_ON_PARTITIONED,
+            foreign_key::definition(&Stmt::raw("c"))
         )
     }
 

@@ -120,7 +120,7 @@ impl CreateTable {
             }
         }
         sql!(
-            "(SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(to_jsonb(present) - ARRAY[{}]::text[]) e WHERE e.value <> 'null')
+            "(SELECT jsonb_object_agg(e.key, e.value) FROM jsonb_each(to_jsonb(present.*) - ARRAY[{}]::text[]) e WHERE e.value <> 'null')
                IS NOT DISTINCT FROM (SELECT jsonb_object_agg(v.key, v.value) FROM (VALUES {}) v (key, value) WHERE v.value IS NOT NULL)",
             List(&fluid, ", "),
             List(&given, ", ")

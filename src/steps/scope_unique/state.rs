@@ -54,8 +54,8 @@ impl State<'_> {
                         (x.indisvalid AND x.indisready AND x.indislive) AS whole, x.indisreplident AS replident,
                         x.indisclustered AS clustered, (x.indpred IS NOT NULL) AS partial, p.pred, w.names,
                         CASE WHEN t.kind <> 'p' OR i.reltablespace <> 0 THEN format(' TABLESPACE %I', s.spcname) ELSE '' END AS placed,
-                        CASE WHEN c.condeferrable THEN ' DEFERRABLE' ELSE '' END || CASE WHEN c.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END AS deferral,
-                        pg_get_constraintdef(c.oid) || CASE WHEN i.reltablespace <> 0 THEN format(' USING INDEX TABLESPACE %I', s.spcname) ELSE '' END AS condef,
+                        f.deferral, regexp_replace(pg_get_constraintdef(c.oid), ' DEFERRABLE.*$', '') || coalesce(' WITH (' || array_to_string(i.reloptions, ', ') || ')', '')
+                          || CASE WHEN i.reltablespace <> 0 THEN format(' USING INDEX TABLESPACE %I', s.spcname) ELSE '' END || f.deferral AS condef,
                         substr(d.def, d.head + 1, length(d.def) - d.head - length(p.pred)) AS body
                    FROM tree t JOIN pg_index x ON x.indrelid = t.rel AND x.indisunique AND NOT x.indisprimary AND NOT x.indisexclusion
                    JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam AND m.amname = 'btree'
@@ -66,6 +66,8 @@ impl State<'_> {
                         SELECT ARRAY(SELECT e.attname::text FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS u (num, at)
                                        LEFT JOIN pg_attribute e ON e.attrelid = t.rel AND e.attnum = u.num AND u.num <> 0
                                       WHERE u.at <= x.indnkeyatts ORDER BY u.at) AS names) w
+                  CROSS JOIN LATERAL (
+                        SELECT CASE WHEN c.condeferrable THEN ' DEFERRABLE' ELSE '' END || CASE WHEN c.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END AS deferral) f
                   CROSS JOIN LATERAL (SELECT coalesce(' WHERE ' || pg_get_expr(x.indpred, x.indrelid), '') AS pred) p
                   CROSS JOIN LATERAL (
                         SELECT pg_get_indexdef(x.indexrelid) AS def,

@@ -42,7 +42,7 @@ columns = ["name"]
     ),
     variant(
         "unique_partitioned",
-        "CREATE TABLE app.\"Seats Of\" (id bigint, tenant_id uuid NOT NULL, \"Row\" text NOT NULL, no int, CONSTRAINT \"Its Key\" UNIQUE (\"Row\", no) INCLUDE (id)) PARTITION BY LIST (\"Row\"); \
+        "CREATE TABLE app.\"Seats Of\" (id bigint, tenant_id uuid NOT NULL, \"Row\" text NOT NULL, no int, CONSTRAINT \"Its Key\" UNIQUE (\"Row\", no) INCLUDE (id) WITH (fillfactor = 77) DEFERRABLE INITIALLY DEFERRED) PARTITION BY LIST (\"Row\"); \
          CREATE TABLE app.seats_a PARTITION OF app.\"Seats Of\" FOR VALUES IN ('a'); \
          CREATE TABLE app.seats_b PARTITION OF app.\"Seats Of\" FOR VALUES IN ('b') PARTITION BY RANGE (no); \
          CREATE TABLE app.\"seats_b $1\" PARTITION OF app.seats_b FOR VALUES FROM (0) TO (100); \
