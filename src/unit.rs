@@ -1,12 +1,14 @@
 //! The unit: a deed with its inverse and a way to recognise it. A plan's steps are lowered to units; the engine runs nothing else.
 
 mod copy;
+mod watch;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use copy::{CopySpec, alias};
+pub use watch::{Limits, WatchSpec};
 
 use crate::sql::{Expr, Ident, Literal, QName, Stmt, TypeName};
 
@@ -100,6 +102,8 @@ pub enum Op {
     Backfill(BackfillSpec),
     /// A query of one boolean: false or NULL fails the unit. Changes nothing.
     Assert(Stmt),
+    /// Looks how busy tables are, for a time, and fails the unit when that is not what it was before. Changes nothing.
+    Watch(Box<WatchSpec>),
     /// Keeps the values of a column that is about to go, but for those that come again by themselves.
     Keep(Box<KeepSpec>),
     /// Writes the values back that were kept.

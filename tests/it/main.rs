@@ -74,3 +74,4 @@ mod takeover;
 mod tenants;
 mod terminal;
 mod throttle;
+mod watch;
