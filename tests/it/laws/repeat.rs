@@ -56,7 +56,7 @@ fn up_twice_is_up() {
 
 /// Whether the deed changes what a fingerprint sees: a question and statistics do not.
 fn leaves_a_trace(unit: &Unit) -> bool {
-    !matches!((&unit.up, &unit.down), (Op::Assert(_), _) | (Op::Tx(_), Down::Nothing { .. }))
+    !matches!((&unit.up, &unit.down), (Op::Assert(_) | Op::Watch(_), _) | (Op::Tx(_), Down::Nothing { .. }))
 }
 
 fn is_free(unit: &Unit) -> bool {
