@@ -30,10 +30,10 @@ chaos: ## Every point of a run by every fault: make chaos SEED=7 FAULTS=500, or 
 # libraries are files until they are made links.
 MAJORS ?= 13 18
 LAWS ?= laws::
-laws: ## The laws of every step kind on other major versions of PostgreSQL: make laws MAJORS="13 14 16 17 18"
+laws: ## The laws of every step kind, at every seam, on other major versions of PostgreSQL: make laws MAJORS="13 14 16 17 18"
 	npm ci --prefix tests/servers --ignore-scripts --no-audit --no-fund --loglevel error
 	@set -e; for major in $(MAJORS); do \
 	    (cd tests/servers/node_modules/pg$$major && node scripts/hydrate-symlinks.js); \
 	    echo "== PostgreSQL $$major"; \
-	    TENANTMIG_TEST_PG_BINDIR="$(CURDIR)/tests/servers/node_modules/pg$$major/native/bin" $(CARGO) test --locked --test it $(LAWS); \
+	    TENANTMIG_SEAMS=all TENANTMIG_TEST_PG_BINDIR="$(CURDIR)/tests/servers/node_modules/pg$$major/native/bin" $(CARGO) test --locked --test it $(LAWS); \
 	done

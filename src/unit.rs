@@ -2,6 +2,7 @@
 
 mod aside;
 mod copy;
+mod watch;
 
 use std::fmt;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use aside::DROPPED_COLUMN;
 pub use copy::{CopySpec, alias};
+pub use watch::{Limits, WatchSpec};
 
 use crate::sql::{Expr, Ident, Literal, QName, Stmt, TypeName};
 
@@ -102,6 +104,8 @@ pub enum Op {
     Backfill(BackfillSpec),
     /// A query of one boolean: false or NULL fails the unit. Changes nothing.
     Assert(Stmt),
+    /// Looks how busy tables are, for a time, and fails the unit when that is not what it was before. Changes nothing.
+    Watch(Box<WatchSpec>),
     /// Keeps the values of a column that is about to go, but for those that come again by themselves.
     Keep(Box<KeepSpec>),
     /// Writes the values back that were kept.

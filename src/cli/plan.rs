@@ -168,6 +168,7 @@ async fn partitioned(program: &Program, session: &Connection) -> Result<String, 
             | Op::Tx(_)
             | Op::Backfill(_)
             | Op::Assert(_)
+            | Op::Watch(_)
             | Op::Keep(_)
             | Op::Restore(_) => None,
         };
@@ -210,7 +211,9 @@ fn reach(unit: &Unit, of: &str, is_guard: bool) -> String {
 fn tables(unit: &Unit) -> Vec<QName> {
     match &unit.up {
         Op::Backfill(spec) => vec![spec.table.clone()],
-        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => unit.lock.on.clone(),
+        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Watch(_) | Op::Keep(_) | Op::Restore(_) => {
+            unit.lock.on.clone()
+        }
     }
 }
 
@@ -220,6 +223,7 @@ fn seconds(unit: &Unit, rows: u64) -> Option<f64> {
     match (&unit.up, unit.lock.hold) {
         (Op::Backfill(_), _) | (_, Hold::Rewrite) => Some(rows / BACKFILL_ROWS_PER_SECOND),
         (Op::Autocommit { .. }, _) => Some(rows / INDEX_ROWS_PER_SECOND),
+        (Op::Watch(spec), _) => Some(std::time::Duration::from_millis(spec.length_ms).as_secs_f64()),
         (Op::Tx(_) | Op::Assert(_), Hold::Scan) => Some(rows / SCAN_ROWS_PER_SECOND),
         (Op::Tx(_) | Op::Assert(_), Hold::Moment | Hold::Batch) | (Op::Keep(_) | Op::Restore(_), _) => None,
     }

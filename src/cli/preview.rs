@@ -119,7 +119,7 @@ async fn refuse_unidentified(program: &Program, session: &Connection) -> Result<
 async fn tell_blind(context: &Context, program: &Program, session: &Connection) -> Result<(), CliError> {
     let first = program.units().find_map(|(_, unit)| match &unit.up {
         Op::Backfill(spec) => Some(spec),
-        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => None,
+        Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Watch(_) | Op::Keep(_) | Op::Restore(_) => None,
     });
     if let Some(spec) = first {
         let begin = async |client: &Client| Signals::new(client, &spec.table, &program.pacing.throttle).await;

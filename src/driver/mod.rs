@@ -33,6 +33,7 @@ mod stop;
 mod successor;
 mod undo;
 mod verify;
+mod watch;
 
 pub use approval::counts;
 pub use backup::{BackupError, backup};

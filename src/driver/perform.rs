@@ -44,9 +44,13 @@ impl Shell {
         let found = match &unit.up {
             // Of a column that was there before nothing was ever kept, and nothing will be.
             Op::Restore(spec) if self.stays(spec) => Before { presence: Presence::Present, ..Before::absent() },
-            Op::Tx(_) | Op::Autocommit { .. } | Op::Backfill(_) | Op::Assert(_) | Op::Restore(_) | Op::Keep(_) => {
-                self.look_when_quiet(&unit, ours).await?
-            }
+            Op::Tx(_)
+            | Op::Autocommit { .. }
+            | Op::Backfill(_)
+            | Op::Assert(_)
+            | Op::Watch(_)
+            | Op::Restore(_)
+            | Op::Keep(_) => self.look_when_quiet(&unit, ours).await?,
         };
         let begins = matches!(found.presence, Presence::Absent | Presence::Partial);
         if begins && !self.has_room(&unit).await? {
@@ -86,6 +90,7 @@ impl Shell {
             Op::Autocommit { stmt, repair, due: None } => self.autocommit_deed(unit, stmt, repair, found).await,
             Op::Backfill(spec) => Box::pin(self.backfill(unit, spec)).await,
             Op::Assert(query) => self.assert(unit, query).await,
+            Op::Watch(spec) => Box::pin(self.watch(unit, spec)).await,
             Op::Keep(spec) => Box::pin(self.keep_values(unit, spec)).await,
             Op::Restore(spec) => {
                 let done = Event::Succeeded { unit: unit.id.clone(), rows: None };
@@ -107,41 +112,8 @@ impl Shell {
     async fn assert(&mut self, unit: &Unit, query: &Stmt) -> Result<(), DriveError> {
         let bounds = self.bounds();
         self.attempt(&unit.lock, bounds, async |client: &Client| {
-            let fail = |what: &str| {
-                let fault = Fault::new(Class::Fatal, format!("{}: the answer {what}", unit.title));
-                Err(fault.in_statement(query.as_str()).into())
-            };
-            // The server names the type, and says yes or no as text: the driver would look up a type that it does not know by
-            // a prepared statement, which behind a pooler stays on one connection and is asked for on another.
-            // Two rows are as wrong as a million, and a million would fill the memory.
-            let two = sql!(
-                "SELECT t.name, CASE WHEN t.name = 'boolean' THEN a.said::text END,
-                        (SELECT count(*) FROM json_object_keys(row_to_json(a.*)))
-                   FROM ({}) AS a (said),
-                LATERAL (SELECT coalesce(
-                   (SELECT format_type(d.typbasetype, d.typtypmod) FROM pg_type AS d
-                     WHERE d.oid = pg_typeof(a.said) AND d.typbasetype = 'boolean'::regtype),
-                   pg_typeof(a.said)::text) AS name) AS t LIMIT 2",
-                query
-            );
-            let rows = client.query_typed(two.as_str(), &[]).await;
-            let rows = rows.map_err(|error| Fault::from(error).in_statement(query.as_str()))?;
-            let [row] = rows.as_slice() else {
-                return fail(if rows.is_empty() { "has no row" } else { "has more than one row" });
-            };
-            let columns: i64 = row.try_get(2)?;
-            if columns != 1 {
-                return fail(&format!("has {columns} columns, not one"));
-            }
-            let of: &str = row.try_get(0)?;
-            if of != "boolean" {
-                return fail(&format!("is of type {of}, not boolean"));
-            }
-            match row.try_get::<_, Option<&str>>(1)? {
-                Some("true") => Ok(Event::Succeeded { unit: unit.id.clone(), rows: None }),
-                Some(_) => fail("is false"),
-                None => fail("is NULL"),
-            }
+            is_true(client, &unit.title, query).await?;
+            Ok(Event::Succeeded { unit: unit.id.clone(), rows: None })
         })
         .await
     }
@@ -269,6 +241,45 @@ impl Shell {
             self.say(Notice::Waiting { why, again_in_ms: millis(BUILD_POLL) });
             self.rest(BUILD_POLL).await?;
         }
+    }
+}
+
+/// Asks a query of one boolean, and fails where that is not true.
+pub(super) async fn is_true(client: &Client, title: &str, query: &Stmt) -> Result<(), Fault> {
+    let fail = |what: &str| {
+        let fault = Fault::new(Class::Fatal, format!("{title}: the answer {what}"));
+        Err(fault.in_statement(query.as_str()))
+    };
+    // The server names the type, and says yes or no as text: the driver would look up a type that it does not know by
+    // a prepared statement, which behind a pooler stays on one connection and is asked for on another.
+    // Two rows are as wrong as a million, and a million would fill the memory.
+    let two = sql!(
+        "SELECT t.name, CASE WHEN t.name = 'boolean' THEN a.said::text END,
+                (SELECT count(*) FROM json_object_keys(row_to_json(a.*)))
+           FROM ({}) AS a (said),
+        LATERAL (SELECT coalesce(
+           (SELECT format_type(d.typbasetype, d.typtypmod) FROM pg_type AS d
+             WHERE d.oid = pg_typeof(a.said) AND d.typbasetype = 'boolean'::regtype),
+           pg_typeof(a.said)::text) AS name) AS t LIMIT 2",
+        query
+    );
+    let rows = client.query_typed(two.as_str(), &[]).await;
+    let rows = rows.map_err(|error| Fault::from(error).in_statement(query.as_str()))?;
+    let [row] = rows.as_slice() else {
+        return fail(if rows.is_empty() { "has no row" } else { "has more than one row" });
+    };
+    let columns: i64 = row.try_get(2)?;
+    if columns != 1 {
+        return fail(&format!("has {columns} columns, not one"));
+    }
+    let of: &str = row.try_get(0)?;
+    if of != "boolean" {
+        return fail(&format!("is of type {of}, not boolean"));
+    }
+    match row.try_get::<_, Option<&str>>(1)? {
+        Some("true") => Ok(()),
+        Some(_) => fail("is false"),
+        None => fail("is NULL"),
     }
 }
 

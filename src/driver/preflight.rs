@@ -60,7 +60,7 @@ fn needed(plan: &Plan) -> Vec<QName> {
     let tables: BTreeSet<QName> = objects
         .filter_map(|object| match object {
             Object::Table(table) | Object::Column(table, _) => Some(table),
-            Object::Tablespace(_) => None,
+            Object::Tablespace(_) | Object::Activity(_) => None,
         })
         .collect();
     tables.into_iter().collect()
@@ -70,13 +70,13 @@ fn needed(plan: &Plan) -> Vec<QName> {
 fn is_made(made: &BTreeSet<Object>, object: &Object) -> bool {
     let table = match object {
         Object::Table(table) | Object::Column(table, _) => table,
-        Object::Tablespace(_) => return false,
+        Object::Tablespace(_) | Object::Activity(_) => return false,
     };
     made.contains(object) || made.contains(&Object::Table(table.clone()))
 }
 
 fn changes_definition(kind: &str) -> bool {
-    !["backfill", "assert", "sql"].contains(&kind)
+    !["backfill", "assert", "observe", "watch", "sql"].contains(&kind)
 }
 
 fn describe(step: &PlanStep, key: &str, object: &Object, lack: Lack) -> Diag {
@@ -85,7 +85,7 @@ fn describe(step: &PlanStep, key: &str, object: &Object, lack: Lack) -> Diag {
         near.map_or("look with \\d in psql".to_owned(), |near| format!("did you mean `{near}`?"))
     };
     let (name, column) = match object {
-        Object::Table(table) => (table.to_string(), None),
+        Object::Table(table) | Object::Activity(table) => (table.to_string(), None),
         Object::Column(table, column) => (table.to_string(), Some(column)),
         Object::Tablespace(name) => (name.to_string(), None),
     };

@@ -54,7 +54,7 @@ impl Shell {
             Down::Op(Op::Autocommit { stmt, due: None, .. }) => self.undo_autocommit(unit, stmt).await,
             Down::Op(Op::Keep(spec)) => Box::pin(self.keep_values(unit, spec)).await,
             Down::Op(Op::Restore(spec)) => Box::pin(self.write_back(unit, spec, undone)).await,
-            Down::Op(Op::Backfill(_) | Op::Assert(_)) => {
+            Down::Op(Op::Backfill(_) | Op::Assert(_) | Op::Watch(_)) => {
                 Err(Fault::new(Class::Fatal, "the program's undo is no statement").into())
             }
         }

@@ -73,7 +73,7 @@ pub fn preview(program: &Program, run: &Run, Destination(asked): Destination) ->
             Down::Op(Op::Autocommit { stmt, due, .. }) => {
                 (undo.sql, undo.autocommit, undo.due) = (vec![stmt.clone()], true, due.clone());
             }
-            Down::Op(Op::Backfill(_) | Op::Assert(_) | Op::Keep(_) | Op::Restore(_))
+            Down::Op(Op::Backfill(_) | Op::Assert(_) | Op::Watch(_) | Op::Keep(_) | Op::Restore(_))
             | Down::CoveredBy(_)
             | Down::With { .. }
             | Down::Nothing { .. }
@@ -122,7 +122,7 @@ pub fn nothing_to_run(program: &Program, run: &Run, keep: usize, number: usize) 
     match unit.down.in_effect(|by| run.was_there(program, by)) {
         Down::Op(Op::Tx(_) | Op::Autocommit { .. }) => None,
         Down::Op(Op::Keep(spec) | Op::Restore(spec)) => kept(program, run, spec),
-        Down::Op(Op::Backfill(_) | Op::Assert(_)) => Some("its undo writes no statement".to_owned()),
+        Down::Op(Op::Backfill(_) | Op::Assert(_) | Op::Watch(_)) => Some("its undo writes no statement".to_owned()),
         Down::CoveredBy(other) | Down::With { unit: other, .. } => Some(covered(program, run, keep, other)),
         Down::Nothing { why } | Down::Irreversible { why } => Some(why.clone()),
     }

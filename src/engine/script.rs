@@ -112,6 +112,13 @@ fn op(op: &Op, title: &str, safety: &Safety) -> String {
         Op::Restore(spec) => {
             comment(&format!("nothing to run: a script finds no kept values of {}.{}", spec.table, spec.column))
         }
+        Op::Watch(spec) => {
+            let asked = spec
+                .query
+                .as_ref()
+                .map_or(String::new(), |query| guard(title, &sql!("SELECT 1 WHERE (\n{}\n) IS NOT TRUE", query)));
+            format!("{}{asked}", comment(&format!("not done by a script, look yourself: {title}")))
+        }
         Op::Assert(query) => guard(title, &sql!("SELECT 1 WHERE (\n{}\n) IS NOT TRUE", query)),
     }
 }

@@ -110,6 +110,7 @@ fn deed(up: &Op) -> Vec<String> {
     match up {
         Op::Tx(all) => all.iter().map(ToString::to_string).collect(),
         Op::Autocommit { stmt, .. } | Op::Assert(stmt) => vec![stmt.to_string()],
+        Op::Watch(spec) => spec.query.iter().map(ToString::to_string).collect(),
         Op::Backfill(_) | Op::Keep(_) | Op::Restore(_) => Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! The ledger: tenantmig's own tables in the target database. Runs, events, progress and the lease live here.
 
+mod activity;
 mod append;
 mod approvals;
 mod chain;
@@ -22,6 +23,7 @@ mod schema;
 mod server;
 mod sessions;
 
+pub use activity::{activity, keep_activity};
 pub use append::{NewRun, Place, append, create_run};
 pub use approvals::{Approval, Approved, Counts, approval, approve};
 pub use error::LedgerError;

@@ -1,5 +1,6 @@
 //! The only user of tokio-postgres: connections, sessions, statements, the catalogue.
 
+pub mod activity;
 mod audit;
 pub mod batch;
 mod blockers;

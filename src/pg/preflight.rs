@@ -70,6 +70,8 @@ pub async fn lacks(client: &Client, tables: &Tables, object: &Object, owned: boo
         Object::Table(table) => (table, None),
         Object::Column(table, column) => (table, Some(column)),
         Object::Tablespace(name) => return lacking_tablespace(client, name).await,
+        // No thing in the database.
+        Object::Activity(_) => return Ok(None),
     };
     let Some(found) = tables.get(table) else {
         return Ok(Some(Lack::Table { near: near_table(client, table).await? }));

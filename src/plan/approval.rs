@@ -2,16 +2,15 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use serde::Deserialize;
-use toml::{Spanned, de::DeTable};
+use toml::Spanned;
 
-use super::{document::value_of, order::Draft, section::Table, types::Millis, wording::advice};
+use super::{section::Table, types::Millis};
 use crate::diag::{Diag, Diags};
 
 /// Less than a second nobody can answer in; for longer than a month nobody keeps a run open.
 const WITHIN: RangeInclusive<Millis> = Millis(1_000)..=Millis(30 * 24 * 3_600_000);
 /// Who approves may sleep first.
-const APPROVE_WITHIN: Millis = Millis(24 * 3_600_000);
+pub(super) const APPROVE_WITHIN: Millis = Millis(24 * 3_600_000);
 
 /// What is waited for around one phase, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,54 +55,7 @@ impl Approvals {
     }
 }
 
-/// `[canary]`: the same for phases that nobody wrote.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Canary {
-    /// The phase that `confirm_within` is about.
-    pub phase: String,
-    /// The phases that are approved before they begin.
-    pub approve: Vec<String>,
-    pub approve_within: Millis,
-    pub confirm_within: Option<Millis>,
-}
-
-impl Default for Canary {
-    fn default() -> Self {
-        Self { phase: "enforce".to_owned(), approve: Vec::new(), approve_within: APPROVE_WITHIN, confirm_within: None }
-    }
-}
-
-impl Canary {
-    /// Gives the phases what it says; what a phase says itself stays.
-    pub fn apply(&self, drafts: &mut [Draft], doc: &DeTable<'_>, diags: &mut Diags) {
-        let whole = doc.get("canary").map_or(0..0, Spanned::span);
-        let place = |key: &str| Some(value_of(doc, "canary", key)).filter(|at| !at.is_empty()).unwrap_or(whole.clone());
-        let approve = bounded("approve_within", self.approve_within, place("approve_within"), diags);
-        for id in &self.approve {
-            if let Some(draft) = find(drafts, id, place("approve"), diags) {
-                draft.approvals.approve_within = draft.approvals.approve_within.or(approve);
-            }
-        }
-        let Some(within) = self.confirm_within else { return };
-        let within = bounded("confirm_within", within, place("confirm_within"), diags);
-        if let Some(draft) = find(drafts, &self.phase, place("phase"), diags) {
-            draft.approvals.confirm_within = draft.approvals.confirm_within.or(within);
-        }
-    }
-}
-
-fn find<'a>(drafts: &'a mut [Draft], id: &str, place: Range<usize>, diags: &mut Diags) -> Option<&'a mut Draft> {
-    let is_it = |draft: &Draft| draft.id.as_ref().is_some_and(|known| known.get_ref() == id);
-    if let Some(at) = drafts.iter().position(is_it) {
-        return drafts.get_mut(at);
-    }
-    let known: Vec<&str> = drafts.iter().filter_map(|d| d.id.as_ref()).map(|id| id.get_ref().as_str()).collect();
-    diags.push(Diag::error("TM0107", place, format!("no phase has the id `{id}`")).help(advice(id, &known)));
-    None
-}
-
-fn bounded(key: &str, within: Millis, place: Range<usize>, diags: &mut Diags) -> Option<Millis> {
+pub(super) fn bounded(key: &str, within: Millis, place: Range<usize>, diags: &mut Diags) -> Option<Millis> {
     if WITHIN.contains(&within) {
         return Some(within);
     }

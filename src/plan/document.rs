@@ -9,7 +9,7 @@ use toml::{
 };
 
 use super::{
-    approval::Canary,
+    canary::Canary,
     disk::{self, Disk},
     limits,
     probes::Latency,

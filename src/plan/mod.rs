@@ -2,6 +2,7 @@
 
 mod approval;
 mod bytes;
+mod canary;
 mod constants;
 mod deals;
 mod disk;
@@ -11,6 +12,7 @@ mod explicit;
 mod fingerprint;
 mod limits;
 mod mend;
+mod observed;
 mod order;
 mod parse;
 mod probes;

@@ -15,11 +15,12 @@ use super::{
     constants::constants,
     document::{Header, KEYS, first_line, header, is_known},
     expand::{Expansion, PHASES, Settings, expand},
+    observed::observed,
     order::{Draft, order},
     probes::{Latency, probes},
     section::{self, Table, places, tables},
     site::{Around, Site},
-    types::{OnFailure, Plan, PlanGate, PlanStep, Tenancy},
+    types::{OnFailure, Phase, Plan, PlanGate, PlanStep, Tenancy},
     wording::{a, advice, closest, unknown_key},
 };
 use crate::{
@@ -84,7 +85,7 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     header.iter().for_each(|header| header.canary.apply(&mut drafts, &doc, &mut diags));
     duplicates(&drafts, &made, &mut diags);
     let phases = order(drafts, &mut diags);
-    constants(&phases, &mut diags);
+    across(&phases, &mut diags);
     let Some(header) = header.filter(|_| !diags.has_errors()) else { return (None, diags) };
     let plan = Plan {
         name: header.name,
@@ -104,12 +105,19 @@ pub fn parse(source: &str, read: &ReadFile<'_>) -> (Option<Plan>, Diags) {
     (Some(plan), diags)
 }
 
+/// What only several steps together tell.
+fn across(phases: &[Phase], diags: &mut Diags) {
+    constants(phases, diags);
+    observed(phases, diags);
+}
+
 /// What the expansion of tables looks at; the defaults where something else is wrong with the plan.
 pub(super) fn settings<'a>(header: Option<&'a Header>, tenancy: Option<&'a Tenancy>) -> Settings<'a> {
     Settings {
         tenancy,
         capture: header.map(|h| h.capture.clone()).unwrap_or_default(),
         shadow: header.and_then(|h| h.shadow.clone()),
+        canary: header.map(|h| h.canary.clone()).unwrap_or_default(),
         on_orphan: header.map_or(OnOrphan::default(), |h| h.backfill.on_orphan),
     }
 }

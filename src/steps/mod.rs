@@ -78,6 +78,8 @@ pub enum Object {
     Table(QName),
     Column(QName, Ident),
     Tablespace(Ident),
+    /// What was seen of a table by an earlier step.
+    Activity(QName),
 }
 
 /// Reads a table of the plan, `kind` taken out.
@@ -162,6 +164,8 @@ kinds! {
     shadow_log => ShadowLog,
     shadow_rls => ShadowRls,
     enforce_rls => EnforceRls,
+    observe => Observe,
+    watch => Watch,
     sql => Sql,
     assert => Assert,
 }

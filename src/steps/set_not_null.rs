@@ -203,7 +203,9 @@ mod tests {
         let (units, _) = lower(step, version);
         let stmts = units.iter().flat_map(|unit| match &unit.up {
             Op::Tx(stmts) => stmts.clone(),
-            Op::Autocommit { .. } | Op::Backfill(_) | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => Vec::new(),
+            Op::Autocommit { .. } | Op::Backfill(_) | Op::Assert(_) | Op::Watch(_) | Op::Keep(_) | Op::Restore(_) => {
+                Vec::new()
+            }
         });
         let texts: Vec<String> = stmts.map(|stmt| stmt.to_string()).collect();
         assert_eq!(texts, expect);

@@ -75,3 +75,4 @@ mod tenants;
 mod terminal;
 mod throttle;
 mod way_back;
+mod watch;

@@ -221,7 +221,7 @@ impl State {
                 self.db.0[number] = Thing::Wreck;
                 return;
             }
-            Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => {}
+            Op::Assert(_) | Op::Watch(_) | Op::Keep(_) | Op::Restore(_) => {}
         }
         self.append(world, Event::Succeeded { unit: unit.id.clone(), rows: None });
         self.hand = Hand::Idle;

@@ -12,6 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("diag", &[]),
     ("sql", &[]),
     ("unit", &["sql"]),
+    ("activity", &["sql", "unit"]),
     ("isolation", &["sql"]),
     ("latency", &["sql"]),
     // L1
@@ -29,6 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "pg",
         &[
+            "activity",
             "audit",
             "disk",
             "engine",
@@ -43,11 +45,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "unit",
         ],
     ),
-    ("ledger", &["engine", "latency", "pg", "plan", "sql", "unit"]),
+    ("ledger", &["activity", "engine", "latency", "pg", "plan", "sql", "unit"]),
     // L4: the reporters know the engine's events and nothing of where they come from
     (
         "driver",
         &[
+            "activity",
             "checks",
             "diag",
             "disk",
@@ -117,6 +120,7 @@ const PURE: &[&str] = &[
     "unit",
     "isolation",
     "latency",
+    "activity",
     "checks",
     "steps",
     "plan",

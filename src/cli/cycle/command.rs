@@ -65,7 +65,7 @@ async fn cycle(context: &Context, args: &args::Cycle, file: &PlanFile, throwaway
     let mut login = given.clone();
     login.role = None;
     let admin = connect(&login, &SessionSpec::new("tenantmig cycle", LOOK_LOCK_WAIT)).await?;
-    let program = lower(&file.plan, facts(&admin)).without_approvals();
+    let program = lower(&file.plan, facts(&admin)).unattended();
     ground::refuse_irreversible(&program)?;
     if !throwaway && !args.accept_exposure {
         ground::refuse_exposure(&program)?;

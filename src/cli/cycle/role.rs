@@ -135,7 +135,7 @@ async fn owners(session: &Connection, plan: &Plan) -> Result<Vec<Role>, CliError
     let mut tables: Vec<QName> = needs
         .filter_map(|(_, object)| match object {
             Object::Table(table) | Object::Column(table, _) => Some(table),
-            Object::Tablespace(_) => None,
+            Object::Tablespace(_) | Object::Activity(_) => None,
         })
         .collect();
     tables.sort();

@@ -62,7 +62,10 @@ impl Wanted {
             (Growth::Little, Op::Tx(_)) if unit.lock.hold == Hold::Rewrite => {
                 self.tables.extend(unit.lock.on.iter().map(QName::to_string));
             }
-            (Growth::Little, Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_)) => {}
+            (
+                Growth::Little,
+                Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Watch(_) | Op::Keep(_) | Op::Restore(_),
+            ) => {}
         }
     }
 }

@@ -32,9 +32,10 @@ pub async fn known(session: &Connection, units: &[&Unit]) -> Result<Known, Fault
 pub fn grows(unit: &Unit) -> bool {
     match (&unit.grows, &unit.up) {
         (Growth::Unknown | Growth::Index(_), _) | (Growth::Little, Op::Backfill(_)) => true,
-        (Growth::Little, Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_)) => {
-            unit.lock.hold == Hold::Rewrite
-        }
+        (
+            Growth::Little,
+            Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Watch(_) | Op::Keep(_) | Op::Restore(_),
+        ) => unit.lock.hold == Hold::Rewrite,
     }
 }
 
@@ -49,9 +50,10 @@ pub async fn need(session: &Connection, known: &Known, unit: &Unit, share: f64) 
             unit.lock.on.iter().for_each(|table| all.then(&disk::rewrite(known.heaps(table))));
             Some(all)
         }
-        (Growth::Little, Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Keep(_) | Op::Restore(_)) => {
-            Some(Need::default())
-        }
+        (
+            Growth::Little,
+            Op::Tx(_) | Op::Autocommit { .. } | Op::Assert(_) | Op::Watch(_) | Op::Keep(_) | Op::Restore(_),
+        ) => Some(Need::default()),
     })
 }
 

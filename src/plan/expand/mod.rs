@@ -30,6 +30,7 @@ use self::{
     phases::Whole,
 };
 use super::{
+    canary::Canary,
     probes::gated,
     section::{Table, tables},
     shadow::Shadow,
@@ -49,6 +50,7 @@ pub struct Settings<'a> {
     pub capture: Capture,
     /// `None` where the plan has no [shadow].
     pub shadow: Option<Shadow>,
+    pub canary: Canary,
     pub on_orphan: OnOrphan,
 }
 
@@ -104,6 +106,8 @@ pub fn expand<'i>(doc: &DeTable<'i>, settings: &Settings<'_>, diags: &mut Diags)
                 tenancy,
                 capture: &settings.capture,
                 shadow: settings.shadow.as_ref(),
+                canary: &settings.canary,
+                canary_text: doc.get("canary"),
                 on_orphan,
                 latency: gated(doc),
             };

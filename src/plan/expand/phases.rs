@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     plan::{
+        canary::Canary,
         section::Table,
         shadow::Shadow,
         types::{Capture, Tenancy},
@@ -44,6 +45,9 @@ pub struct Whole<'a, 'i> {
     pub tenancy: &'a Tenancy,
     pub capture: &'a Capture,
     pub shadow: Option<&'a Shadow>,
+    pub canary: &'a Canary,
+    /// As it is written, with the places of its keys.
+    pub canary_text: Option<&'a Spanned<DeValue<'i>>>,
     /// Where a table says nothing else.
     pub on_orphan: Orphans,
     /// Whether the plan has probes that guard the enforcing.

@@ -1,10 +1,39 @@
-//! A crash at every seam, up and down, and a lost connection at every event: whoever goes on ends where nothing had happened.
+//! A crash at every seam, up and down, and a lost connection at every event: whoever goes on ends where nothing had happened. Without
+//! TENANTMIG_SEAMS=all a third of them is tried.
 
 use super::{
+    cases::Case,
     every_case, every_deep_case,
-    world::{Crash, Draft, End, Way, World, same},
+    world::{Crash, Draft, Driven, End, Way, World, same},
 };
-use tenantmig::pg::fingerprint::Fingerprint;
+use tenantmig::{driver::Rest, engine::Outcome, pg::fingerprint::Fingerprint};
+
+/// Of which seams each case is tried on one where not all are asked for.
+const ONE_IN: usize = 3;
+
+/// All of them with TENANTMIG_SEAMS=all, as `make laws` has it. Otherwise every third and the last; which third the case's name says, so
+/// that what all cases have in common is tried everywhere.
+fn chosen(case: &Case, seams: usize) -> impl Iterator<Item = usize> {
+    let all = std::env::var("TENANTMIG_SEAMS").is_ok_and(|seams| seams == "all");
+    let shift: usize = case.name.bytes().map(usize::from).sum();
+    (1..=seams).filter(move |seam| all || *seam == seams || (seam + shift).is_multiple_of(ONE_IN))
+}
+
+/// On a busy machine a batch is smaller than in the run that counted, or a wait is told: that many notices another run may lack.
+const NOTICES_FEWER_MAX: usize = 4;
+
+/// Whether this run had no such seam any more: it told less than the one in which they were counted.
+fn over(driven: &Driven, seam: usize, seams: usize) -> Result<bool, String> {
+    match driven.end {
+        End::Crashed => Ok(false),
+        End::Rest(Rest::At(Outcome::Completed | Outcome::RolledBack { .. }))
+            if driven.notices.len() < seam && driven.notices.len() + NOTICES_FEWER_MAX >= seams =>
+        {
+            Ok(true)
+        }
+        End::Rest(_) | End::Error(_) => Err(format!("no crash {seam} of {seams}: {:?}", driven.end)),
+    }
+}
 
 #[test]
 fn a_crash_at_every_seam_of_up_and_a_resume_is_up() {
@@ -13,11 +42,11 @@ fn a_crash_at_every_seam_of_up_and_a_resume_is_up() {
         let start = world.print().await;
         let seams = world.up(&draft).await?.len();
         let up = world.print().await;
-        for seam in 1..=seams {
+        for seam in chosen(case, seams) {
             world.reset().await;
             let driven = world.go(&draft, Way::Up, Crash::At(seam)).await;
-            if !matches!(driven.end, End::Crashed) {
-                return Err(format!("no crash {seam} of {seams}: {:?}", driven.end));
+            if over(&driven, seam, seams)? {
+                break;
             }
             let at = format!("crash {seam} at {:?}", driven.notices.last());
             world.up(&draft).await.map_err(|why| format!("{at}: {why}"))?;
@@ -42,12 +71,12 @@ fn a_crash_at_every_seam_of_down_and_a_resume_is_down() {
         world.up(&draft).await?;
         let seams = world.down(&draft).await?.len();
         let down = world.print().await;
-        for seam in 1..=seams {
+        for seam in chosen(case, seams) {
             world.reset().await;
             world.up(&draft).await?;
             let driven = world.go(&draft, Way::Down, Crash::At(seam)).await;
-            if !matches!(driven.end, End::Crashed) {
-                return Err(format!("no crash {seam} of {seams}: {:?}", driven.end));
+            if over(&driven, seam, seams)? {
+                break;
             }
             let at = format!("crash {seam} at {:?}", driven.notices.last());
             world.down(&draft).await.map_err(|why| format!("{at}: {why}"))?;
@@ -67,8 +96,9 @@ fn a_connection_lost_at_every_event_changes_nothing_about_the_end() {
         world.up(&draft).await?;
         let (up, ups) = (world.print().await, world.events().await);
         world.down(&draft).await?;
-        let (down, all) = (world.print().await, world.events().await);
-        for number in 1..=all {
+        let (down, all) = (world.print().await, usize::try_from(world.events().await).unwrap());
+        let ups = usize::try_from(ups).unwrap();
+        for number in chosen(case, all) {
             world.reset().await;
             world.prepare(&draft).await;
             let lose = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(60)";

@@ -56,7 +56,7 @@ fn up_twice_is_up() {
 
 /// Whether the deed changes what a fingerprint sees: a question and statistics do not.
 fn leaves_a_trace(unit: &Unit) -> bool {
-    !matches!((&unit.up, &unit.down), (Op::Assert(_), _) | (Op::Tx(_), Down::Nothing { .. }))
+    !matches!((&unit.up, &unit.down), (Op::Assert(_) | Op::Watch(_), _) | (Op::Tx(_), Down::Nothing { .. }))
 }
 
 fn is_free(unit: &Unit) -> bool {
@@ -123,7 +123,7 @@ fn what_a_dba_did_before_is_adopted_and_stays() {
                 Op::Autocommit { due: Some(due), .. } => run(&session, &due_now(&session, due, &[]).await?).await?,
                 Op::Autocommit { stmt, .. } => run(&session, std::slice::from_ref(stmt)).await?,
                 // Neither is recognised by the catalogue.
-                Op::Backfill(_) | Op::Assert(_) | Op::Keep(_) => return Ok(()),
+                Op::Backfill(_) | Op::Assert(_) | Op::Watch(_) | Op::Keep(_) => return Ok(()),
                 // There is nothing to write back.
                 Op::Restore(_) => {}
             }
@@ -154,7 +154,7 @@ fn undo_twice_is_undo() {
                     Op::Tx(stmts) => [stmts.clone(), was.restore.clone()].concat(),
                     Op::Autocommit { due: Some(due), .. } => due_now(&session, due, &was.restore).await?,
                     Op::Autocommit { stmt, .. } => vec![stmt.clone()],
-                    Op::Backfill(_) | Op::Assert(_) | Op::Keep(_) | Op::Restore(_) => {
+                    Op::Backfill(_) | Op::Assert(_) | Op::Watch(_) | Op::Keep(_) | Op::Restore(_) => {
                         return Err(format!("the undo of {} is no statement", unit.id));
                     }
                 };
