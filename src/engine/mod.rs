@@ -15,7 +15,7 @@ mod states;
 mod tunings;
 mod unit_state;
 
-pub use event::{Asker, Event, Failure, Finding};
+pub use event::{Approved, Asker, Event, Failure, Finding};
 pub use guard::{Agreed, Found, Given, Held, PutOff, guards, is_lifted, named, option, options, unenforced};
 pub use next::{Effect, Outcome};
 pub use notice::{Blocker, Notice};
