@@ -3,6 +3,7 @@
 //! The layers, lowest first; imports run downward only. ARCHITECTURE.md has the map.
 
 // L0: vocabulary
+pub mod codes;
 pub mod diag;
 pub mod isolation;
 pub mod latency;

@@ -9,6 +9,7 @@ use crate::{
 /// one thing in three folders: a plan holds steps and checks, and these are told of the plan around them by its types.
 const LAYERS: &[(&str, &[&str])] = &[
     // L0
+    ("codes", &[]),
     ("diag", &[]),
     ("sql", &[]),
     ("unit", &["sql"]),
@@ -74,6 +75,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "audit",
+            "codes",
             "demo",
             "diag",
             "disk",
@@ -112,6 +114,7 @@ const USERS: &[(&str, &[&str])] = &[
 ];
 
 const PURE: &[&str] = &[
+    "codes",
     "diag",
     "sql",
     "unit",
