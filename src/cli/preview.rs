@@ -53,7 +53,7 @@ pub async fn look_ahead(
     tell_blind(context, program, session).await?;
     refuse_unfillable(program, session).await?;
     refuse_unidentified(program, session).await?;
-    refuse_unasked(program, session).await?;
+    refuse_unasked(program, session, None).await?;
     let hidden = session.with(async |client: &Client| driver::hidden(client, program).await).await?;
     if !hidden.is_empty() {
         let message = format!(
@@ -83,9 +83,9 @@ async fn refuse_unfillable(program: &Program, session: &Connection) -> Result<()
 }
 
 /// A gate that can only fail is better known before the first phase than after the last.
-async fn refuse_unasked(program: &Program, session: &Connection) -> Result<(), CliError> {
-    let Some(why) = driver::unaskable(session, program).await? else { return Ok(()) };
-    let message = format!("{why}; nothing was touched");
+pub async fn refuse_unasked(program: &Program, session: &Connection, run: Option<&Run>) -> Result<(), CliError> {
+    let Some(why) = driver::unaskable(session, program, run).await? else { return Ok(()) };
+    let message = format!("{why}; nothing was {}", if run.is_some() { "changed" } else { "touched" });
     let advice = "grant the membership as above, or give the application's own connection string: TENANTMIG_APP_URL";
     Err(CliError::new(Exit::Privilege, message, advice).coded("TM0307"))
 }

@@ -124,9 +124,18 @@ fn unmeasured(report: &Report) -> Vec<String> {
 }
 
 /// Why tables cannot be asked, before anything is touched: nobody whom the migrating role may be, and no connection string. A role
-/// that the plan makes is not there yet.
-pub async fn unaskable(connection: &Connection, program: &Program) -> Result<Option<String>, DriveError> {
-    for gate in program.phases.iter().flat_map(|phase| &phase.gates) {
+/// that the plan makes is not there yet. Of a run that goes on only what is still to come is asked for.
+pub async fn unaskable(
+    connection: &Connection,
+    program: &Program,
+    run: Option<&Run>,
+) -> Result<Option<String>, DriveError> {
+    let gates = program
+        .phases
+        .iter()
+        .enumerate()
+        .flat_map(|(p, phase)| phase.gates.iter().enumerate().map(move |(g, gate)| (p, g, gate)));
+    for (_, _, gate) in gates.filter(|(p, g, _)| run.is_none_or(|run| !run.gate_passed(*p, *g))) {
         let asked: Vec<(String, &Ident)> = match &gate.measure {
             Measure::Isolation(spec) if connection.origin().app.is_none() => {
                 spec.roles.iter().map(|role| (spec.table.to_string(), role)).collect()
