@@ -17,7 +17,7 @@ mod views;
 
 pub use found::{Hazard, Survey, Unmeasured};
 pub use kind::{Kind, Needs, Query, Server, Severity};
-pub use moment::faults;
+pub use moment::{Lacking, faults, lacking};
 pub use scope::{Scope, Way};
 
 /// Every kind, by family, in the order of their codes.
