@@ -49,7 +49,7 @@ fn entries() -> Vec<Entry> {
     let classes = rules().into_iter().map(|rule| {
         let elsewhere = match rule.look {
             Look::Elsewhere(why) => Some(why),
-            Look::Text(_) | Look::Built(_) | Look::AsHazard(_) | Look::Policies(_) => None,
+            Look::Text(_) | Look::Built(_) | Look::AsHazard(_) | Look::Policies(_) | Look::Probes(_) => None,
         };
         Entry {
             code: rule.code,

@@ -86,6 +86,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "hazards",
             "infer",
             "isolation",
+            "latency",
             "ledger",
             "pace",
             "pg",

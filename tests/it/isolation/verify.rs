@@ -114,3 +114,26 @@ fn who_may_not_be_the_application_is_told_what_to_do() {
     let out = scene.tool().env("TENANTMIG_APP_URL", elsewhere).args(["verify"]).run().expect_code(77);
     let _ = out.stdout_has("leads to the database postgres");
 }
+
+/// An audit with a plan asks its queries, in transactions that can write nothing; without one it says that it asked none.
+#[test]
+fn an_audit_asks_the_queries_of_its_plan() {
+    let scene = Scene::new("audit_probes");
+    let _ = scene.tool().args(["apply", "plan.toml", "--yes"]).run().expect_code(0);
+    let audit = || {
+        let tool = scene.tool();
+        let probe = "[[probe]]\nname = \"foreign\"\nsql = \"SELECT count(*) FROM app.notes WHERE org_id <> {tenant}\"\nexpect = 0\n";
+        tool.file("probed.toml", &format!("{}{probe}", scene.plan()));
+        let out = tool.args(["audit", "--plan", "probed.toml", "--format", "json"]).run();
+        let said = out.json();
+        assert!(!said["not_looked_for"].to_string().contains("TM0559"), "{said:#}");
+        let of = |finding: &&serde_json::Value| finding["code"] == "TM0559";
+        said["findings"].as_array().unwrap().iter().filter(of).map(|f| f["what"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(audit(), Vec::<String>::new());
+    scene.db.sql_as(&scene.owner, "ALTER TABLE app.notes DISABLE ROW LEVEL SECURITY").unwrap();
+    let wrong = audit();
+    assert!(wrong.len() == 3 && wrong[0].contains("answered 20, and 0 was expected"), "{wrong:?}");
+    let without = scene.tool().args(["audit", "--plan", "plan.toml"]).run().expect_code(3);
+    let _ = without.stdout_has("not looked for: TM0559");
+}
