@@ -17,7 +17,7 @@ use crate::{
     pg::{
         Tables,
         connect::Connection,
-        isolation::{IsolationError, Liberty, isolation, untakeable},
+        isolation::{IsolationError, Liberty, isolation, pooled, untakeable},
         lacks,
     },
     plan::Tenancy,
@@ -93,6 +93,7 @@ pub(super) async fn verify_isolation(
     tables.retain(|(_, spec)| !others.contains(&spec.table));
     let specs: Vec<Spec> = tables.iter().map(|(_, spec)| spec.clone()).collect();
     let mut reports = isolation(connection, &specs, Liberty::Looks).await?;
+    reports.extend(pooled(connection, &specs).await?);
     // Once: it is about the server, and not about a table.
     if let Some(holes) = holes(connection) {
         let _told = reports.iter_mut().any(|report| report.weaken(Probe::Role, &holes));
@@ -210,5 +211,8 @@ fn title(report: &Report) -> String {
         return format!("isolation of {} as {}, {way}: not asked", report.table, report.role);
     }
     let held = report.probes.iter().filter(|asked| matches!(asked.verdict, Probed::Holds(_))).count();
+    if report.is_of_the_pooler() {
+        return format!("what a pool keeps, as {}: {held} of {} probes hold", report.role, report.probes.len());
+    }
     format!("isolation of {} as {}, {way}: {held} of {} probes hold", report.table, report.role, report.probes.len())
 }

@@ -206,6 +206,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether only the pooler was asked: no table was.
+    pub fn is_of_the_pooler(&self) -> bool {
+        self.way == Way::Pooler && self.matrix.is_empty() && !self.probes.iter().any(|asked| asked.probe == Probe::Role)
+    }
+
     /// Adds to a probe that does not fail that something is not as it should be. `false`: it fails already, or was not asked.
     pub fn weaken(&mut self, probe: Probe, why: &str) -> bool {
         let Some(asked) = self.probes.iter_mut().find(|asked| asked.probe == probe) else { return false };
