@@ -15,7 +15,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diag {
     pub severity: Severity,
-    /// Stable: `TM01xx` for a plan's form, `TM02xx` and `TM03xx` for its meaning.
+    /// Stable: `TM01xx` for a plan's form, `TM02xx` and `TM03xx` for its meaning; each is explained in `codes`.
     pub code: &'static str,
     /// What is wrong; a lowercase fragment.
     pub message: String,

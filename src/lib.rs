@@ -4,6 +4,7 @@
 
 // L0: vocabulary
 pub mod activity;
+pub mod codes;
 pub mod diag;
 pub mod isolation;
 pub mod latency;

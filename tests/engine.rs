@@ -104,7 +104,7 @@ fn event(text: &str) -> Event {
         "undo" => Event::UndoStarted { unit: unit() },
         "undone" => Event::Undone { unit: unit() },
         "undo-fails" => Event::UndoFailed { unit: unit(), failure: failure() },
-        "pass" => Event::GatePassed { phase: gate().0, gate: gate().1 },
+        "pass" => Event::GatePassed { phase: gate().0, gate: gate().1, approved: None },
         "block" => Event::GateFailed { phase: gate().0, gate: gate().1, findings: vec![], held: None },
         "rollback" => Event::RollbackRequested { keep: words[1].to_owned(), consents: vec![] },
         "pause" => Event::Paused { why: "asked to".to_owned(), asked: None },

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "plans/codes.rs"]
+mod codes;
 #[path = "plans/expand.rs"]
 mod expand;
 

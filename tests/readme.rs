@@ -168,10 +168,20 @@ fn every_class_is_explained() {
     );
     let elsewhere = |rule: &audit::Rule| match rule.look {
         audit::Look::Elsewhere(why) => Some(why),
-        audit::Look::Text(_) | audit::Look::Built(_) | audit::Look::AsHazard(_) | audit::Look::Policies(_) => None,
+        audit::Look::Text(_)
+        | audit::Look::Built(_)
+        | audit::Look::AsHazard(_)
+        | audit::Look::Policies(_)
+        | audit::Look::Probes(_) => None,
     };
     for rule in audit::rules() {
-        let by = if elsewhere(rule).is_some() { "elsewhere" } else { "by audit" };
+        let by = match rule.look {
+            audit::Look::Elsewhere(_) => "elsewhere",
+            audit::Look::Probes(_) => "by audit --plan",
+            audit::Look::Text(_) | audit::Look::Built(_) | audit::Look::AsHazard(_) | audit::Look::Policies(_) => {
+                "by audit"
+            }
+        };
         text.push_str(&format!(
             "| [{0}](#{1}) | {2} | {3} | {by} |\n",
             rule.code,

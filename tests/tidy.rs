@@ -10,10 +10,13 @@
 //! | `statements.rs` | SQL is put together by type, in `sql!`, and nowhere else |
 //! | `sessions.rs` | outside `pg` no statement is sent on a bare client, with the exceptions named |
 //! | `tables.rs` | migrations have their twins, kinds of steps and checks their row, example and top comment |
+//! | `codes.rs` | each code that is told is explained, once |
 //! | `format.rs` | every file is formatted, those that `cargo fmt` does not see included |
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "tidy/codes.rs"]
+mod codes;
 #[path = "tidy/format.rs"]
 mod format;
 #[path = "tidy/layers.rs"]

@@ -85,4 +85,12 @@ pub(super) const KINDS: &[Rule] = &[
             "it is in the rows' distribution: compare EXPLAIN's estimate with the rows, as the largest tenant",
         ),
     },
+    Rule {
+        code: "TM0559",
+        severity: Severity::High,
+        title: "a query of the plan that answers another than is expected",
+        why: "a [[probe]] says what its query must answer as a tenant, and the database answers otherwise",
+        fix: "see whose rows the query reads, and which policy lets them through or hides them",
+        look: Look::Probes("audit asks each [[probe]] of --plan that has `expect`, and here is none"),
+    },
 ];

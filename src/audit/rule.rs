@@ -36,6 +36,8 @@ pub enum Look {
     AsHazard(&'static str),
     /// The policies' expressions, taken apart.
     Policies(fn(&Seen) -> Vec<Row>),
+    /// The queries of a plan, where one is given that expects answers; what shows it otherwise.
+    Probes(&'static str),
     /// The catalogue does not show it; what does.
     Elsewhere(&'static str),
 }
@@ -55,7 +57,7 @@ impl Rule {
     pub fn needs(&self) -> Needs {
         match self.look {
             Look::AsHazard(code) => hazards::kinds().find(|kind| kind.code == code).map_or(Needs::Catalog, |k| k.needs),
-            Look::Text(_) | Look::Built(_) | Look::Policies(_) | Look::Elsewhere(_) => Needs::Catalog,
+            Look::Text(_) | Look::Built(_) | Look::Policies(_) | Look::Probes(_) | Look::Elsewhere(_) => Needs::Catalog,
         }
     }
 
@@ -71,7 +73,7 @@ impl Rule {
                     Query::Built(build) => build(&ground.server),
                 })
             }
-            Look::Policies(_) | Look::Elsewhere(_) => None,
+            Look::Policies(_) | Look::Probes(_) | Look::Elsewhere(_) => None,
         }
     }
 

@@ -57,6 +57,10 @@ pub struct Connection {
     /// password, so use the variable or a password file [env: TENANTMIG_APP_URL]
     #[arg(long, global = true, value_name = "URI")]
     pub app_url: Option<String>,
+    /// URI or conninfo string of the application through its pooler, where --app-url does not lead there: `verify` asks what the
+    /// pool keeps; better in the variable, as above [env: TENANTMIG_POOLER_URL]
+    #[arg(long, global = true, value_name = "URI")]
+    pub pooler_url: Option<String>,
     /// Role to take after the login (SET ROLE), as pg_dump has it
     #[arg(long, global = true)]
     pub role: Option<String>,
@@ -78,6 +82,7 @@ impl Connection {
             username: self.username.clone(),
             direct_url: self.direct_url.clone(),
             app_url: self.app_url.clone(),
+            pooler_url: self.pooler_url.clone(),
             role: self.role.clone(),
         }
     }

@@ -28,6 +28,14 @@ impl CliError {
     }
 }
 
+impl CliError {
+    /// With a code that `explain` knows.
+    pub fn coded(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+}
+
 const POOL_EXHAUSTED: &str =
     "the checkpoint is kept; when the pool or the server has a connection free: tenantmig resume";
 

@@ -2,6 +2,7 @@
 
 mod apply;
 mod approve;
+mod approved;
 mod args;
 mod asked;
 mod at_work;
@@ -34,6 +35,7 @@ mod session;
 mod status;
 mod story;
 mod throttle;
+mod trouble;
 mod unlock;
 mod validate;
 mod verify;

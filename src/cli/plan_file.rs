@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
@@ -51,6 +52,11 @@ pub fn load(context: &Context, path: &Path) -> Result<PlanFile, CliError> {
 pub fn show(context: &Context, path: &Path, text: &str, diags: &Diags) {
     if !diags.0.is_empty() {
         context.console.tell(&diags.render(&path.display().to_string(), text, context.console.err.color));
+        let codes: BTreeSet<&str> = diags.0.iter().map(|diag| diag.code).collect();
+        let code = codes.first().filter(|_| codes.len() == 1).unwrap_or(&"CODE");
+        context
+            .console
+            .tell(&format!("\nmore about {}: tenantmig explain {code}", if codes.len() == 1 { "it" } else { "each" }));
     }
 }
 

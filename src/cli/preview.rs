@@ -53,18 +53,15 @@ pub async fn look_ahead(
     tell_blind(context, program, session).await?;
     refuse_unfillable(program, session).await?;
     refuse_unidentified(program, session).await?;
-    refuse_unasked(program, session).await?;
+    refuse_unasked(program, session, None).await?;
     let hidden = session.with(async |client: &Client| driver::hidden(client, program).await).await?;
     if !hidden.is_empty() {
         let message = format!(
             "row-level security hides rows of {} from this role: a backfill would change a part of them, silently; nothing was touched",
             hidden.join(", ")
         );
-        return Err(CliError::new(
-            Exit::Privilege,
-            message,
-            "connect as a role with BYPASSRLS (-U or --role), or take FORCE off these tables first",
-        ));
+        let advice = "connect as a role with BYPASSRLS (-U or --role), or take FORCE off these tables first";
+        return Err(CliError::new(Exit::Privilege, message, advice).coded("TM0308"));
     }
     Ok(())
 }
@@ -79,18 +76,18 @@ async fn refuse_unfillable(program: &Program, session: &Connection) -> Result<()
         }
         let found = session.with(async |client: &Client| unfillable(client, spec).await).await;
         if let Some(Unfillable { what, advice }) = found.map_err(DriveError::from)? {
-            return Err(CliError::new(Exit::Refused, format!("{what}; nothing was touched"), advice));
+            return Err(CliError::new(Exit::Refused, format!("{what}; nothing was touched"), advice).coded("TM0309"));
         }
     }
     Ok(())
 }
 
 /// A gate that can only fail is better known before the first phase than after the last.
-async fn refuse_unasked(program: &Program, session: &Connection) -> Result<(), CliError> {
-    let Some(why) = driver::unaskable(session, program).await? else { return Ok(()) };
-    let message = format!("{why}; nothing was touched");
+pub async fn refuse_unasked(program: &Program, session: &Connection, run: Option<&Run>) -> Result<(), CliError> {
+    let Some(why) = driver::unaskable(session, program, run).await? else { return Ok(()) };
+    let message = format!("{why}; nothing was {}", if run.is_some() { "changed" } else { "touched" });
     let advice = "grant the membership as above, or give the application's own connection string: TENANTMIG_APP_URL";
-    Err(CliError::new(Exit::Privilege, message, advice))
+    Err(CliError::new(Exit::Privilege, message, advice).coded("TM0307"))
 }
 
 /// A published table without a replica identity takes no UPDATE: better found now than at its backfill.
@@ -109,7 +106,7 @@ async fn refuse_unidentified(program: &Program, session: &Connection) -> Result<
                 tables.join(", ")
             );
             let advice = format!("give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY FULL");
-            return Err(CliError::new(Exit::Refused, message, advice));
+            return Err(CliError::new(Exit::Refused, message, advice).coded("TM0312"));
         }
     }
     Ok(())
@@ -132,11 +129,8 @@ async fn tell_blind(context: &Context, program: &Program, session: &Connection) 
         // Later it would be waited for, like any signal that is unknown, until max_wait is over.
         if let Seen::Unknown(why) = seen.query {
             let message = format!("the query of [throttle] gives no number: {why}; nothing was touched");
-            return Err(CliError::new(
-                Exit::PlanInvalid,
-                message,
-                "mend sql in [throttle] query; it is one expression, run by this role",
-            ));
+            let advice = "mend sql in [throttle] query; it is one expression, run by this role";
+            return Err(CliError::new(Exit::PlanInvalid, message, advice).coded("TM0313"));
         }
     }
     Ok(())

@@ -5,12 +5,13 @@ use tokio_postgres::Client;
 use super::{
     args,
     failure::CliError,
+    preview::refuse_unasked,
     session::Context,
     story::{Goal, carry},
 };
 use crate::{
     driver::{DriveError, Journal, Shell, refuse_operators_pause, reopen},
-    engine::{Effect, Event, Outcome, taken_back},
+    engine::{Effect, Event, Mode, Outcome, taken_back},
     exit::Exit,
     ledger::{self, LedgerError, Purpose},
 };
@@ -26,20 +27,41 @@ pub async fn run(context: &Context, args: &args::Resume) -> Result<Exit, CliErro
     shell.room.unchecked = args.skip_disk_check;
     shell.drift.accept = args.accept_drift;
     let ready = async {
+        // First what may refuse, then what is written.
+        if goes_forward(&shell, args.forward).await? {
+            let Journal { record, run, .. } = &shell.journal;
+            refuse_unasked(&record.program, &shell.work, Some(run)).await?;
+        }
         heed(&shell, lease.waited).await?;
-        if args.forward { turn_round(&mut shell).await } else { Ok(()) }
+        if args.forward {
+            turn_round(&mut shell).await?;
+        }
+        Ok::<_, CliError>(goal(&shell).await?)
     };
-    let goal = match ready.await {
-        Ok(()) => goal(&shell).await,
-        Err(error) => Err(error),
-    };
-    match goal {
+    match ready.await {
         Ok(goal) => carry(context, shell, lease, listener, goal).await,
         Err(error) => {
             lease.give_back().await;
-            Err(error.into())
+            Err(error)
         }
     }
+}
+
+/// Whether gates are to come: not while a rollback is under way, nor where somebody wanted it.
+async fn goes_forward(shell: &Shell, forward: bool) -> Result<bool, DriveError> {
+    let Journal { run, record, .. } = &shell.journal;
+    if forward && run.may_turn_round(&record.program) {
+        return Ok(true);
+    }
+    Ok(match run.mode() {
+        Mode::Forward => true,
+        Mode::Paused { then } => **then == Mode::Forward,
+        Mode::Unwinding { .. } => {
+            let halted = matches!(shell.journal.next(), Effect::Halt(Outcome::RolledBack { .. }));
+            halted && matches!(goal(shell).await?, Goal::Forward { .. })
+        }
+        Mode::Stuck { .. } => false,
+    })
 }
 
 /// Gives up the rollback that waits at a guard.

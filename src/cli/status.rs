@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{
+    approved::{self, Given},
     args,
     args::Format,
     asked,
@@ -20,10 +21,11 @@ use super::{
     pace,
     session::Context,
     story::DRIFT_NEXT,
+    trouble::trouble,
 };
 use crate::{
     driver::{self, DriveError},
-    engine::{Effect, Event, InForce, Outcome, Program, Run, in_force, operators_pause, taken_back},
+    engine::{Effect, Event, InForce, Outcome, Run, in_force, operators_pause, taken_back},
     exit::Exit,
     ledger::{self, Holder, Kept, LedgerError, Pace, Progress, Recorded, Request, RunRecord, Term},
     report::{Tone, one_line, quantity},
@@ -44,6 +46,7 @@ struct Standing {
     now: DateTime<Utc>,
     doing: Vec<Doing>,
     aside: Aside,
+    approved: Vec<Given>,
 }
 
 /// Prints where the newest run, or the one named, stands. Reads only.
@@ -82,18 +85,20 @@ async fn standing(
         return Ok(None);
     }
     ledger::require(client, schema).await?;
-    let Kept { record, events, run } = match driver::current(client, schema, run).await {
+    let kept = match driver::current(client, schema, run).await {
         Ok(kept) => kept,
         Err(DriveError::Ledger(error)) => return Ok(Some(Err(Box::new(error)))),
         Err(error) => return Err(error.into()),
     };
+    let approved = approved::look(client, schema, &kept).await?;
+    let Kept { record, events, run } = kept;
     let progress = ledger::progress(client, schema, record.id).await?;
     let holder = ledger::holder(client, schema).await?;
     let now = client.query_typed_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
     let open = ledger::open_requests(client, schema, record.id).await?;
     let doing = at_work::look(client, holder.as_ref()).await?;
     let aside = kept::look(client, schema).await?;
-    Ok(Some(Ok(Standing { record, run, events, progress, holder, open, now, doing, aside })))
+    Ok(Some(Ok(Standing { record, run, events, progress, holder, open, now, doing, aside, approved })))
 }
 
 impl Standing {
@@ -262,6 +267,9 @@ impl Standing {
         if let Some(waits) = self.waits() {
             out.push_str(&format!("waits   {waits}\n"));
         }
+        for given in &self.approved {
+            out.push_str(&format!("granted {}\n", given.line()));
+        }
         for line in self.doing.iter().flat_map(Doing::lines) {
             out.push_str(&format!("now     {line}\n"));
         }
@@ -343,6 +351,7 @@ impl Standing {
             })
         });
         let open: Vec<_> = self.open.iter().map(asked::json).collect();
+        let approvals: Vec<_> = self.approved.iter().map(Given::json).collect();
         let doing: Vec<_> = self.doing.iter().map(Doing::json).collect();
         json!({
             "v": 1,
@@ -350,7 +359,7 @@ impl Standing {
             "created_at": self.record.created_at, "created_by": self.record.created_by, "host": self.record.host,
             "state": state.to_lowercase(), "units_done": self.run.units_done(), "units": self.progress,
             "phases": self.record.program.phases.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
-            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "waits": self.waits(), "doing": doing, "kept": self.aside.json(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
+            "lease": holder, "paused": self.pause(), "requests": open, "retuned": self.words(), "hold": self.hold(), "silence": self.silence(), "waits": self.waits(), "approvals": approvals, "doing": doing, "kept": self.aside.json(), "events": self.events.len(), "last_failure": trouble(&self.record.program, &self.events), "next": next,
         })
     }
 }
@@ -358,43 +367,4 @@ impl Standing {
 /// What the holder works on, once it has chosen.
 fn on(holder: &Holder) -> String {
     holder.run.map_or(String::new(), |run| format!(", run {run}"))
-}
-
-/// The last failure that the run has not overcome.
-fn trouble(program: &Program, events: &[Recorded]) -> Option<String> {
-    for recorded in events.iter().rev() {
-        let at = minute(recorded.at);
-        match &recorded.event {
-            Event::Failed { unit, failure } | Event::UndoFailed { unit, failure } => {
-                let title = program.find(unit).map_or(unit.to_string(), |(_, _, unit)| unit.title.clone());
-                return Some(format!("{at}: {title}: {}", failure.message));
-            }
-            Event::GateFailed { phase, findings, .. } => {
-                let what: Vec<&str> = findings.iter().map(|f| f.what.as_str()).collect();
-                return Some(format!("{at}: gate of phase {phase}: {}", what.join("; ")));
-            }
-            Event::UndoChecked { phase, findings, .. } if !findings.is_empty() => {
-                let what: Vec<&str> = findings.iter().map(|f| f.what.as_str()).collect();
-                return Some(format!("{at}: after the undo of phase {phase}: {}", what.join("; ")));
-            }
-            // Whoever resumed, or asked for the rollback, has seen it.
-            Event::Resumed | Event::RollbackRequested { .. } | Event::TurnedRound => return None,
-            Event::Started { .. }
-            | Event::Succeeded { .. }
-            | Event::UndoStarted { .. }
-            | Event::Undone { .. }
-            | Event::GatePassed { .. }
-            | Event::Paused { .. }
-            | Event::Drifted { .. }
-            | Event::DriftAccepted { .. }
-            | Event::Throttled { .. }
-            | Event::Unthrottled { .. }
-            | Event::Repaired { .. }
-            | Event::UndoChecked { .. }
-            | Event::GuardsPutOff { .. }
-            | Event::GuardAsked { .. }
-            | Event::Retuned { .. } => {}
-        }
-    }
-    None
 }

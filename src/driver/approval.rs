@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     checks::{Gate, Stage},
-    engine::{Event, Finding, Notice},
-    ledger::{self, Approval, Approved, Counts},
+    engine::{Approved, Event, Finding, Notice},
+    ledger::{self, Approval, Counts},
     plan::Millis,
     unit::UnitId,
 };
@@ -29,12 +29,13 @@ impl Shell {
         let ask = async |client: &Client| ledger::approval(client, &place.schema, (place.run, &id), counts).await;
         let Approval { given, waited } = self.work.with(ask).await?;
         let event = match given {
-            Some(Approved { by, host, reason }) => {
-                let why = reason.map_or(String::new(), |reason| format!(": {reason}"));
+            Some(approved) => {
+                let Approved { by, host, reason, .. } = &approved;
+                let why = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
                 self.say(Notice::Note { text: format!("phase `{id}` is approved by {by} on {host}{why}") });
                 // Others had the time to change what the phase builds on.
                 self.drift.doubt();
-                Event::GatePassed { phase: id, gate: gate.id.clone() }
+                Event::GatePassed { phase: id, gate: gate.id.clone(), approved: Some(approved) }
             }
             None => {
                 let waited = match stage {

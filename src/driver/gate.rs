@@ -64,12 +64,12 @@ impl Shell {
             }
         };
         let event = match measured {
-            Ok(Measured::Passed) => Event::GatePassed { phase: id.clone(), gate: gate.id.clone() },
+            Ok(Measured::Passed) => Event::GatePassed { phase: id.clone(), gate: gate.id.clone(), approved: None },
             Ok(Measured::Noted(notes)) => {
                 for text in notes {
                     self.say(Notice::Note { text });
                 }
-                Event::GatePassed { phase: id.clone(), gate: gate.id.clone() }
+                Event::GatePassed { phase: id.clone(), gate: gate.id.clone(), approved: None }
             }
             Ok(Measured::Failed(findings)) => match self.still_waits(&gate) {
                 Some(pause) => return self.wait_for_others(&gate, &findings, pause).await,

@@ -12,11 +12,12 @@ use super::{
 use crate::{
     checks::Measure,
     engine::{Finding, Program, Run, UnitState},
+    hazards::{Lacking, lacking},
     isolation::{Asked, Probe, Report, Spec, Verdict as Probed, Way},
     pg::{
         Tables,
         connect::Connection,
-        isolation::{IsolationError, Liberty, isolation, untakeable},
+        isolation::{IsolationError, Liberty, isolation, pooled, untakeable},
         lacks,
     },
     plan::Tenancy,
@@ -91,11 +92,25 @@ pub(super) async fn verify_isolation(
     }
     tables.retain(|(_, spec)| !others.contains(&spec.table));
     let specs: Vec<Spec> = tables.iter().map(|(_, spec)| spec.clone()).collect();
-    let reports = isolation(connection, &specs, Liberty::Looks).await?;
+    let mut reports = isolation(connection, &specs, Liberty::Looks).await?;
+    reports.extend(pooled(connection, &specs).await?);
+    // Once: it is about the server, and not about a table.
+    if let Some(holes) = holes(connection) {
+        let _told = reports.iter_mut().any(|report| report.weaken(Probe::Role, &holes));
+    }
     let phase = |report: &Report| {
         tables.iter().find(|(_, spec)| spec.table.to_string() == report.table).map(|(phase, _)| phase.clone())
     };
     Ok(reports.into_iter().map(|report| verified(phase(&report), report)).collect())
+}
+
+/// The known holes in row-level security of the server's version.
+fn holes(connection: &Connection) -> Option<String> {
+    let version = u32::try_from(connection.server_version_num).unwrap_or(0);
+    let told = |fault: &Lacking| format!("{} ({}): {}", fault.cve, fault.since, fault.what);
+    let all: Vec<String> = lacking(version).iter().map(told).collect();
+    let server = format!("{}.{}", version / 10_000, version % 10_000);
+    (!all.is_empty()).then(|| format!("the server's version, {server}, has known holes: {}", all.join("; ")))
 }
 
 /// A gate: what fails, else what could not be asked, else what is to be told.
@@ -124,9 +139,18 @@ fn unmeasured(report: &Report) -> Vec<String> {
 }
 
 /// Why tables cannot be asked, before anything is touched: nobody whom the migrating role may be, and no connection string. A role
-/// that the plan makes is not there yet.
-pub async fn unaskable(connection: &Connection, program: &Program) -> Result<Option<String>, DriveError> {
-    for gate in program.phases.iter().flat_map(|phase| &phase.gates) {
+/// that the plan makes is not there yet. Of a run that goes on only what is still to come is asked for.
+pub async fn unaskable(
+    connection: &Connection,
+    program: &Program,
+    run: Option<&Run>,
+) -> Result<Option<String>, DriveError> {
+    let gates = program
+        .phases
+        .iter()
+        .enumerate()
+        .flat_map(|(p, phase)| phase.gates.iter().enumerate().map(move |(g, gate)| (p, g, gate)));
+    for (_, _, gate) in gates.filter(|(p, g, _)| run.is_none_or(|run| !run.gate_passed(*p, *g))) {
         let asked: Vec<(String, &Ident)> = match &gate.measure {
             Measure::Isolation(spec) if connection.origin().app.is_none() => {
                 spec.roles.iter().map(|role| (spec.table.to_string(), role)).collect()
@@ -187,5 +211,8 @@ fn title(report: &Report) -> String {
         return format!("isolation of {} as {}, {way}: not asked", report.table, report.role);
     }
     let held = report.probes.iter().filter(|asked| matches!(asked.verdict, Probed::Holds(_))).count();
+    if report.is_of_the_pooler() {
+        return format!("what a pool keeps, as {}: {held} of {} probes hold", report.role, report.probes.len());
+    }
     format!("isolation of {} as {}, {way}: {held} of {} probes hold", report.table, report.role, report.probes.len())
 }

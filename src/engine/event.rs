@@ -25,7 +25,13 @@ pub enum Event {
     /// It could not be taken back: the run is stuck until somebody helps.
     UndoFailed { unit: UnitId, failure: Failure },
     /// A gate of the phase let the run through.
-    GatePassed { phase: String, gate: String },
+    GatePassed {
+        phase: String,
+        gate: String,
+        /// Who approved, where the gate waits for a person. Ledgers of earlier versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approved: Option<Approved>,
+    },
     /// A gate found something, or could not be measured.
     GateFailed {
         phase: String,
@@ -80,6 +86,17 @@ pub struct Asker {
     pub by: String,
     pub host: String,
     pub at: String,
+}
+
+/// An approval that a phase waited for: its number in the ledger, who gave it, from which host, when (by the server's clock), and why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Approved {
+    pub number: i64,
+    pub by: String,
+    pub host: String,
+    pub at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Why a unit failed, as it is kept and told.

@@ -17,7 +17,7 @@ mod tunings;
 mod unit_state;
 
 pub use away::put_aside;
-pub use event::{Asker, Event, Failure, Finding};
+pub use event::{Approved, Asker, Event, Failure, Finding};
 pub use guard::{Agreed, Found, Given, Held, PutOff, guards, is_lifted, named, not_there, option, options, unenforced};
 pub use next::{Effect, Outcome};
 pub use notice::{Blocker, Notice};

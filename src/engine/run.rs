@@ -169,7 +169,7 @@ impl Run {
                 }
                 Ok(())
             }
-            Event::GatePassed { phase, gate } => {
+            Event::GatePassed { phase, gate, .. } => {
                 let (p, g) = self.gate_at(program, event, phase, gate)?;
                 self.gates[p][g] = true;
                 Ok(())

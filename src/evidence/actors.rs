@@ -1,10 +1,10 @@
-//! Who wrote the log: by role and host, and by epoch of the lease.
+//! Who wrote the log: by role and host, and by epoch of the lease; and who approved what.
 
 use std::collections::BTreeMap;
 
 use super::{
-    facts::Logged,
-    model::{Actor, Term},
+    facts::{Facts, Logged},
+    model::{Actor, Approval, Term},
 };
 use crate::engine::{Event, Program};
 
@@ -27,6 +27,19 @@ pub(super) fn actors(log: &[Logged]) -> Vec<Actor> {
         }
     }
     all
+}
+
+/// Every approval, oldest first, with the event that took it: only where the log says the same of it.
+pub(super) fn approvals(facts: &Facts) -> Vec<Approval> {
+    let took = |given: &Approval| {
+        let told = (given.number, &given.by, &given.host, &given.reason);
+        let took = |logged: &&Logged| {
+            matches!(&logged.event, Event::GatePassed { phase, approved: Some(of), .. }
+                if *phase == given.phase && (of.number, &of.by, &of.host, &of.reason) == told)
+        };
+        facts.log.iter().find(took).map(|logged| logged.number)
+    };
+    facts.approvals.iter().map(|given| Approval { event: took(given), ..given.clone() }).collect()
 }
 
 /// The holders of the lease in their order. An epoch in which nothing was written left no trace.

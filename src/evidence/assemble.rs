@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::{
-    actors::{actors, terms},
+    actors::{actors, approvals, terms},
     catalogue::{catalogue, hex},
     coverage::walks,
     events::events,
@@ -53,6 +53,7 @@ pub fn assemble(facts: &Facts) -> Evidence {
         actors: actors(&facts.log),
         terms: terms(&facts.program, &facts.log),
         requests: facts.requests.clone(),
+        approvals: approvals(facts),
         events: events(&facts.program, &facts.log),
         phases: phases(facts, &spans),
         waits: waits(&facts.log),

@@ -5,7 +5,7 @@ use super::{
     model::{Happened, Tone},
 };
 use crate::{
-    engine::{Agreed, Asker, Event, Failure, Finding, Found, Given, Held, Program, PutOff, option},
+    engine::{Agreed, Approved, Asker, Event, Failure, Finding, Found, Given, Held, Program, PutOff, option},
     report::quantity,
     unit::{Before, Presence, UnitId},
 };
@@ -48,8 +48,9 @@ fn told(program: &Program, event: &Event) -> (Tone, String, Details) {
         Event::UndoFailed { unit, failure } => {
             (Tone::Bad, format!("could not be undone: {}", title(unit)), why(failure))
         }
-        Event::GatePassed { phase, gate } => {
-            (Tone::Good, format!("gate of phase {phase} passed: {}", gate_title(program, phase, gate)), Vec::new())
+        Event::GatePassed { phase, gate, approved } => {
+            let details = approved.iter().map(|approved| ("approved by", approval(approved))).collect();
+            (Tone::Good, format!("gate of phase {phase} passed: {}", gate_title(program, phase, gate)), details)
         }
         Event::GateFailed { phase, gate, findings, held: by } => {
             let details = findings.iter().map(|f| ("found", finding(f))).chain(held(by.as_ref())).collect();
@@ -153,6 +154,12 @@ fn paused(why: &str, asked: Option<&Asker>) -> Details {
     let mut details = vec![("why", why.to_owned())];
     details.extend(asked.map(|asked| ("asked by", format!("{} on {}, {}", asked.by, asked.host, asked.at))));
     details
+}
+
+/// `dba on host2, 2026-03-04T05:06:07Z: looked at it`.
+pub(super) fn approval(of: &Approved) -> String {
+    let why = of.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("{} on {}, {}{why}", of.by, of.host, of.at)
 }
 
 fn consent(given: &Given) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::model::{Asked, Audit, Checked, Latency, Matrix, Section};
+use super::model::{Approval, Asked, Audit, Checked, Latency, Matrix, Section};
 use crate::{
     engine::{
         Event, Program, Run,
@@ -42,6 +42,7 @@ pub struct Facts {
     /// The touched objects as they are now.
     pub now: Section<Facing>,
     pub requests: Vec<Asked>,
+    pub approvals: Vec<Approval>,
     pub verified: Section<Vec<Checked>>,
     pub isolation: Section<Matrix>,
     pub audit: Section<Audit>,

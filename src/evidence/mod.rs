@@ -32,8 +32,8 @@ mod verdicts;
 pub use assemble::assemble;
 pub use facts::{Facing, Facts, Head, Logged, Print, Progress, RangeRow, RunFacts, Server};
 pub use model::{
-    Asked, Audit, Cell, Checked, Evidence, Finding, Latency, Matrix, MatrixRow, Probed, Section, Tone, Unmeasured,
-    Verdict,
+    Approval, Asked, Audit, Cell, Checked, Evidence, Finding, Latency, Matrix, MatrixRow, Probed, Section, Tone,
+    Unmeasured, Verdict,
 };
 pub use page::html;
 pub use secrets::without_secrets;

@@ -59,6 +59,7 @@ pub struct Evidence {
     pub actors: Vec<Actor>,
     pub terms: Vec<Term>,
     pub requests: Vec<Asked>,
+    pub approvals: Vec<Approval>,
     pub events: Vec<Happened>,
     pub phases: Vec<Phase>,
     pub waits: Vec<Wait>,
@@ -163,6 +164,19 @@ pub struct Asked {
     pub refused: Option<String>,
 }
 
+/// Who let a phase begin, or what it did stay.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Approval {
+    pub number: i64,
+    pub phase: String,
+    pub at: DateTime<Utc>,
+    pub by: String,
+    pub host: String,
+    pub reason: Option<String>,
+    /// The gate that it let pass; none where it came before it could count, after its time, or is not needed yet.
+    pub event: Option<i64>,
+}
+
 /// One event in words.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Happened {
@@ -248,6 +262,8 @@ pub struct Look {
     pub event: i64,
     pub at: DateTime<Utc>,
     pub passed: bool,
+    /// Who let it pass, where it waits for a person and the log says so.
+    pub approved: Option<String>,
     pub found: Vec<String>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    events::finding,
+    events::{approval, finding},
     facts::{Facts, Logged},
     model::{Gate, Guard, Look, Phase, Span, SpanEnd, Tone, Unit},
 };
@@ -142,7 +142,9 @@ fn gate(facts: &Facts, phase: &str, of: &checks::Gate, passes: bool) -> Gate {
 
 fn looks(log: &[Logged], of_phase: &str, of_gate: &str) -> Vec<Look> {
     let look = |logged: &Logged| {
-        let (phase, gate, passed, findings) = if let Event::GatePassed { phase, gate } = &logged.event {
+        let mut who = None;
+        let (phase, gate, passed, findings) = if let Event::GatePassed { phase, gate, approved } = &logged.event {
+            who = approved.as_ref().map(approval);
             (phase, gate, true, &[][..])
         } else if let Event::GateFailed { phase, gate, findings, .. } = &logged.event {
             (phase, gate, false, findings.as_slice())
@@ -152,7 +154,8 @@ fn looks(log: &[Logged], of_phase: &str, of_gate: &str) -> Vec<Look> {
             return None;
         };
         let found = findings.iter().map(finding).collect();
-        (phase == of_phase && gate == of_gate).then_some(Look { event: logged.number, at: logged.at, passed, found })
+        let (event, at) = (logged.number, logged.at);
+        (phase == of_phase && gate == of_gate).then_some(Look { event, at, passed, approved: who, found })
     };
     log.iter().filter_map(look).collect()
 }

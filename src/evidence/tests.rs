@@ -66,7 +66,7 @@ fn events(program: &Program) -> Vec<(i64, i64, Event)> {
     }
     for gate in &program.phases[0].gates {
         let phase = program.phases[0].id.clone();
-        out.push((days + 60, 2, Event::GatePassed { phase, gate: gate.id.clone() }));
+        out.push((days + 60, 2, Event::GatePassed { phase, gate: gate.id.clone(), approved: None }));
     }
     out
 }
@@ -152,6 +152,7 @@ fn facts(parts: &[(u64, u64)]) -> Facts {
         prints: vec![print("start", 0, "integer"), print("expand", 172_900, "uuid")],
         now: Section::Given(facing("uuid")),
         requests: Vec::new(),
+        approvals: Vec::new(),
         verified: Section::Missing("not asked for".to_owned()),
         isolation: Section::Missing("not asked for".to_owned()),
         audit: Section::Missing("not asked for".to_owned()),

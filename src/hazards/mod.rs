@@ -17,7 +17,7 @@ mod views;
 
 pub use found::{Hazard, Survey, Unmeasured};
 pub use kind::{Kind, Needs, Query, Server, Severity};
-pub use moment::faults;
+pub use moment::{Lacking, faults, lacking};
 pub use roles::becomes;
 pub use scope::{Scope, Way};
 

@@ -92,24 +92,36 @@ const FAULTS: &[Fault] = &[
 /// Majors without a minor that has the mend, although they have the fault.
 const NEVER_MENDED: &[(&str, u32)] = &[("CVE-2026-14666", 13)];
 
+/// A fault that a server has, and since when it is mended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacking {
+    pub cve: &'static str,
+    pub what: &'static str,
+    pub since: String,
+}
+
+/// The faults that a server of this version has, as in `server_version_num`.
+pub fn lacking(version_num: u32) -> Vec<Lacking> {
+    let major = version_num / 10_000;
+    let of = |fault: &Fault| {
+        let mended = fault.fixed.iter().find(|minor| **minor / 10_000 == major);
+        let open = mended.is_some_and(|minor| version_num < *minor) || NEVER_MENDED.contains(&(fault.cve, major));
+        let since = mended.map_or_else(
+            || format!("{major} is no longer mended"),
+            |minor| format!("mended in {}.{}", minor / 10_000, minor % 10_000),
+        );
+        open.then_some(Lacking { cve: fault.cve, what: fault.what, since })
+    };
+    FAULTS.iter().filter_map(of).collect()
+}
+
 /// The faults that this server has, those of which `meant` says so by their CVE.
 pub fn faults(server: &Server, meant: impl Fn(&str) -> bool) -> Stmt {
-    let major = server.version_num / 10_000;
-    let open = |fault: &&Fault| {
-        let mended = fault.fixed.iter().find(|minor| **minor / 10_000 == major);
-        mended.is_some_and(|minor| server.version_num < *minor) || NEVER_MENDED.contains(&(fault.cve, major))
-    };
-    let rows: Vec<Stmt> = FAULTS
+    let rows: Vec<Stmt> = lacking(server.version_num)
         .iter()
-        .filter(open)
         .filter(|fault| meant(fault.cve))
         .map(|fault| {
-            let mended = fault.fixed.iter().find(|minor| **minor / 10_000 == major);
-            let since = mended.map_or_else(
-                || format!("{major} is no longer mended"),
-                |minor| format!("mended in {}.{}", minor / 10_000, minor % 10_000),
-            );
-            sql!("({}, {}, {})", Literal::new(fault.cve), Literal::new(fault.what), Literal::new(since))
+            sql!("({}, {}, {})", Literal::new(fault.cve), Literal::new(fault.what), Literal::new(fault.since.clone()))
         })
         .collect();
     if rows.is_empty() {

@@ -206,6 +206,22 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether only the pooler was asked: no table was.
+    pub fn is_of_the_pooler(&self) -> bool {
+        self.way == Way::Pooler && self.matrix.is_empty() && !self.probes.iter().any(|asked| asked.probe == Probe::Role)
+    }
+
+    /// Adds to a probe that does not fail that something is not as it should be. `false`: it fails already, or was not asked.
+    pub fn weaken(&mut self, probe: Probe, why: &str) -> bool {
+        let Some(asked) = self.probes.iter_mut().find(|asked| asked.probe == probe) else { return false };
+        asked.verdict = match &asked.verdict {
+            Verdict::Holds(_) | Verdict::Untried(_) => Verdict::Weak(why.to_owned()),
+            Verdict::Weak(known) => Verdict::Weak(format!("{known}; {why}")),
+            Verdict::Leak(_) | Verdict::Outage(_) | Verdict::Unmeasured(_) => return false,
+        };
+        true
+    }
+
     /// Everything that fails, in words.
     pub fn failures(&self) -> impl Iterator<Item = &Asked> {
         self.probes.iter().filter(|asked| asked.verdict.fails())

@@ -3,23 +3,17 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{GenericClient, types::Type};
+use chrono::{DateTime, SecondsFormat, Utc};
+use tokio_postgres::{GenericClient, Row, types::Type};
 use uuid::Uuid;
 
 use super::error::LedgerError;
 use crate::{
+    engine::Approved,
     sql,
     sql::{Ident, Stmt},
     unit::UnitId,
 };
-
-/// An approval that counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Approved {
-    pub by: String,
-    pub host: String,
-    pub reason: Option<String>,
-}
 
 /// What a phase that waits for an approval finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +67,9 @@ pub async fn approval(
         }
     };
     let query = sql!(
-        "SELECT a.actor, a.host, a.reason, coalesce(extract(epoch FROM clock_timestamp() - s.at) * 1000, 0)::bigint
+        "SELECT a.approval_id, a.approved_at, a.actor, a.host, a.reason, coalesce(extract(epoch FROM clock_timestamp() - s.at) * 1000, 0)::bigint
            FROM (SELECT max(e.at) AS at FROM {0}.events AS e WHERE e.run_id = $1 AND {1}) AS s
-           LEFT JOIN LATERAL (SELECT a.actor, a.host, a.reason FROM {0}.approvals AS a
+           LEFT JOIN LATERAL (SELECT a.* FROM {0}.approvals AS a
                                WHERE a.run_id = $1 AND a.phase = $2 AND a.approved_at > coalesce(s.at, '-infinity') AND a.approved_at <= {2}
                                ORDER BY a.approval_id LIMIT 1) AS a ON true",
         schema,
@@ -87,8 +81,40 @@ pub async fn approval(
     let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] =
         [(&run, Type::UUID), (&phase, Type::TEXT), (&units, Type::TEXT_ARRAY), (&within, Type::INT8)];
     let row = client.query_typed_one(query.as_str(), &params).await?;
-    let (by, waited): (Option<String>, i64) = (row.try_get(0)?, row.try_get(3)?);
-    let (host, reason): (Option<String>, Option<String>) = (row.try_get(1)?, row.try_get(2)?);
-    let given = by.map(|by| Approved { by, host: host.unwrap_or_default(), reason });
+    let waited: i64 = row.try_get(5)?;
+    let given = row.try_get::<_, Option<i64>>(0)?.is_some().then(|| approved(&row)).transpose()?;
     Ok(Approval { given, waited: Duration::from_millis(u64::try_from(waited).unwrap_or(0)) })
+}
+
+/// An approval of a run, whether it counts or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptApproval {
+    pub phase: String,
+    pub at: DateTime<Utc>,
+    pub approved: Approved,
+}
+
+/// Every approval of the run, oldest first.
+pub async fn all_approvals(
+    client: &impl GenericClient,
+    schema: &Ident,
+    run: Uuid,
+) -> Result<Vec<KeptApproval>, LedgerError> {
+    let query = sql!(
+        "SELECT approval_id, approved_at, actor, host, reason, phase FROM {}.approvals WHERE run_id = $1 ORDER BY approval_id",
+        schema
+    );
+    let kept = |row: &Row| Ok(KeptApproval { approved: approved(row)?, at: row.try_get(1)?, phase: row.try_get(5)? });
+    client.query_typed(query.as_str(), &[(&run, Type::UUID)]).await?.iter().map(kept).collect()
+}
+
+fn approved(row: &Row) -> Result<Approved, tokio_postgres::Error> {
+    let at: DateTime<Utc> = row.try_get(1)?;
+    Ok(Approved {
+        number: row.try_get(0)?,
+        at: at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        by: row.try_get(2)?,
+        host: row.try_get(3)?,
+        reason: row.try_get(4)?,
+    })
 }

@@ -25,7 +25,7 @@ mod sessions;
 
 pub use activity::{activity, keep_activity};
 pub use append::{NewRun, Place, append, create_run};
-pub use approvals::{Approval, Approved, Counts, approval, approve};
+pub use approvals::{Approval, Counts, KeptApproval, all_approvals, approval, approve};
 pub use error::LedgerError;
 pub use evidence::{Head, KeptPrint, KeptRange, KeptRequest, all_ranges, all_requests, head, prints};
 pub use holder::Holder;

@@ -90,7 +90,8 @@ fn event_shape(event: &Event) -> Value {
             json!({ "unit": unit, "failure": failure })
         }
         Event::UndoStarted { unit } | Event::Undone { unit } => json!({ "unit": unit }),
-        Event::GatePassed { phase, gate } => json!({ "phase": phase, "gate": gate }),
+        Event::GatePassed { phase, gate, approved: None } => json!({ "phase": phase, "gate": gate }),
+        Event::GatePassed { phase, gate, approved } => json!({ "phase": phase, "gate": gate, "approved": approved }),
         Event::GateFailed { phase, gate, findings, held: None } | Event::UndoChecked { phase, gate, findings } => {
             json!({ "phase": phase, "gate": gate, "findings": findings })
         }

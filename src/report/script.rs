@@ -142,7 +142,10 @@ pub(super) fn rollback() -> Vec<(DateTime<Utc>, Notice)> {
         (at(42_000), Notice::Waiting { why: "a replica is 11 s behind".into(), again_in_ms: 2_000 }),
         (at(256_000), succeeded("schema/fill/fill", Some(1_999_996))),
         (at(256_000), asked("schema")),
-        (at(257_000), Notice::Event(Event::GatePassed { phase: "schema".into(), gate: "nulls/trades".into() })),
+        (
+            at(257_000),
+            Notice::Event(Event::GatePassed { phase: "schema".into(), gate: "nulls/trades".into(), approved: None }),
+        ),
         (at(257_000), phase("indexes", 2)),
         (at(257_000), unit(title, false)),
         (at(257_000), started(index, Presence::Partial)),

@@ -34,10 +34,10 @@ impl StepKind for Analyze {
 
     fn check(&mut self, site: &mut Site<'_>) {
         if self.tables.is_empty() {
-            site.error("tables", "TM0383", "there is no table to analyze");
+            site.error("tables", "TM0212", "there is no table to analyze");
         }
         if let Some((i, twice)) = self.tables.iter().enumerate().find(|(i, t)| self.tables[..*i].contains(t)) {
-            site.error(&format!("tables[{i}]"), "TM0383", format!("`{twice}` is named twice"));
+            site.error(&format!("tables[{i}]"), "TM0212", format!("`{twice}` is named twice"));
         }
     }
 
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn every_table_is_named_once() {
         finds(super::EXAMPLE, &[]);
-        finds("kind = \"analyze\"\ntables = []", &["TM0383"]);
-        finds("kind = \"analyze\"\ntables = [\"app.a\", \"app.a\"]", &["TM0383"]);
+        finds("kind = \"analyze\"\ntables = []", &["TM0212"]);
+        finds("kind = \"analyze\"\ntables = [\"app.a\", \"app.a\"]", &["TM0212"]);
     }
 }

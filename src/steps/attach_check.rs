@@ -40,7 +40,7 @@ impl StepKind for AttachCheck {
 
     fn check(&mut self, site: &mut Site<'_>) {
         if self.check.as_str().trim().eq_ignore_ascii_case("true") {
-            site.warning("check", "TM0380", "CHECK (true) forbids nothing");
+            site.warning("check", "TM0211", "CHECK (true) forbids nothing");
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_check_forbids_something() {
         finds(super::EXAMPLE, &[]);
-        finds(&super::EXAMPLE.replace("amount > 0", " TRUE "), &["TM0380"]);
+        finds(&super::EXAMPLE.replace("amount > 0", " TRUE "), &["TM0211"]);
         finds(&super::EXAMPLE.replace("amount > 0", "a; b"), &["TM0103"]);
     }
 }

@@ -54,10 +54,10 @@ impl StepKind for CreateRole {
     fn check(&mut self, site: &mut Site<'_>) {
         let name = self.name.as_str();
         if name == "public" || name == "none" || name.starts_with("pg_") {
-            site.error("name", "TM0390", format!("PostgreSQL keeps the name `{name}` for itself"));
+            site.error("name", "TM0250", format!("PostgreSQL keeps the name `{name}` for itself"));
         }
         if self.login {
-            site.warning("login", "TM0391", format!("`{name}` may log in and has no password: a plan keeps no secret"))
+            site.warning("login", "TM0251", format!("`{name}` may log in and has no password: a plan keeps no secret"))
                 .help("after the apply, set one by `\\password` in psql, or let the role log in by a certificate (pg_hba.conf)");
         }
     }
@@ -152,8 +152,8 @@ mod tests {
     #[test]
     fn a_role_has_a_name_of_its_own_and_no_secret() {
         finds(super::EXAMPLE, &[]);
-        finds(&super::EXAMPLE.replace("app_rw", "pg_mine"), &["TM0390"]);
-        finds(&format!("{}\nlogin = true", super::EXAMPLE.trim()), &["TM0391"]);
+        finds(&super::EXAMPLE.replace("app_rw", "pg_mine"), &["TM0250"]);
+        finds(&format!("{}\nlogin = true", super::EXAMPLE.trim()), &["TM0251"]);
         finds(&format!("{}\npassword = \"x\"", super::EXAMPLE.trim()), &["TM0102"]);
     }
 }

@@ -70,17 +70,17 @@ impl StepKind for CreateStatistics {
 
     fn check(&mut self, site: &mut Site<'_>) {
         if self.columns.len() < 2 {
-            site.error("columns", "TM0381", "extended statistics are about two columns or more");
+            site.error("columns", "TM0228", "extended statistics are about two columns or more");
         }
         if self.columns.len() > COLUMNS_MAX {
-            site.error("columns", "TM0381", format!("PostgreSQL takes {COLUMNS_MAX} columns at most"));
+            site.error("columns", "TM0228", format!("PostgreSQL takes {COLUMNS_MAX} columns at most"));
         }
         if let Some((_, twice)) = self.columns.iter().enumerate().find(|(i, c)| self.columns[..*i].contains(c)) {
-            site.error("columns", "TM0382", format!("the column `{}` is named twice", twice.as_str()));
+            site.error("columns", "TM0229", format!("the column `{}` is named twice", twice.as_str()));
         }
         let twice = self.kinds.iter().enumerate().any(|(i, kind)| self.kinds[..i].contains(kind));
         if self.kinds.is_empty() || twice {
-            site.error("kinds", "TM0382", "one or more of ndistinct, dependencies and mcv, each once");
+            site.error("kinds", "TM0229", "one or more of ndistinct, dependencies and mcv, each once");
         }
     }
 
@@ -150,9 +150,9 @@ mod tests {
     fn what_postgresql_would_refuse_is_found() {
         let of = |rest: &str| format!("kind = \"create_statistics\"\ntable = \"app.t\"\n{rest}");
         finds(super::EXAMPLE, &[]);
-        finds(&of("columns = [\"a\"]"), &["TM0381"]);
-        finds(&of("columns = [\"a\", \"a\"]"), &["TM0382"]);
-        finds(&of("columns = [\"a\", \"b\"]\nkinds = []"), &["TM0382"]);
+        finds(&of("columns = [\"a\"]"), &["TM0228"]);
+        finds(&of("columns = [\"a\", \"a\"]"), &["TM0229"]);
+        finds(&of("columns = [\"a\", \"b\"]\nkinds = []"), &["TM0229"]);
         finds(&of("columns = [\"a\", \"b\"]\nkinds = [\"x\"]"), &["TM0103"]);
     }
 }

@@ -106,14 +106,14 @@ impl StepKind for CreateTrigger {
 
     fn check(&mut self, site: &mut Site<'_>) {
         if self.events.is_empty() {
-            site.error("events", "TM0350", "the trigger has no event")
+            site.error("events", "TM0244", "the trigger has no event")
                 .help("write one or several of insert, update, delete, truncate");
         }
         if !self.columns.is_empty() && !self.events.contains(&On::Update) {
-            site.error("columns", "TM0351", "`columns` are those of an UPDATE, which is not among the events");
+            site.error("columns", "TM0245", "`columns` are those of an UPDATE, which is not among the events");
         }
         if self.events.contains(&On::Truncate) && self.for_each == Each::Row {
-            site.error("events", "TM0352", "TRUNCATE has no rows").help("write for_each = \"statement\"");
+            site.error("events", "TM0246", "TRUNCATE has no rows").help("write for_each = \"statement\"");
         }
     }
 
@@ -228,9 +228,9 @@ mod tests {
     fn events_columns_and_rows_belong_together() {
         let step = "kind = 'create_trigger'\ntable = 'a.t'\nname = 'g'\ntiming = 'before'\nfunction = 'a.f'\n";
         finds(super::EXAMPLE, &[]);
-        finds(&format!("{step}events = []"), &["TM0350"]);
-        finds(&format!("{step}events = ['insert']\ncolumns = ['a']"), &["TM0351"]);
-        finds(&format!("{step}events = ['truncate']"), &["TM0352"]);
+        finds(&format!("{step}events = []"), &["TM0244"]);
+        finds(&format!("{step}events = ['insert']\ncolumns = ['a']"), &["TM0245"]);
+        finds(&format!("{step}events = ['truncate']"), &["TM0246"]);
         finds(&format!("{step}events = ['truncate']\nfor_each = 'statement'"), &[]);
         finds(&format!("{step}events = ['upsert']"), &["TM0103"]);
     }

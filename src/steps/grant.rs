@@ -65,10 +65,10 @@ impl StepKind for Grant {
     fn check(&mut self, site: &mut Site<'_>) {
         check_target(&self.target(), &self.privileges, site);
         if self.to.is_empty() {
-            site.error("to", "TM0395", "there is nobody to grant it to");
+            site.error("to", "TM0255", "there is nobody to grant it to");
         }
         if self.with_grant_option && self.to.iter().any(|role| role.as_str() == "public") {
-            site.error("with_grant_option", "TM0396", "PostgreSQL grants no option to PUBLIC");
+            site.error("with_grant_option", "TM0256", "PostgreSQL grants no option to PUBLIC");
         }
     }
 
@@ -144,11 +144,11 @@ mod tests {
     fn what_means_nothing_is_found() {
         let of = |rest: &str| format!("kind = \"grant\"\nto = [\"a\"]\n{rest}");
         finds(super::EXAMPLE, &[]);
-        finds(&of("privileges = [\"select\"]"), &["TM0392"]);
-        finds(&of("privileges = [\"select\"]\ntables = [\"app.t\"]\nschemas = [\"app\"]"), &["TM0392"]);
-        finds(&of("privileges = []\ntables = [\"app.t\"]"), &["TM0393"]);
-        finds(&of("privileges = [\"execute\"]\ntables = [\"app.t\"]"), &["TM0393"]);
-        finds(&of("privileges = [\"select\"]\ntables = [\"app.t\"]\nby = \"o\""), &["TM0394"]);
-        finds("kind = \"grant\"\nto = []\nprivileges = [\"select\"]\ntables = [\"app.t\"]", &["TM0395"]);
+        finds(&of("privileges = [\"select\"]"), &["TM0252"]);
+        finds(&of("privileges = [\"select\"]\ntables = [\"app.t\"]\nschemas = [\"app\"]"), &["TM0252"]);
+        finds(&of("privileges = []\ntables = [\"app.t\"]"), &["TM0253"]);
+        finds(&of("privileges = [\"execute\"]\ntables = [\"app.t\"]"), &["TM0253"]);
+        finds(&of("privileges = [\"select\"]\ntables = [\"app.t\"]\nby = \"o\""), &["TM0254"]);
+        finds("kind = \"grant\"\nto = []\nprivileges = [\"select\"]\ntables = [\"app.t\"]", &["TM0255"]);
     }
 }

@@ -61,7 +61,7 @@ impl StepKind for Revoke {
     fn check(&mut self, site: &mut Site<'_>) {
         check_target(&self.target(), &self.privileges, site);
         if self.from.is_empty() {
-            site.error("from", "TM0395", "there is nobody to revoke it from");
+            site.error("from", "TM0255", "there is nobody to revoke it from");
         }
     }
 
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn what_means_nothing_is_found() {
         finds(super::EXAMPLE, &[]);
-        finds(&super::EXAMPLE.replace("truncate", "usage"), &["TM0393"]);
-        finds(&super::EXAMPLE.replace("[\"public\"]", "[]"), &["TM0395"]);
+        finds(&super::EXAMPLE.replace("truncate", "usage"), &["TM0253"]);
+        finds(&super::EXAMPLE.replace("[\"public\"]", "[]"), &["TM0255"]);
     }
 }

@@ -60,10 +60,10 @@ impl StepKind for ScopeUnique {
 
     fn check(&mut self, site: &mut Site<'_>) {
         if self.columns.is_empty() {
-            site.error("columns", "TM0360", "a unique constraint has at least one column");
+            site.error("columns", "TM0365", "a unique constraint has at least one column");
         }
         if self.columns.iter().any(|part| !part.is_plain()) {
-            site.error("columns", "TM0361", "order, operator class and collation are taken over from the old index")
+            site.error("columns", "TM0366", "order, operator class and collation are taken over from the old index")
                 .help("name the column, or write { expr = \"…\" }");
         }
         let odd = self.r#where.is_some() || self.columns.iter().any(|part| part.column().is_none());
@@ -271,9 +271,9 @@ mod tests {
         let step = |rest: &str| format!("kind = \"scope_unique\"\ntable = \"app.t\"\n{rest}");
         finds(super::EXAMPLE, &[]);
         finds(&step("columns = [\"email\"]"), &["TM0363"]);
-        finds(&step("columns = []\ncolumn = \"t\""), &["TM0360"]);
+        finds(&step("columns = []\ncolumn = \"t\""), &["TM0365"]);
         finds(&step("columns = [\"t\"]\ncolumn = \"t\""), &["TM0364"]);
-        finds(&step("columns = [{ column = \"a\", order = \"desc\" }]\ncolumn = \"t\""), &["TM0361"]);
+        finds(&step("columns = [{ column = \"a\", order = \"desc\" }]\ncolumn = \"t\""), &["TM0366"]);
         finds(&step("columns = [{ expr = \"lower(a)\" }]\ncolumn = \"t\""), &["TM0362"]);
         finds(&step("columns = [{ expr = \"lower(a)\" }]\ncolumn = \"t\"\nconstraint = \"i\""), &[]);
     }

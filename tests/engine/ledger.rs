@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use tenantmig::{
-    engine::{Asker, Event, Failure, Finding, Program, Run},
+    engine::{Approved, Asker, Event, Failure, Finding, Program, Run},
     plan::{Millis, OnFailure, OnUnset, Registry, Tenancy},
     sql::{Expr, Ident, Literal, QName, Stmt, TypeName},
     unit::{
@@ -36,6 +36,11 @@ fn any_failure() -> impl Strategy<Value = Failure> {
     )
 }
 
+fn any_approval() -> impl Strategy<Value = Approved> {
+    (any::<i64>(), any::<[String; 3]>(), any::<Option<String>>())
+        .prop_map(|(number, [by, host, at], reason)| Approved { number, by, host, at, reason })
+}
+
 /// Events about the units and gates that exist, and now and then about one that does not.
 fn any_event() -> impl Strategy<Value = Event> {
     let unit = || prop::sample::select(vec!["a", "b", "c", "d", "e", "x"]).prop_map(|name| UnitId(name.to_owned()));
@@ -51,7 +56,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         unit().prop_map(|unit| Event::UndoStarted { unit }),
         unit().prop_map(|unit| Event::Undone { unit }),
         (unit(), any_failure()).prop_map(|(unit, failure)| Event::UndoFailed { unit, failure }),
-        (phase(), gate()).prop_map(|(phase, gate)| Event::GatePassed { phase, gate }),
+        (phase(), gate(), prop::option::of(any_approval())).prop_map(|(phase, gate, approved)| Event::GatePassed {
+            phase,
+            gate,
+            approved
+        }),
         (phase(), gate(), prop::collection::vec(finding, 0..3)).prop_map(|(phase, gate, findings)| Event::GateFailed {
             phase,
             gate,
@@ -166,4 +175,13 @@ proptest! {
         let json = serde_json::to_value(&program).unwrap();
         prop_assert_eq!(serde_json::from_value::<Program>(json).unwrap(), program);
     }
+}
+
+/// Logs of versions that did not say who approved are read, and written again byte for byte: the chain's links are over that text.
+#[test]
+fn a_gate_that_passed_in_an_earlier_version_stays_as_it_is() {
+    let old = serde_json::json!({ "gate_passed": { "phase": "p1", "gate": "approved:p1" } });
+    let event: Event = serde_json::from_value(old.clone()).unwrap();
+    assert_eq!(event, Event::GatePassed { phase: "p1".to_owned(), gate: "approved:p1".to_owned(), approved: None });
+    assert_eq!(serde_json::to_value(&event).unwrap(), old);
 }

@@ -67,6 +67,53 @@ fn a_phase_begins_when_somebody_lets_it() {
     scene.verified();
 }
 
+/// The event that the chain covers says it, and so do status and the report, which also tell of an approval that nothing needed.
+#[test]
+fn the_log_says_who_approved() {
+    let scene = Scene::new("approve_who", 50);
+    let dba = scene.db.role("dba", "LOGIN SUPERUSER");
+    let first = EXPAND.replace("id = \"expand\"", "id = \"expand\"\napprove_within = \"1s\"");
+    let last = MARK.replace("id = \"mark\"", "id = \"mark\"\napprove_within = \"1h\"");
+    let _ = applying(&scene, &[&first, &last]).run().expect_code(75);
+    let approve = |phase: &str, reason: &str| {
+        let tool = Tool::new(&scene.db).url(&scene.db.url_as(&dba)).args(["approve", phase, "--reason", reason]);
+        let _ = tool.run().expect_code(0);
+    };
+    approve("mark", "<i>seen</i>");
+    let _ =
+        scene.run("status").expect_code(0).stdout_has("granted phase mark may begin, says").stdout_has("not taken yet");
+    approve("expand", "ticket 7");
+    let _ = scene.run("resume").expect_code(0);
+    let told: String = scene.db.one(
+        "SELECT string_agg(concat_ws(' ', event -> 'gate_passed' ->> 'phase', event #>> '{gate_passed,approved,by}',
+                event #>> '{gate_passed,approved,reason}'), '; ' ORDER BY number)
+           FROM tenantmig.events WHERE event #>> '{gate_passed,approved,host}' <> ''
+            AND (event #>> '{gate_passed,approved,at}')::timestamptz > now() - interval '1 h'",
+    );
+    assert_eq!(told, format!("expand {dba} ticket 7; mark {dba} <i>seen</i>"));
+    let status = scene.run("status").expect_code(0);
+    let _ = status.stdout_has(&format!("granted phase expand may begin, says {dba} on")).stdout_has(": ticket 7");
+    let said = scene.status();
+    assert_eq!(said["approvals"][1]["by"], dba.as_str());
+    assert_eq!(
+        (&said["approvals"][1]["reason"], &said["approvals"][1]["taken"]),
+        (&"<i>seen</i>".into(), &true.into())
+    );
+    // One that no gate waits for any more.
+    scene
+        .db
+        .sql("INSERT INTO tenantmig.approvals (run_id, phase, host) SELECT run_id, 'mark', 'late' FROM tenantmig.runs");
+    let page = scene.run("report").expect_code(0).stdout_has("What people approved").stdout_has("&lt;i&gt;seen");
+    let _ = page.stdout_has(&format!("approved by {dba} on")).stdout_has("none: it came too early or too late");
+    let evidence: serde_json::Value =
+        serde_json::from_str(&scene.run("report --format json").expect_code(0).stdout).expect("the report is JSON");
+    let event = evidence["approvals"][1]["event"].as_i64().expect("the approval was taken");
+    let logged = evidence["events"].as_array().and_then(|all| all.iter().find(|one| one["number"] == event));
+    assert_eq!(logged.map(|one| &one["kind"]), Some(&"gate_passed".into()));
+    assert_eq!(evidence["approvals"][2]["event"], serde_json::Value::Null);
+    scene.verified();
+}
+
 #[test]
 fn an_approval_may_come_first_and_one_that_does_not_come_pauses() {
     let scene = Scene::new("approve_pause", 50);

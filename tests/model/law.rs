@@ -195,7 +195,7 @@ pub fn check_event(world: &World, state: &mut State, event: &Event) {
             let undone = state.memory.touched.iter().all(|unit| *unit < program.first_unit(p));
             demand(state, CHECKED, undone && state.memory.unmeasured[p]);
         }
-        (Event::GatePassed { phase, gate } | Event::GateFailed { phase, gate, .. }, _) => {
+        (Event::GatePassed { phase, gate, .. } | Event::GateFailed { phase, gate, .. }, _) => {
             let p = program.phases.iter().position(|x| &x.id == phase).unwrap();
             let g = program.phases[p].gates.iter().position(|x| &x.id == gate).unwrap();
             let due =
@@ -257,7 +257,7 @@ pub fn remember(world: &World, state: &mut State, event: &Event, mode: &Mode) {
             let phase = world.program.keep(phase).unwrap() - 1;
             failed(world, state, phase, held.is_some());
         }
-        (Event::GatePassed { phase, gate }, _) => {
+        (Event::GatePassed { phase, gate, .. }, _) => {
             let p = world.program.keep(phase).unwrap() - 1;
             let g = world.program.phases[p].gates.iter().position(|x| &x.id == gate).unwrap();
             state.memory.fresh[p][g] = true;

@@ -193,7 +193,7 @@ impl State {
             }
             Effect::Gate(p, g) => {
                 let (phase, gate) = gate_names(world, p, g);
-                self.append(world, Event::GatePassed { phase, gate });
+                self.append(world, Event::GatePassed { phase, gate, approved: None });
             }
             Effect::Check(p, g) => self.checked(world, p, g, vec![]),
             Effect::Ask(p, g) => self.append(world, asked(world, p, g, None)),

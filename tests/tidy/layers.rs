@@ -9,6 +9,7 @@ use crate::{
 /// one thing in three folders: a plan holds steps and checks, and these are told of the plan around them by its types.
 const LAYERS: &[(&str, &[&str])] = &[
     // L0
+    ("codes", &[]),
     ("diag", &[]),
     ("sql", &[]),
     ("unit", &["sql"]),
@@ -77,6 +78,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "audit",
+            "codes",
             "demo",
             "diag",
             "disk",
@@ -87,6 +89,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "hazards",
             "infer",
             "isolation",
+            "latency",
             "ledger",
             "pace",
             "pg",
@@ -115,6 +118,7 @@ const USERS: &[(&str, &[&str])] = &[
 ];
 
 const PURE: &[&str] = &[
+    "codes",
     "diag",
     "sql",
     "unit",

@@ -42,7 +42,7 @@ fn check(policies: &[Short<'_>], expect: &[&str]) {
     seen.judge();
     let rows = |rule: &Rule| match rule.look {
         Look::Policies(look) => look(&seen),
-        Look::Text(_) | Look::Built(_) | Look::AsHazard(_) | Look::Elsewhere(_) => Vec::new(),
+        Look::Text(_) | Look::Built(_) | Look::AsHazard(_) | Look::Probes(_) | Look::Elsewhere(_) => Vec::new(),
     };
     let told = |rule: &Rule| {
         rows(rule)

@@ -36,7 +36,12 @@ fn status(report: &Report, code: &str, look: Look) -> TestCaseStatus {
         status.set_message(why);
         status
     };
-    if let Look::Elsewhere(why) = look {
+    let not_asked = match look {
+        Look::Elsewhere(why) => Some(why),
+        Look::Probes(why) => Some(why).filter(|_| !report.probed),
+        Look::Text(_) | Look::Built(_) | Look::AsHazard(_) | Look::Policies(_) => None,
+    };
+    if let Some(why) = not_asked {
         return skipped(why.to_owned());
     }
     if let Some(unmeasured) = report.unmeasured.iter().find(|unmeasured| unmeasured.codes.contains(&code)) {

@@ -47,7 +47,7 @@ pub fn markdown(report: &Report) -> String {
     for unmeasured in &report.unmeasured {
         let _ = writeln!(out, "- not looked for: {}: {}", unmeasured.codes.join(", "), unmeasured.why);
     }
-    for (rule, why) in Report::elsewhere() {
+    for (rule, why) in report.elsewhere() {
         let _ = writeln!(out, "- not looked for: {} {}: {why}", rule.code, rule.title);
     }
     out

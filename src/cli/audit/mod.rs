@@ -12,24 +12,27 @@ use std::path::Path;
 use self::{options::Audit, report::Report};
 use super::{args::Form, failure::CliError, plan_file, session::Context};
 use crate::{
-    audit::{rules, tenancy::Tenancy, waivers::Waivers},
+    audit::{Look, rules, tenancy::Tenancy, waivers::Waivers},
     exit::Exit,
-    pg,
+    hazards::Unmeasured,
+    latency::Spec,
+    pg::{self, Audited, Fault, connect::Connection, latency::answers},
 };
 
 /// Prints what it found: 3 when anything is open, a waiver has expired; 75 when a class could not be asked.
 pub async fn run(context: &Context, args: &Audit) -> Result<Exit, CliError> {
     let waivers = waivers(args.waivers.as_deref())?;
-    let tenancy = tenancy(context, args)?;
+    let (tenancy, probes) = tenancy(context, args)?;
     let session = context.look().await?;
     let ledger = context.schema()?;
-    let audited = pg::audit(&session, tenancy, ledger.as_str()).await?;
+    let mut audited = pg::audit(&session, tenancy, ledger.as_str()).await?;
     if audited.tenancy.column.is_none() {
         let message = "no policy compares a tenant column, and no tables have one of a usual name";
         return Err(CliError::new(Exit::Refused, message, "say which it is: tenantmig audit --column tenant_id"));
     }
+    probed(&session, &probes, &mut audited).await?;
     let today = chrono::Utc::now().date_naive();
-    let report = Report::new(audited, &waivers, today);
+    let report = Report { probed: !probes.is_empty(), ..Report::new(audited, &waivers, today) };
     let text = match context.console.form {
         Form::Text | Form::Html => {
             context.console.show(&text::text(&report))?;
@@ -64,7 +67,32 @@ pub(super) fn waivers(path: Option<&Path>) -> Result<Waivers, CliError> {
     Waivers::read(&text, &codes).map_err(wrong)
 }
 
-fn tenancy(context: &Context, args: &Audit) -> Result<Tenancy, CliError> {
+/// Asks the queries of the plan that expect an answer, each as its tenants, in READ ONLY transactions that are rolled back.
+async fn probed(session: &Connection, probes: &[Spec], audited: &mut Audited) -> Result<(), Fault> {
+    let Some(rule) = rules().into_iter().find(|rule| matches!(rule.look, Look::Probes(_))) else { return Ok(()) };
+    for spec in probes {
+        let object = format!("probe {} as {}", spec.name, spec.role);
+        match answers(session, spec).await? {
+            Ok(wrong) => {
+                let rows = wrong.into_iter().map(|what| (object.clone(), what, None, None));
+                audited.survey.hazards.extend(rows.map(|row| rule.finding(row)));
+            }
+            Err(why) => {
+                // Nobody is to take it for answered.
+                audited.failed.push(rule.code);
+                audited.survey.unmeasured.push(Unmeasured {
+                    codes: vec![rule.code],
+                    why: format!("{object}: {why}"),
+                    advice: Some("mend that, and try again".to_owned()),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Who the tenants are, and which queries of the plan expect an answer.
+fn tenancy(context: &Context, args: &Audit) -> Result<(Tenancy, Vec<Spec>), CliError> {
     let mut tenancy = Tenancy {
         column: args.column.clone(),
         setting: args.setting.clone(),
@@ -76,7 +104,7 @@ fn tenancy(context: &Context, args: &Audit) -> Result<Tenancy, CliError> {
         force: true,
         told: Vec::new(),
     };
-    let Some(path) = &args.plan else { return Ok(tenancy) };
+    let Some(path) = &args.plan else { return Ok((tenancy, Vec::new())) };
     let plan = plan_file::load(context, path)?.plan;
     let Some(said) = plan.tenancy else {
         let message = format!("{} has no [tenancy], so it says nothing of the tenants", path.display());
@@ -93,5 +121,5 @@ fn tenancy(context: &Context, args: &Audit) -> Result<Tenancy, CliError> {
     tenancy.registry = Some(said.registry.table);
     tenancy.shared = plan.shared.into_iter().map(|shared| shared.name).collect();
     tenancy.force = said.force;
-    Ok(tenancy)
+    Ok((tenancy, plan.probes.into_iter().filter(|probe| probe.expect.is_some()).collect()))
 }

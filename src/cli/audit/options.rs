@@ -9,7 +9,8 @@ use crate::sql::{Ident, QName};
 /// `audit`.
 #[derive(Debug, Args)]
 pub struct Audit {
-    /// Take the tenancy from this plan: column, setting, function, roles, registry and what is shared
+    /// Take the tenancy from this plan: column, setting, function, roles, registry and what is shared; its [[probe]]s that expect
+    /// an answer are asked
     #[arg(long, value_name = "PLAN", conflicts_with_all = ["column", "setting", "function", "registry"])]
     pub plan: Option<PathBuf>,
     /// The tenant column [default: what the policies compare most often]

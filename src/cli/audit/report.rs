@@ -24,19 +24,29 @@ pub struct Report {
     pub unmeasured: Vec<Unmeasured>,
     /// Of those, the codes of queries that failed.
     pub failed: Vec<&'static str>,
+    /// Whether queries of a plan were asked.
+    pub probed: bool,
 }
 
 impl Report {
     /// Sorts the findings by the waivers, on the day `today`.
     pub fn new(audited: Audited, waivers: &Waivers, today: NaiveDate) -> Self {
         let Audited { survey, tenancy, tables, failed } = audited;
-        Self { tenancy, tables, sorted: waivers.sort(survey.hazards, today), unmeasured: survey.unmeasured, failed }
+        Self {
+            tenancy,
+            tables,
+            sorted: waivers.sort(survey.hazards, today),
+            unmeasured: survey.unmeasured,
+            failed,
+            probed: false,
+        }
     }
 
-    /// The classes that no catalogue shows, with what shows them.
-    pub fn elsewhere() -> Vec<(&'static Rule, &'static str)> {
+    /// The classes that were not looked for, with what shows them.
+    pub fn elsewhere(&self) -> Vec<(&'static Rule, &'static str)> {
         let one = |rule: &'static Rule| match rule.look {
             Look::Elsewhere(why) => Some((rule, why)),
+            Look::Probes(why) => (!self.probed).then_some((rule, why)),
             Look::Text(_) | Look::Built(_) | Look::AsHazard(_) | Look::Policies(_) => None,
         };
         rules().into_iter().filter_map(one).collect()
@@ -97,9 +107,8 @@ impl Report {
     }
 
     fn not_looked_for(&self) -> Vec<Value> {
-        let elsewhere = Self::elsewhere()
-            .into_iter()
-            .map(|(rule, why)| json!({ "codes": [rule.code], "why": why, "advice": null }));
+        let elsewhere =
+            self.elsewhere().into_iter().map(|(rule, why)| json!({ "codes": [rule.code], "why": why, "advice": null }));
         self.unmeasured.iter().map(|unmeasured| json!(unmeasured)).chain(elsewhere).collect()
     }
 }

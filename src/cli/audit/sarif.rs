@@ -39,7 +39,7 @@ pub fn sarif(report: &Report) -> Value {
             let text = format!("not looked for: {}: {}", unmeasured.codes.join(", "), unmeasured.why);
             json!({ "level": "note", "message": { "text": text } })
         }))
-        .chain(Report::elsewhere().into_iter().map(|(rule, why)| {
+        .chain(report.elsewhere().into_iter().map(|(rule, why)| {
             let text = format!("not looked for: {} {}: {why}", rule.code, rule.title);
             json!({ "level": "note", "message": { "text": text } })
         }))

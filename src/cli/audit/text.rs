@@ -33,7 +33,7 @@ pub fn text(report: &Report) -> String {
     report.loose().iter().for_each(|loose| {
         let _ = writeln!(out, "waivers: {loose}");
     });
-    for (rule, why) in Report::elsewhere() {
+    for (rule, why) in report.elsewhere() {
         let _ = writeln!(out, "not looked for: {} {}: {why}", rule.code, rule.title);
     }
     let _ = match report.sorted.open.len() {

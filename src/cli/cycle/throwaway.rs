@@ -56,6 +56,7 @@ impl Throwaway {
             username: None,
             direct_url: None,
             app_url: None,
+            pooler_url: None,
             role: role.clone(),
             ledger_schema: ledger_schema.clone(),
             help: None,

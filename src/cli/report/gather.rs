@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::{measured::measured, options::Report};
 use crate::{
     cli::{failure::CliError, session::Context},
-    evidence::{Asked, Facing, Facts, Head, Logged, Print, Progress, RangeRow, RunFacts, Section, Server},
+    engine::Approved,
+    evidence::{Approval, Asked, Facing, Facts, Head, Logged, Print, Progress, RangeRow, RunFacts, Section, Server},
     exit::Exit,
     ledger::{self, Cursor, Kept, LedgerError},
     pg::{
@@ -34,6 +35,7 @@ struct Read {
     ranges: Vec<ledger::KeptRange>,
     prints: Vec<ledger::KeptPrint>,
     requests: Vec<ledger::KeptRequest>,
+    approvals: Vec<ledger::KeptApproval>,
     server: Identity,
     ledger_version: Option<i32>,
     about: About,
@@ -89,6 +91,7 @@ async fn read(session: &Connection, schema: &Ident, run: Option<Uuid>) -> Result
             ranges: ledger::all_ranges(client, schema, id).await?,
             prints: ledger::prints(client, schema, id).await?,
             requests: ledger::all_requests(client, schema, id).await?,
+            approvals: ledger::all_approvals(client, schema, id).await?,
             server: ledger::last_server(client, schema).await?,
             ledger_version: ledger::version(client, schema).await?,
             about: about(client).await?,
@@ -137,7 +140,8 @@ fn facts(
     now: Section<Facing>,
     verified: super::measured::Measured,
 ) -> Facts {
-    let Read { kept, damage, head, progress, ranges, prints, requests, server, ledger_version, about } = read;
+    let Read { kept, damage, head, progress, ranges, prints, requests, approvals, server, ledger_version, about } =
+        read;
     let Kept { record, events, run } = kept;
     let logged = |e: ledger::Recorded| Logged {
         number: e.number,
@@ -186,6 +190,7 @@ fn facts(
         prints: prints.into_iter().filter_map(print).collect(),
         now,
         requests: requests.into_iter().map(asked).collect(),
+        approvals: approvals.into_iter().map(approval).collect(),
         verified: verified.verified,
         isolation: verified.isolation,
         audit: verified.audit,
@@ -212,4 +217,10 @@ fn print(print: ledger::KeptPrint) -> Option<Print> {
 fn asked(request: ledger::KeptRequest) -> Asked {
     let ledger::KeptRequest { id, asked_at, actor, host, what, event, refused } = request;
     Asked { number: id, at: asked_at, actor, host, what, event, refused }
+}
+
+/// Which event took it, the log says.
+fn approval(kept: ledger::KeptApproval) -> Approval {
+    let ledger::KeptApproval { phase, at, approved: Approved { number, by, host, reason, at: _ } } = kept;
+    Approval { number, phase, at, by, host, reason, event: None }
 }

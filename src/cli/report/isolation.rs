@@ -30,7 +30,7 @@ pub(super) fn matrix(reports: &[&Report]) -> Matrix {
     Matrix {
         how: format!("Asked as the application, {}, and rolled back each time.", ways.join("; ")),
         contexts: CONTEXTS.iter().map(|context| context.words().to_owned()).collect(),
-        rows: reports.iter().flat_map(|report| rows(report)).collect(),
+        rows: reports.iter().filter(|report| !report.is_of_the_pooler()).flat_map(|report| rows(report)).collect(),
         probes: reports.iter().flat_map(|report| probes(report)).collect(),
     }
 }

@@ -73,6 +73,7 @@ pub(super) fn who(evidence: &Evidence) -> Markup {
         (table("Who wrote the log", &headings, &actors))
         (terms(evidence))
         (requests(evidence))
+        (approvals(evidence))
     }
 }
 
@@ -120,4 +121,31 @@ fn requests(evidence: &Evidence) -> Markup {
         .collect();
     let headings = [("Request", true), ("Asked (UTC)", false), ("By", false), ("What", false), ("Became", false)];
     table("What operators asked of the run", &headings, &rows)
+}
+
+/// Nothing where no phase waits for a person.
+fn approvals(evidence: &Evidence) -> Markup {
+    let rows: Vec<Markup> = evidence
+        .approvals
+        .iter()
+        .map(|given| {
+            html! { tr {
+                th scope="row" class="num" { (given.number) } td { (given.phase) } td { (when(given.at)) } td { (given.by) " on " (given.host) }
+                td { @if let Some(reason) = &given.reason { (reason) } }
+                td {
+                    @if let Some(event) = given.event { "event " a href={ "#event-" (event) } { (event) } }
+                    @else { "none: it came too early or too late, or nothing waits for it yet" }
+                }
+            } }
+        })
+        .collect();
+    let headings = [
+        ("Approval", true),
+        ("Phase", false),
+        ("Given (UTC)", false),
+        ("By", false),
+        ("Reason", false),
+        ("Let pass", false),
+    ];
+    html! { @if !rows.is_empty() { (table("What people approved", &headings, &rows)) } }
 }

@@ -66,7 +66,7 @@ pub(super) fn gates(evidence: &Evidence) -> Markup {
     let (passing, after) = (rows(|phase| &phase.gates), rows(|phase| &phase.after_undo));
     let headings = [("Phase", false), ("What must hold", false), ("Stands", false), ("Measured", false)];
     html! {
-        p { "A gate passes when its query finds no row. A rollback forgets the gates of the phases that it undoes, so that they are measured anew." }
+        p { "A gate passes when its query finds no row, or when the person approves whom it waits for. A rollback forgets the gates of the phases that it undoes, so that they are measured anew." }
         @if passing.is_empty() { p { "The plan has no gate." } } @else { (table("Gates, each with every measurement", &headings, &passing)) }
         @if !after.is_empty() { (table("Gates after an undo", &headings, &after)) }
         (guards(evidence))
@@ -86,14 +86,15 @@ fn gate(phase: &Phase, gate: &Gate) -> Markup {
         td class="title" {
             (gate.title)
             @if let Some(baseline) = gate.baseline { span class="detail" { b { "before the run" } ": " (baseline) } }
-            details { summary { "Query" } pre { (gate.query) } }
+            @if !gate.query.is_empty() { details { summary { "Query" } pre { (gate.query) } } }
         }
         td { (badge(tone, word)) }
         td {
             @for look in &gate.looks {
                 span class="detail" {
                     a href={ "#event-" (look.event) } { "event " (look.event) } ", " (when(look.at)) ": "
-                    @if look.passed { "found nothing" } @else { span class=(class(Tone::Bad)) { (look.found.join("; ")) } }
+                    @if let Some(who) = &look.approved { "approved by " (who) }
+                    @else if look.passed { "found nothing" } @else { span class=(class(Tone::Bad)) { (look.found.join("; ")) } }
                 }
             }
         }

@@ -56,7 +56,7 @@ pub async fn audit(session: &Connection, asked: Tenancy, ledger: &str) -> Result
         }
         let rows = match rule.look {
             Look::Policies(judge) => Ok(judge(&seen)),
-            Look::Elsewhere(_) => Ok(Vec::new()),
+            Look::Elsewhere(_) | Look::Probes(_) => Ok(Vec::new()),
             Look::Text(_) | Look::Built(_) | Look::AsHazard(_) => match rule.query(&ground) {
                 Some(query) => answer(session, rule.title, &query, &places, &scope).await,
                 None => Ok(Vec::new()),

@@ -184,6 +184,40 @@ async fn open(settings: &Settings) -> Result<Connection, ConnectError> {
     connect(settings, &spec).await
 }
 
+/// B1 to B5 alone, over the application's way through its pooler; once, since they are about the pooler and not about a table.
+pub async fn pooled(admin: &Connection, specs: &[Spec]) -> Result<Option<Report>, IsolationError> {
+    let Some(settings) = &admin.origin().pooler else { return Ok(None) };
+    let mut found = None;
+    for spec in specs {
+        found = look(admin, spec, Liberty::Looks).await?;
+        if found.is_some() {
+            break;
+        }
+    }
+    let Some(Found { spec, phantoms, .. }) = found else { return Ok(None) };
+    let user = settings.user.value.as_str();
+    let report = |probes| Report { probes, ..unasked(spec, user, Way::Pooler, String::new()) };
+    let untold = |why: String| Ok(Some(report(vec![Asked::new(Probe::Canary, Verdict::Unmeasured(why))])));
+    let session = match open(settings).await {
+        Ok(session) => session,
+        Err(error) => return untold(format!("the connection string of the pooler leads nowhere: {error}")),
+    };
+    if !session.pooled {
+        return untold("the connection string of the pooler leads to the server itself".to_owned());
+    }
+    let (ours, theirs) = (database(admin).await?, database(&session).await?);
+    if ours != theirs {
+        return untold(format!("the connection string of the pooler leads to the database {theirs}, not to {ours}"));
+    }
+    Ok(Some(report(pooler::pooler(settings, spec, &phantoms.phantom).await?)))
+}
+
+async fn database(session: &Connection) -> Result<String, Fault> {
+    let query = "SELECT current_database()::text";
+    let row = rolled_back(session, BOUNDS, async |client: &Client| Ok(client.query_typed_one(query, &[]).await?));
+    Ok(row.await?.try_get(0)?)
+}
+
 /// Each once, in their order.
 fn roles(specs: &[Spec]) -> Vec<Ident> {
     let mut roles: Vec<Ident> = Vec::new();

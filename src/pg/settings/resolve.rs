@@ -27,6 +27,8 @@ const TCP_USER_TIMEOUT_MS: u64 = 15_000;
 const DIRECT_VARIABLE: &str = "TENANTMIG_DIRECT_URL";
 /// Holds the application's own connection string.
 const APP_VARIABLE: &str = "TENANTMIG_APP_URL";
+/// Holds the application's way through its pooler, where that is another one.
+const POOLER_VARIABLE: &str = "TENANTMIG_POOLER_URL";
 
 /// The connection flags, as psql has them.
 #[derive(Clone, Default)]
@@ -43,6 +45,8 @@ pub struct ConnectFlags {
     pub direct_url: Option<String>,
     /// `--app-url`: the application's connection string.
     pub app_url: Option<String>,
+    /// `--pooler-url`: the application's way through its pooler.
+    pub pooler_url: Option<String>,
     /// `--role`: the role that every session takes by `SET ROLE`, as `pg_dump --role` does.
     pub role: Option<String>,
 }
@@ -94,6 +98,8 @@ pub struct Settings {
     pub direct: Option<Box<Settings>>,
     /// How the application connects.
     pub app: Option<Box<Settings>>,
+    /// How it does through its pooler.
+    pub pooler: Option<Box<Settings>>,
     /// What was ignored, and why.
     pub warnings: Vec<String>,
     /// What the sessions opened with these settings, and with their clones, have in common.
@@ -133,24 +139,24 @@ pub struct Keepalives {
 /// [`SettingsError`] when a string, value or service file cannot be used. Reads the files that are named; contacts nobody.
 pub fn resolve(flags: &ConnectFlags, env: &Environment) -> Result<Settings, SettingsError> {
     let mut settings = settle(&Layers::gather(flags, env)?, flags, env)?;
-    let flag = flags.direct_url.as_deref().filter(|url| !url.is_empty()).map(|url| (url, Origin::Flag("--direct-url")));
-    let direct = flag.or_else(|| env.set_var(DIRECT_VARIABLE).map(|url| (url, Origin::Env(DIRECT_VARIABLE))));
-    if let Some((url, origin)) = direct {
-        let direct = settle(&Layers::of_string(url, &origin, env)?, flags, env)?;
-        settings.warnings.extend(direct.warnings.iter().cloned());
-        settings.direct = Some(Box::new(direct));
-    }
-    let flag = flags.app_url.as_deref().filter(|url| !url.is_empty()).map(|url| (url, Origin::Flag("--app-url")));
-    if let Some((url, origin)) = flag.or_else(|| env.set_var(APP_VARIABLE).map(|url| (url, Origin::Env(APP_VARIABLE))))
-    {
-        let mut app = settle(&Layers::of_string(url, &origin, env)?, flags, env)?;
-        settings.warnings.append(&mut app.warnings);
-        // The application logs in as itself.
-        app.role = None;
+    let mut further = |flag: &Option<String>, name, variable| {
+        let flag = flag.as_deref().filter(|url| !url.is_empty()).map(|url| (url, Origin::Flag(name)));
+        let given = flag.or_else(|| env.set_var(variable).map(|url| (url, Origin::Env(variable))));
+        let Some((url, origin)) = given else { return Ok(None) };
+        let mut other = settle(&Layers::of_string(url, &origin, env)?, flags, env)?;
+        settings.warnings.append(&mut other.warnings);
+        Ok(Some(Box::new(other)))
+    };
+    let direct = further(&flags.direct_url, "--direct-url", DIRECT_VARIABLE)?;
+    let mut app = further(&flags.app_url, "--app-url", APP_VARIABLE)?;
+    let mut pooler = further(&flags.pooler_url, "--pooler-url", POOLER_VARIABLE)?;
+    for application in [&mut app, &mut pooler].into_iter().flatten() {
+        // It logs in as itself.
+        application.role = None;
         // A read or write pool of the application's: whichever it gets is where it works.
-        app.fleet = settings.fleet.clone();
-        settings.app = Some(Box::new(app));
+        application.fleet = settings.fleet.clone();
     }
+    (settings.direct, settings.app, settings.pooler) = (direct, app, pooler);
     Ok(settings)
 }
 
@@ -197,6 +203,7 @@ fn settle(layers: &Layers, flags: &ConnectFlags, env: &Environment) -> Result<Se
         dbname,
         direct: None,
         app: None,
+        pooler: None,
         warnings,
         fleet: Fleet::default(),
     })

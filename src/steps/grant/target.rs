@@ -113,22 +113,22 @@ pub fn check_target(target: &Target<'_>, privileges: &[Privilege], site: &mut Si
     let kinds = target.kinds();
     let [(key, kind)] = kinds.as_slice() else {
         let found = if kinds.is_empty() { "names no object" } else { "names objects of several kinds" };
-        site.error(kinds.get(1).map_or("privileges", |(key, _)| key), "TM0392", format!("the step {found}")).help(
+        site.error(kinds.get(1).map_or("privileges", |(key, _)| key), "TM0252", format!("the step {found}")).help(
             "write one of tables, all_tables_in, sequences, all_sequences_in, schemas, functions, databases, default_privileges_in",
         );
         return;
     };
     if privileges.is_empty() {
-        site.error("privileges", "TM0393", "there is no privilege in it");
+        site.error("privileges", "TM0253", "there is no privilege in it");
     }
     if let Some(odd) = privileges.iter().find(|p| !kind.privileges().contains(p)) {
         let known: Vec<&str> = kind.privileges().iter().map(|p| p.word()).collect();
-        site.error("privileges", "TM0393", format!("`{key}` knows no privilege {}", odd.word()))
+        site.error("privileges", "TM0253", format!("`{key}` knows no privilege {}", odd.word()))
             .help(format!("it knows {}", known.join(", ").to_lowercase()));
     }
     if *key != "default_privileges_in" && (target.of.is_some() || target.by.is_some()) {
         let key = if target.of.is_some() { "of" } else { "by" };
-        site.error(key, "TM0394", format!("`{key}` belongs to default_privileges_in"));
+        site.error(key, "TM0254", format!("`{key}` belongs to default_privileges_in"));
     }
 }
 

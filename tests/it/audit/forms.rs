@@ -111,5 +111,7 @@ fn every_code_is_explained() {
     explain(&["TM0501"]).expect_code(0).stdout_has("whoever may read the table reads every tenant's rows");
     explain(&["tm0425"]).expect_code(0).stdout_has("TRUNCATE empties the table");
     explain(&["TM0520"]).expect_code(0).stdout_has("audit does not look for it");
+    explain(&["TM0103"]).expect_code(0).stdout_has("for example:").stdout_has("told by: validate, plan and apply");
+    explain(&["TM0307"]).expect_code(0).stdout_has("GRANT app_rw TO deploy");
     explain(&["TM9999"]).expect_code(64);
 }

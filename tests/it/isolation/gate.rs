@@ -48,16 +48,49 @@ fn what_cannot_be_asked_is_refused_before_anything_is_touched() {
     assert!(scene.is_protected());
 }
 
-/// A membership that goes away while the run rests: what cannot be asked does not pass.
+const FIRST: &str = "[[phase]]\nid = \"first\"\n[[phase.step]]\nkind = \"sql\"\nup = \"SELECT 1\"\ndown = \"SELECT 1\"\n[[phase]]\nid = \"enforce\"";
+
+/// A membership that goes away while the run rests: resume looks before it goes on, as apply did before it began.
 #[test]
-fn what_cannot_be_asked_any_more_does_not_pass() {
+fn what_cannot_be_asked_any_more_is_refused_before_anything_goes_on() {
     let scene = Scene::new("gate_gone");
     let tool = scene.tool();
-    let first = "[[phase]]\nid = \"first\"\n[[phase.step]]\nkind = \"sql\"\nup = \"SELECT 1\"\ndown = \"SELECT 1\"\n[[phase]]\nid = \"enforce\"";
-    tool.file("two.toml", &scene.plan().replace("[[phase]]\nid = \"enforce\"", first));
+    tool.file("two.toml", &scene.plan().replace("[[phase]]\nid = \"enforce\"", FIRST));
     let _ = tool.args(["apply", "two.toml", "--yes", "--to", "first"]).run().expect_code(0);
     scene.db.sql(&format!("REVOKE {} FROM {}", scene.app, scene.owner));
-    let out = scene.tool().args(["resume"]).run().expect_code(5);
+    let events = || scene.db.one::<i64>("SELECT count(*) FROM tenantmig.events");
+    let before = events();
+    let refused = scene.tool().args(["resume"]).run().expect_code(77);
+    let _ = refused.stderr_has("error[TM0307]").stderr_has("may not SET ROLE").stderr_has("nothing was changed");
+    assert!(!scene.is_protected() && events() == before);
+    let lease = scene.tool().args(["status", "--json"]).run().json()["lease"]["alive"].clone();
+    assert_ne!(lease, true, "the lease was given back");
+    scene.db.sql(&format!("GRANT {} TO {}", scene.app, scene.owner));
+    let _ = scene.tool().args(["resume"]).run().expect_code(0);
+    assert!(scene.is_protected());
+    // What is over is not asked for again.
+    scene.db.sql(&format!("REVOKE {} FROM {}", scene.app, scene.owner));
+    let _ = scene.tool().args(["resume"]).run().expect_code(0);
+}
+
+/// One that goes away while the run works: the gate does not pass.
+#[test]
+fn what_cannot_be_asked_any_more_does_not_pass() {
+    let scene = Scene::new("gate_late");
+    let tool = scene.tool();
+    let waits = FIRST.replace("id = \"enforce\"", "id = \"enforce\"\napprove_within = \"1h\"");
+    tool.file("two.toml", &scene.plan().replace("[[phase]]\nid = \"enforce\"", &waits));
+    let run = tool.args(["apply", "two.toml", "--yes"]).spawn();
+    let status = || scene.tool().args(["status", "--json"]).run().json();
+    for _ in 0..200 {
+        if status()["waits"] == "for: tenantmig approve enforce" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    scene.db.sql(&format!("REVOKE {} FROM {}", scene.app, scene.owner));
+    let _ = scene.tool().args(["approve", "enforce"]).run().expect_code(0);
+    let out = run.wait().expect_code(5);
     let _ = out.stdout_has("could not be measured").stdout_has("may not SET ROLE");
     assert!(!scene.is_protected());
 }

@@ -59,3 +59,26 @@ fn what_a_pool_keeps_is_seen() {
     let clean = said(&scene, &resets.url_as(APP, scene.db.name()), 0);
     assert_eq!(words(&clean), ["B1 holds", "B2 holds", "B3 holds", "B4 holds", "B5 holds"], "{clean:?}");
 }
+
+/// What of the pooler is asked over a connection string of its own: the tables are asked directly, and the pool as it is.
+#[test]
+fn the_pooler_has_a_way_of_its_own() {
+    let scene = scene("pool_own_way");
+    let _ = scene.tool().url(&scene.db.url()).args(["apply", "plan.toml", "--yes"]).run().expect_code(0);
+    let pooler = Pooler::start("transaction", "default_pool_size = 1");
+    let verify = |url: &str, code: i32| {
+        let tool = scene.tool().url(&scene.db.url()).env("TENANTMIG_APP_URL", scene.db.url_as(APP));
+        tool.env("TENANTMIG_POOLER_URL", url).args(["verify", "--format", "json"]).run().expect_code(code).json()
+    };
+    let all = verify(&pooler.url_as(APP, scene.db.name()), 0);
+    let of = |way: &str| {
+        let checks = all["checks"].as_array().unwrap().iter().map(|check| &check["isolation"]);
+        let probes = checks.filter(|asked| asked["way"] == way).flat_map(|asked| asked["probes"].as_array().unwrap());
+        probes.map(|probe| probe["probe"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("pooler"), ["B1", "B2", "B3", "B4", "B5"], "{all:#}");
+    assert!(of("login").contains(&"P4".to_owned()) && !of("login").iter().any(|code| code.starts_with('B')), "{all:#}");
+    // One that leads past the pooler tells nothing, and that is no success.
+    let past = verify(&scene.db.url_as(APP), 77);
+    assert!(past.to_string().contains("leads to the server itself"), "{past:#}");
+}

@@ -54,11 +54,17 @@ fn what_is_protected_is_asked_and_told() {
     let scene = Scene::new("verify_isolation");
     let _ = scene.tool().args(["apply", "plan.toml", "--yes"]).run().expect_code(0);
     let out = scene.tool().args(["verify"]).run().expect_code(0);
-    let _ = out
+    let out = out
         .stdout_has(&format!("isolation of app.notes as {}, by SET ROLE", scene.app))
         .stdout_has("isolation of app.empty")
         .stdout_has("tried on a copy of the policies only: P5: none of the tenants in app.orgs has a row here")
         .stdout_has("P6, P7, P8: there is no row of a real tenant");
+    // What the server's version lacks is told once, and fails nothing: by the same data as in the audit.
+    let version: i32 = scene.db.one("SELECT current_setting('server_version_num')::int");
+    let holes = tenantmig::hazards::lacking(u32::try_from(version).unwrap());
+    let times = out.stdout.matches("P0 what the role is: the server's version, ").count();
+    assert_eq!(times, usize::from(!holes.is_empty()), "{out}");
+    assert!(holes.iter().all(|hole| out.stdout.contains(hole.cve)), "{out}");
     // The application's own connection, whose password is nowhere.
     let url = scene.db.url_as(&scene.app).replace(&format!("{}@", scene.app), &format!("{}:hunter2@", scene.app));
     let json = |tool: Tool| tool.args(["verify", "--format", "json", "-vv"]).run();
@@ -107,4 +113,27 @@ fn who_may_not_be_the_application_is_told_what_to_do() {
     let elsewhere = format!("{}/postgres", scene.db.url_as(&scene.app).rsplit_once('/').unwrap().0);
     let out = scene.tool().env("TENANTMIG_APP_URL", elsewhere).args(["verify"]).run().expect_code(77);
     let _ = out.stdout_has("leads to the database postgres");
+}
+
+/// An audit with a plan asks its queries, in transactions that can write nothing; without one it says that it asked none.
+#[test]
+fn an_audit_asks_the_queries_of_its_plan() {
+    let scene = Scene::new("audit_probes");
+    let _ = scene.tool().args(["apply", "plan.toml", "--yes"]).run().expect_code(0);
+    let audit = || {
+        let tool = scene.tool();
+        let probe = "[[probe]]\nname = \"foreign\"\nsql = \"SELECT count(*) FROM app.notes WHERE org_id <> {tenant}\"\nexpect = 0\n";
+        tool.file("probed.toml", &format!("{}{probe}", scene.plan()));
+        let out = tool.args(["audit", "--plan", "probed.toml", "--format", "json"]).run();
+        let said = out.json();
+        assert!(!said["not_looked_for"].to_string().contains("TM0559"), "{said:#}");
+        let of = |finding: &&serde_json::Value| finding["code"] == "TM0559";
+        said["findings"].as_array().unwrap().iter().filter(of).map(|f| f["what"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(audit(), Vec::<String>::new());
+    scene.db.sql_as(&scene.owner, "ALTER TABLE app.notes DISABLE ROW LEVEL SECURITY").unwrap();
+    let wrong = audit();
+    assert!(wrong.len() == 3 && wrong[0].contains("answered 20, and 0 was expected"), "{wrong:?}");
+    let without = scene.tool().args(["audit", "--plan", "plan.toml"]).run().expect_code(3);
+    let _ = without.stdout_has("not looked for: TM0559");
 }
