@@ -161,6 +161,7 @@ kinds! {
     force_rls => ForceRls,
     shadow_log => ShadowLog,
     shadow_rls => ShadowRls,
+    fallback_log => FallbackLog,
     enforce_rls => EnforceRls,
     sql => Sql,
     assert => Assert,

@@ -7,6 +7,7 @@ mod constrain;
 mod contract;
 mod enforce;
 mod entry;
+mod fallback;
 mod fits;
 mod graph;
 mod index;
@@ -30,6 +31,7 @@ use self::{
     phases::Whole,
 };
 use super::{
+    fallback::Fallback,
     probes::gated,
     section::{Table, tables},
     shadow::Shadow,
@@ -49,6 +51,7 @@ pub struct Settings<'a> {
     pub capture: Capture,
     /// `None` where the plan has no [shadow].
     pub shadow: Option<Shadow>,
+    pub fallback: Fallback,
     pub on_orphan: OnOrphan,
 }
 
@@ -104,6 +107,7 @@ pub fn expand<'i>(doc: &DeTable<'i>, settings: &Settings<'_>, diags: &mut Diags)
                 tenancy,
                 capture: &settings.capture,
                 shadow: settings.shadow.as_ref(),
+                fallback: &settings.fallback,
                 on_orphan,
                 latency: gated(doc),
             };
