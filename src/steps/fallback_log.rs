@@ -35,9 +35,8 @@ pub struct FallbackLog {
 
 pub const EXAMPLE: &str = r#"
 [[phase.step]]
-kind    = "fallback_log"
-table   = "app.tenantmig_fallback"
-readers = ["app.trades"]
+kind  = "fallback_log"
+table = "app.tenantmig_fallback"
 "#;
 
 /// Its columns and their types, as the server writes them.
@@ -248,5 +247,6 @@ mod tests {
     #[test]
     fn the_example_has_no_findings() {
         finds(super::EXAMPLE, &[]);
+        finds(&format!("{}readers = ['app.trades']", super::EXAMPLE), &[]);
     }
 }
