@@ -163,6 +163,7 @@ kinds! {
     absent => Absent,
     quiet => Quiet,
     unseen => Unseen,
+    no_fallback => NoFallback,
     unprotected => Unprotected,
     isolation => Isolation,
     latency => Latency,

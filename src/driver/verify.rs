@@ -162,9 +162,10 @@ async fn undrifted(
 }
 
 /// Whether a later unit of the plan took away on purpose what this one made (its deed is this one's undo), or made it anew
-/// (the two have the same undo, hence the same object: a column's default). That later one's probe says what is there.
+/// (the two have the same undo, hence the same object: a column's default; or both replace one function). That later one's probe says what is there.
 fn is_ended(program: &Program, state: &Run, number: usize) -> bool {
     let Some(Down::Op(undo)) = program.unit(number).map(|(_, unit)| &unit.down) else { return false };
+    let deed = program.unit(number).map(|(_, unit)| &unit.up);
     let last = if let Op::Tx(statements) = undo { statements.last() } else { None };
     let is_empty = matches!(undo, Op::Tx(statements) if statements.is_empty());
     let later = program.units().enumerate().skip(number + 1);
@@ -172,7 +173,10 @@ fn is_ended(program: &Program, state: &Run, number: usize) -> bool {
         let again =
             !is_empty && matches!(&unit.down, Down::Op(op) if op == undo) && !matches!(unit.probe, Probe::Ledger);
         matches!(state.unit(n), UnitState::Done { .. })
-            && (unit.up == *undo || again || last.is_some_and(|last| takes_along(&unit.up, last)))
+            && (unit.up == *undo
+                || again
+                || last.is_some_and(|last| takes_along(&unit.up, last))
+                || deed.is_some_and(|deed| replaced(deed).is_some_and(|function| Some(function) == replaced(&unit.up))))
     })
 }
 
@@ -188,6 +192,13 @@ fn takes_along(deed: &Op, last: &Stmt) -> bool {
             .is_some_and(|(call, made)| made.strip_prefix(call).is_some_and(|rest| rest.starts_with(' ')))
     };
     statements.contains(last) || statements.iter().any(replaces)
+}
+
+/// The function that a deed gives another body: its name and arguments.
+fn replaced(deed: &Op) -> Option<&str> {
+    let Op::Tx(statements) = deed else { return None };
+    let made = statements.iter().find_map(|made| made.as_str().strip_prefix("CREATE OR REPLACE FUNCTION "))?;
+    made.split_once(" RETURNS ").map(|(call, _)| call)
 }
 
 /// `migration_progress.status` is a projection of the events; a difference means that somebody changed one of the two.

@@ -11,6 +11,7 @@ use toml::{
 use super::{
     canary::Canary,
     disk::{self, Disk},
+    fallback::Fallback,
     limits,
     probes::Latency,
     section::{self, Table},
@@ -36,6 +37,7 @@ pub const KEYS: &[&str] = &[
     "disk",
     "capture",
     "shadow",
+    "fallback",
     "backup",
     "latency",
     "canary",
@@ -58,6 +60,7 @@ pub struct Header {
     pub disk: Disk,
     pub capture: Capture,
     pub shadow: Option<Shadow>,
+    pub fallback: Fallback,
     pub backup: Backup,
     pub latency: Latency,
     pub canary: Canary,
@@ -101,6 +104,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
     let disk = table(doc, "disk", diags, |t| Disk::deserialize(Deserializer::from(t)));
     let capture = table(doc, "capture", diags, |t| Capture::deserialize(Deserializer::from(t)));
     let shadow = table(doc, "shadow", diags, |t| Shadow::deserialize(Deserializer::from(t)));
+    let fallback = table(doc, "fallback", diags, |t| Fallback::deserialize(Deserializer::from(t)));
     let backup = table(doc, "backup", diags, |t| Backup::deserialize(Deserializer::from(t)));
     let latency = table(doc, "latency", diags, |t| Latency::deserialize(Deserializer::from(t)));
     let canary = table(doc, "canary", diags, |t| Canary::deserialize(Deserializer::from(t)));
@@ -126,6 +130,7 @@ pub fn header(doc: &DeTable<'_>, source: &str, diags: &mut Diags) -> Option<Head
         disk: disk.unwrap_or_default(),
         capture: capture.unwrap_or_default(),
         shadow,
+        fallback: fallback.unwrap_or_default(),
         backup: backup.unwrap_or_default(),
         latency: latency.unwrap_or_default(),
         canary: canary.unwrap_or_default(),
@@ -212,6 +217,14 @@ fn check_sections(doc: &DeTable<'_>, safety: Option<&Safety>, tenancy: Option<&T
         if fallback.0.trim().is_empty() {
             refuse("an empty key is nobody's", "write the key of the tenant whose rows were there first");
         }
+    }
+    if let Some(section) = doc.get("fallback")
+        && tenancy.is_some_and(|tenancy| tenancy.fallback.is_none())
+    {
+        let message = "[fallback] waits for the end of a fallback, and [tenancy] has none";
+        diags.push(Diag::error("TM0111", section.span(), message).help(
+            "write fallback = \"…\" into [tenancy], the tenant of sessions that say none; or take the section out",
+        ));
     }
     // No expression over a setting raises the error of a missing right; only a function does.
     if tenancy.is_some_and(|tenancy| tenancy.on_unset == OnUnset::Error && tenancy.function.is_none()) {

@@ -118,6 +118,7 @@ pub(super) fn settings<'a>(header: Option<&'a Header>, tenancy: Option<&'a Tenan
         capture: header.map(|h| h.capture.clone()).unwrap_or_default(),
         shadow: header.and_then(|h| h.shadow.clone()),
         canary: header.map(|h| h.canary.clone()).unwrap_or_default(),
+        fallback: header.map(|h| h.fallback.clone()).unwrap_or_default(),
         on_orphan: header.map_or(OnOrphan::default(), |h| h.backfill.on_orphan),
     }
 }

@@ -268,6 +268,11 @@ impl Tenancy {
         self.registry.table.sibling(Ident::derived(&["tenantmig_shadow"]))
     }
 
+    /// The table that notes who goes on as the tenant of `fallback`, where the plan names no other: beside the registry.
+    pub fn fallback_log(&self) -> QName {
+        self.registry.table.sibling(Ident::derived(&["tenantmig_fallback"]))
+    }
+
     /// The same without the subquery around it, for a place that takes none and evaluates it once anyway: a column's default.
     pub fn context_once(&self) -> Stmt {
         match &self.function {

@@ -5,12 +5,14 @@
 //! definition stops the run. The template is STABLE and PARALLEL SAFE: an IMMUTABLE one would serve one tenant's rows to
 //! another from a prepared statement. It is LANGUAGE sql; with `on_unset = "error"` in [tenancy] plpgsql, and raises 42501
 //! where the setting is missing or empty. With `fallback` in [tenancy] a session that says no tenant is that one; the template
-//! `strict_context` with `replace = true` ends that: sessions see it at once, also from a prepared statement, and no table is locked.
+//! `noting_context` with `replace = true` notes who that is in `log` (`fallback_log`): it is SECURITY DEFINER and PARALLEL UNSAFE, so queries of
+//! tables whose policies call it get no parallel plan. `strict_context` with `replace = true` ends the fallback: sessions see it at once,
+//! also from a prepared statement, and no table is locked.
 //! Undo: drops the function, unless it was there before; one that was replaced comes back as it was, with its comment.
 
 use serde::Deserialize;
 
-use super::StepKind;
+use super::{StepKind, fallback_log};
 use crate::{
     plan::{Lowering, OnUnset, Site, Tenancy},
     sql,
@@ -35,6 +37,11 @@ pub struct CreateFunction {
     security_definer: bool,
     body: Option<String>,
     comment: Option<String>,
+    /// The table of a step `fallback_log`, for the template `noting_context`.
+    log: Option<QName>,
+    /// A fixed search_path, which a SECURITY DEFINER function of a template has.
+    #[serde(skip)]
+    fixed_path: bool,
     /// Another definition gives way, and comes back with the undo.
     #[serde(default)]
     replace: bool,
@@ -45,6 +52,9 @@ pub struct CreateFunction {
 #[serde(rename_all = "snake_case")]
 enum Template {
     TenantContext,
+    /// Notes who the fallback of [tenancy] is for.
+    #[serde(rename = "noting_context")]
+    Noting,
     /// Without the fallback of [tenancy].
     StrictContext,
 }
@@ -112,6 +122,9 @@ impl StepKind for CreateFunction {
             let call = sql!("{}({})", name, List(&self.args, ", "));
             up.push(sql!("COMMENT ON FUNCTION {} IS {}", call, Literal::new(comment.clone())));
         }
+        if let (Some(Template::Noting), Some(log)) = (self.template, &self.log) {
+            up.extend(fallback_log::begun(log, name));
+        }
         // One that was replaced has things that depend on it, so it is not dropped: the probe records what is to be done.
         let down = if self.replace { vec![] } else { vec![self.drop()] };
         vec![Unit {
@@ -135,13 +148,28 @@ impl CreateFunction {
         if let Some(key) = own.into_iter().find(|key| site.has(key)) {
             site.error(key, "TM0341", format!("`{key}` follows from the template")).help("leave one of the two out");
         }
+        if self.log.is_some() && template != Template::Noting {
+            site.error("log", "TM0341", "only the template noting_context notes anything").help("leave `log` out");
+        }
         match site.tenancy() {
             Some(tenancy) => {
                 self.returns = Some(tenancy.registry.r#type.clone());
-                let (language, body) = context_body(template, tenancy);
+                let notes = template == Template::Noting;
+                let (language, body) = match (&tenancy.fallback, notes) {
+                    (Some(fallback), true) => {
+                        let log = self.log.get_or_insert_with(|| tenancy.fallback_log());
+                        (Ident::parse("plpgsql").ok(), noting_body(log, fallback, tenancy))
+                    }
+                    (Some(_), false) | (None, _) => context_body(template, tenancy),
+                };
                 (self.language, self.body) = (language, Some(body.as_str().to_owned()));
                 self.volatility = Some(Volatility::Stable);
-                self.parallel = Some(Parallel::Safe);
+                self.parallel = (!notes).then_some(Parallel::Safe);
+                (self.security_definer, self.fixed_path) = (notes, notes);
+                if notes && tenancy.fallback.is_none() {
+                    site.error("template", "TM0340", "there is nobody to note: [tenancy] has no `fallback`")
+                        .help("write fallback = \"…\" into [tenancy], or template = \"tenant_context\"");
+                }
             }
             None if site.lacks_tenancy() => site
                 .error("template", "TM0340", "the template has no meaning: the plan has no [tenancy]")
@@ -164,7 +192,7 @@ impl CreateFunction {
         let language = self.language.as_ref().map_or(Stmt::raw("sql"), |language| sql!("{}", language));
         let returns = self.returns.as_ref().map_or(Stmt::raw("void"), |returns| sql!("{}", returns));
         sql!(
-            "CREATE {}FUNCTION {}({}) RETURNS {} LANGUAGE {}{}{}{} AS {}",
+            "CREATE {}FUNCTION {}({}) RETURNS {} LANGUAGE {}{}{}{}{} AS {}",
             Stmt::raw(if replace { "OR REPLACE " } else { "" }),
             name,
             List(&self.args, ", "),
@@ -173,6 +201,7 @@ impl CreateFunction {
             volatility,
             parallel,
             Stmt::raw(if self.security_definer { " SECURITY DEFINER" } else { "" }),
+            Stmt::raw(if self.fixed_path { " SET search_path = pg_catalog, pg_temp" } else { "" }),
             Literal::new(self.body.clone().unwrap_or_default())
         )
     }
@@ -263,6 +292,26 @@ END",
     }
 }
 
+/// With the fallback, and a note of who it is for. What the note needs no session needs a right for, hence SECURITY DEFINER. The
+/// assignment to the result casts: with the fixed search_path the type's own name might not be found.
+fn noting_body(log: &QName, fallback: &Literal, tenancy: &Tenancy) -> Stmt {
+    sql!(
+        "DECLARE
+    tenant text := NULLIF(current_setting({}, true), '');
+    this text;
+BEGIN
+    IF tenant IS NULL THEN
+        tenant := {};
+        {}
+    END IF;
+    RETURN tenant;
+END",
+        Literal::new(tenancy.setting.clone()),
+        fallback,
+        fallback_log::noted(log)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::trial::finds;
@@ -275,6 +324,7 @@ mod tests {
         finds(&format!("{step}template = 'tenant_context'\nbody = 'SELECT 1'"), &["TM0341", "TM0340"]);
         finds(&format!("{step}returns = 'int'\nbody = 'SELECT 1'\nargs = ['a int', 'text[]']"), &[]);
         finds(&format!("{step}returns = 'int'\nbody = 'SELECT 1'\nargs = ['a int default 1']"), &["TM0342"]);
+        finds(&format!("{step}template = 'tenant_context'\nlog = 'app.l'"), &["TM0341", "TM0340"]);
         let body = "body = \"SELECT current_setting('a.b')\"";
         finds(&format!("{step}returns = 'text'\nvolatility = 'immutable'\n{body}"), &["TM0343"]);
     }

@@ -69,6 +69,15 @@ VALUES ('00000000-0000-0000-0000-000000000001', '2026-01-01', '2026-01-01', 0, '
 CREATE FUNCTION app.shadow_tenant(text, anyelement, text) RETURNS anyelement LANGUAGE sql AS 'SELECT $2';
 CREATE FUNCTION app.shadow_note(text, text, text, boolean) RETURNS boolean LANGUAGE sql AS 'SELECT true';
 
+-- Who goes on as the tenant of the fallback is noted here, since long ago.
+CREATE TABLE app.fallen (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(), slot timestamptz NOT NULL DEFAULT clock_timestamp(),
+    at timestamptz NOT NULL DEFAULT clock_timestamp(), pid integer NOT NULL DEFAULT pg_backend_pid(), application text NOT NULL DEFAULT '',
+    username name NOT NULL DEFAULT session_user, address inet DEFAULT inet_client_addr(), statement text NOT NULL DEFAULT ''
+);
+INSERT INTO app.fallen (id, slot, at, pid, username)
+VALUES ('00000000-0000-0000-0000-000000000001', '2026-01-01', '2026-01-01', 0, 'somebody');
+
 -- A table whose rows get their tenant by triggers, and follow their parent.
 CREATE TABLE app.notes (id bigint PRIMARY KEY, user_id bigint, tenant_id uuid);
 CREATE FUNCTION app.notes_tenant_id_tenantmig_capture() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';

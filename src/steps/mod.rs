@@ -163,6 +163,7 @@ kinds! {
     force_rls => ForceRls,
     shadow_log => ShadowLog,
     shadow_rls => ShadowRls,
+    fallback_log => FallbackLog,
     enforce_rls => EnforceRls,
     observe => Observe,
     watch => Watch,

@@ -166,6 +166,21 @@ END
     )
 }
 
+/// Gives the variable `sample` the statement of the session, without its literals.
+pub(super) fn sample() -> Stmt {
+    sql!(
+        "IF current_setting('standard_conforming_strings') = 'on' THEN
+      sample := regexp_replace(left(current_query(), {}), {}, '\\1' || chr(1), 'g');
+      sample := replace(replace(sample, '\"' || chr(1), '\"'), chr(1), '?');
+      sample := left(btrim(regexp_replace(regexp_replace(sample, {}, '…'), '\\s+', ' ', 'g')), {});
+    END IF;",
+        STATEMENT_READ,
+        Literal::new(LITERALS),
+        Literal::new(UNCLOSED),
+        STATEMENT_KEPT
+    )
+}
+
 impl ShadowLog {
     /// The mark of the slot is set outside the block that may fail, so a note that cannot be made is tried no more often. What others noted is not looked for under SERIALIZABLE: the look could make the application's transaction fail.
     fn body_note(&self) -> Stmt {
@@ -195,18 +210,14 @@ BEGIN
       RAISE LOG 'row-level security would change a % of % by % as % (tenant: %); a read-only transaction notes nothing', $2, $1, who, session_user, said;
       RETURN true;
     END IF;
-    IF current_setting('standard_conforming_strings') = 'on' THEN
-      sample := regexp_replace(left(current_query(), {1}), {2}, '\\1' || chr(1), 'g');
-      sample := replace(replace(sample, '\"' || chr(1), '\"'), chr(1), '?');
-      sample := left(btrim(regexp_replace(regexp_replace(sample, {3}, '…'), '\\s+', ' ', 'g')), {4});
-    END IF;
+    {1}
     IF current_setting('transaction_isolation') <> 'serializable' THEN
       SELECT count(*) FILTER (WHERE s.statement = sample), count(*) INTO alike, others FROM (
-        SELECT l.statement FROM {5} AS l WHERE l.slot = this AND l.relation = $1 AND l.command = $2 AND l.tenant = said
-           AND l.application = who AND l.username = session_user LIMIT {6}) AS s;
+        SELECT l.statement FROM {2} AS l WHERE l.slot = this AND l.relation = $1 AND l.command = $2 AND l.tenant = said
+           AND l.application = who AND l.username = session_user LIMIT {3}) AS s;
     END IF;
-    IF coalesce(alike, 0) = 0 AND coalesce(others, 0) < {6} THEN
-      INSERT INTO {5} (slot, relation, command, tenant, application, statement) VALUES (this, $1, $2, said, who, sample);
+    IF coalesce(alike, 0) = 0 AND coalesce(others, 0) < {3} THEN
+      INSERT INTO {2} (slot, relation, command, tenant, application, statement) VALUES (this, $1, $2, said, who, sample);
     END IF;
   EXCEPTION WHEN OTHERS THEN
     RAISE LOG 'what row-level security would change of % was not noted: % (%)', $1, SQLERRM, SQLSTATE;
@@ -215,10 +226,7 @@ BEGIN
 END
 ",
             SLOT_S,
-            STATEMENT_READ,
-            Literal::new(LITERALS),
-            Literal::new(UNCLOSED),
-            STATEMENT_KEPT,
+            sample(),
             log,
             STATEMENTS_A_SLOT
         )

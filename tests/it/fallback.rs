@@ -32,7 +32,7 @@ fn plan(role: &str, unset: &str, fallback: &str) -> String {
     format!(
         "format = 1\nname = 'fallback'\n[tenancy]\nregistry = {{ table = 'app.tenants', key = 'id', type = 'uuid' }}\n\
          column = 'tenant_id'\nsetting = 'app.tenant_id'\nroles = ['{role}']\nfunction = 'app.current_tenant'\n\
-         on_unset = '{unset}'\nfallback = '{fallback}'\n\
+         on_unset = '{unset}'\nfallback = '{fallback}'\n[fallback]\nquiet_for = '1s'\nquiet_wait = '300s'\n\
          [[table]]\nname = 'app.notes'\ntenant = {{ from = 'app.tenants', match = {{ owner = 'id' }} }}\nwrite_path = 'app'\n"
     )
 }
@@ -96,9 +96,9 @@ fn the_fallback_ends_and_comes_back_while_a_reader_holds_the_table() {
         })
     });
     let begun = Instant::now();
-    let _ = run(&db, &plan, &format!("rollback --to enforce --confirm {}", db.name())).expect_code(0);
+    let _ = run(&db, &plan, &format!("rollback --to fallback --confirm {}", db.name())).expect_code(0);
     assert_eq!(seen(&db, &role), Ok(3), "the fallback's rows, and no others");
-    let _ = run(&db, &plan, "verify").expect_code(0);
+    let _ = run(&db, &plan, "verify").expect_code(3).stdout_has("said no tenant").stdout_has("1 failed");
     let _ = run(&db, &plan, "apply plan.toml --yes").expect_code(0);
     assert_eq!(seen(&db, &role), Ok(0));
     // Bound of a hang, not of speed: the table's lock is waited for 2 s, several times.
@@ -128,4 +128,127 @@ fn a_session_without_a_tenant_is_refused_only_after_the_fallback() {
     // A policy beside the floor that opens all is found by the probes in this state as well.
     db.sql("DROP POLICY tenant_floor ON app.notes; CREATE POLICY careless ON app.notes USING (true)");
     let _ = run(&db, &plan, "verify").expect_code(3).stdout_has("rows");
+}
+
+/// A session that says no tenant and reads the notes every 20 ms.
+struct Old {
+    over: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Old {
+    fn open(db: &Db, role: &str, application: &str, set: &str) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (url, set) = (format!("{}?application_name={application}", db.url_as(role)), set.to_owned());
+        let end = over.clone();
+        let thread = std::thread::spawn(move || {
+            block_on(async move {
+                let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.batch_execute(&set).await.unwrap();
+                while !end.load(Ordering::Relaxed) {
+                    client.batch_execute("BEGIN; SELECT count(*) FROM app.notes WHERE id > 0; ROLLBACK").await.unwrap();
+                    client.query("SELECT 1 FROM app.notes WHERE owner <> $1", &[&uuid::Uuid::nil()]).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+        });
+        Self { over, thread }
+    }
+
+    fn close(self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().expect("no statement failed");
+    }
+}
+
+/// Some 25 s, of which the gate waits 15.
+#[test]
+fn who_still_falls_back_is_named_and_waited_for() {
+    let (db, role) = scene("fallback_gate");
+    let before = pg_dump_fits().then(|| db.pg_dump_schema());
+    let plan = plan(&role, "deny", B);
+    let tool = Tool::new(&db);
+    let _ = tool.file("plan.toml", &plan);
+    let desk = Old::open(&db, &role, "old-desk", "");
+    // Never writes: its notes cannot be kept.
+    let report = Old::open(&db, &role, "old-report", "SET default_transaction_read_only = on");
+    let mut applying = tool.args(["apply", "plan.toml", "--yes"]).spawn();
+    applying.wait_stderr(&format!("old-desk as {role} said no tenant and went on as that of the fallback, last at"));
+    db.sql_as(&role, &format!("SET application_name = 'new-desk'; SET app.tenant_id = '{A}'; DO $$ BEGIN ASSERT (SELECT count(*) = 6 FROM app.notes); END $$"))
+        .unwrap();
+    desk.close();
+    applying.wait_stderr(&format!("nobody went on as the tenant of the fallback for 1s (app.tenantmig_fallback): old-report as {role} fell back in a read-only transaction"));
+    assert_eq!(seen(&db, &role), Ok(3), "the gate holds");
+    report.close();
+    let _ = applying.wait().expect_code(0);
+    assert_eq!(seen(&db, &role), Ok(0), "strict");
+    let noted = "SELECT string_agg(DISTINCT concat_ws(' ', application, username, host(address), statement), '; ')
+                   FROM app.tenantmig_fallback WHERE pid <> 0 AND application <> ''";
+    let statement = "SELECT ? FROM app.notes WHERE owner <> $1";
+    assert_eq!(db.one::<String>(noted), format!("old-desk {role} 127.0.0.1 {statement}"));
+    let _ = run(&db, &plan, "verify").expect_code(0);
+    // Back to where it notes, for long enough that the notes are past: isolated, and nothing that the fallback itself is not found for.
+    let back = |to: &str| run(&db, &plan, &format!("rollback --to {to} --confirm {}", db.name())).expect_code(0);
+    let _ = back("fallback");
+    let _ = run(&db, &plan, "verify").expect_code(0).stdout_has("0 failed");
+    let noting = audited(&db, &plan);
+    let _ = back("enforce");
+    assert_eq!(noting, audited(&db, &plan));
+    let _ = run(&db, &plan, &format!("rollback --to start --accept-exposure --confirm {}", db.name())).expect_code(0);
+    assert_eq!(pg_dump_fits().then(|| db.pg_dump_schema()), before);
+}
+
+/// What audit finds in the database, and of what.
+fn audited(db: &Db, plan: &str) -> Vec<String> {
+    let found = run(db, plan, "audit --plan plan.toml --format json").json();
+    let line = |finding: &serde_json::Value| format!("{} {}", finding["code"], finding["object"]);
+    found["findings"].as_array().unwrap().iter().map(line).collect()
+}
+
+/// Up to the gate, which pauses for its log is young; some 5 s.
+#[test]
+fn no_statement_of_an_old_session_fails_for_its_note() {
+    let (db, role) = scene("fallback_notes");
+    // Nobody may look into the schema of the log.
+    db.sql("CREATE SCHEMA ops");
+    db.sql("CREATE FUNCTION app.many(owner uuid) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT count(*) FROM app.notes n WHERE n.owner = $1'");
+    let plan = plan(&role, "error", A)
+        .replace("quiet_for = '1s'\nquiet_wait = '300s'", "quiet_for = '1h'\nquiet_wait = '0s'\nlog = 'ops.fallback'");
+    let _ = run(&db, &plan, "apply plan.toml --yes")
+        .expect_code(65)
+        .stderr_has("app.many(uuid) is PARALLEL SAFE and names notes")
+        .stderr_has("ALTER FUNCTION app.many(uuid) PARALLEL UNSAFE");
+    db.sql("ALTER FUNCTION app.many(uuid) PARALLEL UNSAFE");
+    let _ = run(&db, &plan, "apply plan.toml --yes").expect_code(1).stderr_has("is noted since");
+    let sees = "DO $$ BEGIN ASSERT (SELECT count(*) = 6 FROM app.notes); END $$";
+    for begin in [
+        "BEGIN",
+        "BEGIN READ ONLY",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        "BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY",
+    ] {
+        db.sql_as(&role, &format!("{begin}; {sees}; COMMIT; {begin}; {sees}; ROLLBACK; {sees}")).unwrap();
+        db.sql_as(&role, &format!("{begin}; SAVEPOINT s; {sees}; ROLLBACK TO s; {sees}; COMMIT")).unwrap();
+    }
+    let count = "SELECT count(*) FROM ops.fallback WHERE pid <> 0";
+    let noted = db.one::<i64>(count);
+    assert!(noted > 0);
+    // One a slot of time, however often it falls back; and never more than five of one application.
+    let often = format!("SET application_name = 'often'; {}", format!("{sees};").repeat(40));
+    for _ in 0..8 {
+        db.sql_as(&role, &often).unwrap();
+    }
+    let slots =
+        "SELECT max(n) FROM (SELECT count(*) AS n FROM ops.fallback WHERE application = 'often' GROUP BY slot) s";
+    assert!((1..=5).contains(&db.one::<i64>(slots)));
+    // Who asks as the tenant is not noted, also for one that is none.
+    for tenant in [A, "x' OR true"] {
+        let set = format!("SET application_name = 'new'; SET app.tenant_id = '{}'", tenant.replace('\'', "''"));
+        assert_eq!(db.sql_as(&role, &format!("{set}; {sees}")).is_ok(), tenant == A);
+    }
+    assert_eq!(db.one::<i64>("SELECT count(*) FROM ops.fallback WHERE application = 'new'"), 0);
+    // Whatever becomes of the log, the application goes on.
+    db.sql("ALTER TABLE ops.fallback RENAME COLUMN slot TO gone");
+    db.sql_as(&role, sees).unwrap();
 }

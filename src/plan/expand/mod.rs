@@ -7,6 +7,7 @@ mod constrain;
 mod contract;
 mod enforce;
 mod entry;
+mod fallback;
 mod fits;
 mod graph;
 mod index;
@@ -31,6 +32,7 @@ use self::{
 };
 use super::{
     canary::Canary,
+    fallback::Fallback,
     probes::gated,
     section::{Table, tables},
     shadow::Shadow,
@@ -51,6 +53,7 @@ pub struct Settings<'a> {
     /// `None` where the plan has no [shadow].
     pub shadow: Option<Shadow>,
     pub canary: Canary,
+    pub fallback: Fallback,
     pub on_orphan: OnOrphan,
 }
 
@@ -108,6 +111,7 @@ pub fn expand<'i>(doc: &DeTable<'i>, settings: &Settings<'_>, diags: &mut Diags)
                 shadow: settings.shadow.as_ref(),
                 canary: &settings.canary,
                 canary_text: doc.get("canary"),
+                fallback: &settings.fallback,
                 on_orphan,
                 latency: gated(doc),
             };

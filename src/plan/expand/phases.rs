@@ -10,13 +10,14 @@ use toml::{
 use super::{
     backfill, capture, constrain, contract, enforce,
     entry::{Entry, Orphans},
-    index,
+    fallback, index,
     line::text,
     prepare, shadow, strict,
 };
 use crate::{
     plan::{
         canary::Canary,
+        fallback::Fallback,
         section::Table,
         shadow::Shadow,
         types::{Capture, Tenancy},
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Their ids, and what a phase of that id is for.
-pub const PHASES: [(&str, &str); 9] = [
+pub const PHASES: [(&str, &str); 10] = [
     ("expand", "The tenant column of each table: a moment of ACCESS EXCLUSIVE each, and no row is written."),
     ("capture", "What the application writes from here on gets its tenant, also where it knows none."),
     ("backfill", "The rows that are there, in batches: parents first."),
@@ -33,6 +34,7 @@ pub const PHASES: [(&str, &str); 9] = [
     ("constrain", "What makes a wrong tenant impossible. After this phase every row is somebody's."),
     ("shadow", "What row-level security would change is noted, and nothing hidden yet."),
     ("enforce", "Row-level security: from here on a session sees the rows of its own tenant only."),
+    ("fallback", "Who still goes on as the tenant of old releases is noted, until it is nobody."),
     ("strict", "A session that says no tenant has none: the context function falls back to nobody any more."),
     ("contract", "What only the old application needed goes."),
 ];
@@ -48,6 +50,7 @@ pub struct Whole<'a, 'i> {
     pub canary: &'a Canary,
     /// As it is written, with the places of its keys.
     pub canary_text: Option<&'a Spanned<DeValue<'i>>>,
+    pub fallback: &'a Fallback,
     /// Where a table says nothing else.
     pub on_orphan: Orphans,
     /// Whether the plan has probes that guard the enforcing.
@@ -81,7 +84,7 @@ pub struct Made<'i> {
 
 /// The phases that have a step. A gate of a phase that has none guards the one before.
 pub fn phases<'i>(whole: &Whole<'_, 'i>, place: &Range<usize>) -> Vec<Table<'i>> {
-    let made: [Made<'i>; 9] = [
+    let made: [Made<'i>; 10] = [
         prepare::phase(whole, place),
         capture::phase(whole, place),
         backfill::phase(whole),
@@ -89,6 +92,7 @@ pub fn phases<'i>(whole: &Whole<'_, 'i>, place: &Range<usize>) -> Vec<Table<'i>>
         constrain::phase(whole),
         shadow::phase(whole, place),
         enforce::phase(whole, place),
+        fallback::phase(whole, place),
         strict::phase(whole, place),
         contract::phase(whole),
     ];

@@ -58,6 +58,13 @@ const VIOLATIONS: &[(&str, &str, &str, &str)] = &[
         "desk as rw read app.trades without a tenant",
     ),
     ("unseen", "UPDATE app.shadow SET at = now()", "", "is noted since"),
+    (
+        "no_fallback",
+        "INSERT INTO app.fallen (application, username, statement) VALUES ('desk', 'rw', 'SELECT ?')",
+        "",
+        "desk as rw said no tenant and went on as that of the fallback",
+    ),
+    ("no_fallback", "UPDATE app.fallen SET at = now()", "", "is noted since"),
     ("invalid_indexes", "wreck", "", "app.wreck is invalid"),
     ("present", "DROP TABLE app.trades", "", "table app.trades is not there"),
     ("absent", "CREATE POLICY gone ON app.trades USING (true)", "", "policy gone on app.trades is there"),
@@ -151,7 +158,8 @@ fn every_kind_fails_on_what_it_is_for() {
             assert!(
                 found.iter().any(|f| f.what.contains(expect)
                     && f.example.is_some()
-                        | ["row_count", "present", "absent", "quiet", "unseen", "isolation", "latency"].contains(name)),
+                        | ["row_count", "present", "absent", "quiet", "unseen", "no_fallback", "isolation", "latency"]
+                            .contains(name)),
                 "{name}: {found:#?}"
             );
             assert!(!before.catalog.lines.iter().any(|l| l.contains("app.seen")));
