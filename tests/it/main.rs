@@ -74,5 +74,5 @@ mod takeover;
 mod tenants;
 mod terminal;
 mod throttle;
-mod way_back;
 mod watch;
+mod way_back;
