@@ -72,7 +72,7 @@ impl CheckKind for NoFallback {
         }
         let Some(tenancy) = site.tenancy() else {
             if site.lacks_tenancy() && self.log.is_none() {
-                site.error("log", "TM0359", "the plan has no [tenancy], beside whose registry the log would stand")
+                site.error("log", "TM0354", "the plan has no [tenancy], beside whose registry the log would stand")
                     .help("write log = \"…\", the table of the step fallback_log");
             }
             return;
@@ -214,6 +214,6 @@ mod tests {
         check("log = 'app.fallen'\nfor = '10min'\nwait = '24h'", &[]);
         check("log = 'app.fallen'\nfor = 600", &["TM0103"]);
         check("log = 'app.fallen'\nfor = '500ms'", &["TM0359"]);
-        check("for = '10min'", &["TM0359"]);
+        check("for = '10min'", &["TM0354"]);
     }
 }

@@ -76,6 +76,12 @@ pub(super) const ALL: &[Meaning] = &[
         "take it out of `keep`, which names columns such as updated_at that triggers would change",
     ),
     plan(
+        "TM0354",
+        "a no_fallback gate that names no log, in a plan without [tenancy]",
+        "[[phase.gate]]\nkind = \"no_fallback\"\nfor = \"10min\"\n",
+        "write log = \"…\", the table of the step fallback_log",
+    ),
+    plan(
         "TM0355",
         "a settle that says nothing of where the tenant comes from, or two things",
         "[[phase.step]]\nkind = \"settle\"\ntable = \"app.badges\"\ncolumn = \"tenant_id\"\n",
@@ -98,6 +104,12 @@ pub(super) const ALL: &[Meaning] = &[
         "an unseen gate over less than a second, which says nothing",
         "[[phase.gate]]\nkind = \"unseen\"\nlog = \"app.shadow\"\nfor = \"500ms\"\n",
         "write for how long nothing may have been noted: for = \"10min\"",
+    ),
+    plan(
+        "TM0359",
+        "a no_fallback gate over less than a second, which says nothing",
+        "[[phase.gate]]\nkind = \"no_fallback\"\nlog = \"app.fallen\"\nfor = \"500ms\"\n",
+        "write for how long nobody may have fallen back: for = \"10min\"",
     ),
     plan(
         "TM0360",
@@ -140,6 +152,24 @@ pub(super) const ALL: &[Meaning] = &[
         "an order, operator class or collation where those of the old index are taken over",
         "[[phase.step]]\nkind = \"scope_unique\"\ntable = \"app.members\"\ncolumns = [{ column = \"email\", order = \"desc\" }]\ncolumn = \"tenant_id\"\n",
         "name the column alone, or write { expr = \"…\" }",
+    ),
+    plan(
+        "TM0367",
+        "a share of a hundred that is more than a hundred",
+        "[[phase.step]]\nkind = \"observe\"\ntables = [\"app.trades\"]\nfor = \"30s\"\n[[phase.step]]\nkind = \"watch\"\ntables = [\"app.trades\"]\nfor = \"2min\"\nwrites_percent = 200\n",
+        "20 for writes and 5 for transactions that are rolled back are usual",
+    ),
+    plan(
+        "TM0368",
+        "the sql of a watch is no query",
+        "[[phase.step]]\nkind = \"observe\"\ntables = [\"app.trades\"]\nfor = \"30s\"\n[[phase.step]]\nkind = \"watch\"\ntables = [\"app.trades\"]\nfor = \"2min\"\nsql = \"DELETE FROM app.errors\"\n",
+        "write a query of one boolean, which is asked at every look",
+    ),
+    plan(
+        "TM0369",
+        "a table is watched that no earlier step observes",
+        "[[phase.step]]\nkind = \"watch\"\ntables = [\"app.trades\"]\nfor = \"2min\"\n",
+        "write a step before the change: kind = \"observe\", with the same tables and for = \"30s\"",
     ),
     plan(
         "TM0370",
@@ -200,5 +230,23 @@ pub(super) const ALL: &[Meaning] = &[
         "a [[probe]] in a plan without [tenancy]",
         "[[probe]]\nname = \"x\"\nas_role = \"app_rw\"\nsql = \"SELECT 1\"\n",
         "write [tenancy] with registry, column, setting and roles: a probe is asked as a tenant",
+    ),
+    plan(
+        "TM0397",
+        "a look at no table",
+        "[[phase.step]]\nkind = \"observe\"\ntables = []\nfor = \"30s\"\n",
+        "write which ones: tables = [\"app.trades\"]",
+    ),
+    plan(
+        "TM0398",
+        "[canary] is to watch the tables of [[table]], and the plan has none",
+        "[canary]\nphase = \"p\"\nwatch = \"2min\"\n",
+        "write steps into the phase: kind = \"observe\" before the change, kind = \"watch\" behind it",
+    ),
+    plan(
+        "TM0399",
+        "a look that is too short to see anything, or longer than a day",
+        "[[phase.step]]\nkind = \"observe\"\ntables = [\"app.trades\"]\nfor = \"100ms\"\n",
+        "write a time from 1s to 24h; under 5s nothing is compared",
     ),
 ];

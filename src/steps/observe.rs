@@ -76,10 +76,10 @@ pub(super) fn id(tables: &[QName], what: &str) -> String {
 /// What both kinds must have.
 pub(super) fn check(tables: &[QName], length: Millis, site: &mut Site<'_>) {
     if tables.is_empty() {
-        site.error("tables", "TM0365", "no table is named").help("write which ones: tables = [\"app.trades\"]");
+        site.error("tables", "TM0397", "no table is named").help("write which ones: tables = [\"app.trades\"]");
     }
     if !LENGTH.contains(&length) {
-        site.error("for", "TM0366", "so long nothing can be compared, or nobody waits")
+        site.error("for", "TM0399", "so long nothing can be compared, or nobody waits")
             .help("write a time from 1s to 24h (under 5s nothing is compared); \"30s\" before a change and \"2min\" after it are usual");
     }
 }
@@ -111,8 +111,8 @@ mod tests {
     #[test]
     fn a_look_has_tables_and_a_time() {
         finds(super::EXAMPLE, &[]);
-        finds("kind = 'observe'\ntables = []\nfor = '30s'", &["TM0365"]);
-        finds("kind = 'observe'\ntables = ['app.t']\nfor = '999ms'", &["TM0366"]);
-        finds("kind = 'observe'\ntables = ['app.t']\nfor = '2d'", &["TM0366"]);
+        finds("kind = 'observe'\ntables = []\nfor = '30s'", &["TM0397"]);
+        finds("kind = 'observe'\ntables = ['app.t']\nfor = '999ms'", &["TM0399"]);
+        finds("kind = 'observe'\ntables = ['app.t']\nfor = '2d'", &["TM0399"]);
     }
 }
