@@ -77,7 +77,7 @@ fn many_tables() {
         tool.args([words[0].as_ref(), path.as_os_str()]).args(&words[1..]).run().expect_code(0)
     };
     let _ = timed("validate", || run(&["validate"]));
-    let _ = timed("cycle", || run(&["cycle", "--yes", "--accept-exposure"]));
+    let _ = timed("cycle", || run(&["cycle", "--yes", "--accept-exposure", "--role", &scene.owner]));
     let _ = timed("apply", || run(&["apply", "--yes", "--role", &scene.owner]));
     timed("isolation", || isolation::holds(&scene, &written));
 }
