@@ -58,7 +58,8 @@ fn text(context: &Context, all: &[Verified], failed: usize, untold: usize) -> St
     }
     let untried = all.iter().filter(|v| matches!(v.verdict, Verdict::Untried(_))).count();
     let passed = all.len() - failed - untold - untried;
-    out.push_str(&format!("{passed} passed, {failed} failed, {untold} could not be told\n"));
+    let more = if untried > 0 { format!(", {untried} not tried") } else { String::new() };
+    out.push_str(&format!("{passed} passed, {failed} failed, {untold} could not be told{more}\n"));
     // What the application is asked says itself what is missing.
     let hidden = |v: &&Verified| v.isolation.is_none() && matches!(v.verdict, Verdict::Unmeasurable(_));
     if all.iter().any(|v| hidden(&v)) {

@@ -11,6 +11,7 @@ use crate::{
     cli::{audit, failure::CliError, session::Context},
     driver::{self, DriveError, Verdict, Verified},
     evidence::{Audit, Checked, Finding, Latency, Matrix, Section, Tone, Unmeasured},
+    exit::Exit,
     hazards::Hazard,
     ledger::{self, LedgerError, RunRecord},
     pg::{self, Class, connect::Connection},
@@ -39,7 +40,10 @@ pub(super) async fn measured(
     let mut errors = Vec::new();
     let (verified, isolation) = if args.verify {
         match verified(session, schema, run).await {
-            Ok(both) => both,
+            Ok((verified, isolation, untold)) => {
+                errors.extend(untold);
+                (verified, isolation)
+            }
             Err(error) => {
                 let error = told(error)?;
                 let why = format!("it could not be measured: {}", error.message);
@@ -53,7 +57,10 @@ pub(super) async fn measured(
     let audit = if args.audit {
         let waivers = audit::waivers(args.waivers.as_deref())?;
         match audited(session, schema, run, &waivers).await {
-            Ok(audit) => audit,
+            Ok(audit) => {
+                errors.extend(unlooked(&audit));
+                audit
+            }
             Err(error) => {
                 let error = told(error)?;
                 let why = format!("it could not be measured: {}", error.message);
@@ -110,14 +117,38 @@ async fn verified(
     session: &Connection,
     schema: &Ident,
     run: &RunRecord,
-) -> Result<(Section<Vec<Checked>>, Section<Matrix>), DriveError> {
+) -> Result<(Section<Vec<Checked>>, Section<Matrix>, Option<CliError>), DriveError> {
     let all = driver::verify(session, schema, Some(run.id)).await?;
+    let untold = untold(&all);
     let reports: Vec<_> = all.iter().filter_map(|verified| verified.isolation.as_ref()).collect();
     let isolation = match reports.as_slice() {
         [] => Section::Missing(untried(&all)),
         reports => Section::Given(matrix(reports)),
     };
-    Ok((Section::Given(all.into_iter().map(checked).collect()), isolation))
+    Ok((Section::Given(all.into_iter().map(checked).collect()), isolation, untold))
+}
+
+/// That something of it could not be told, as `verify` says it by its exit code.
+fn untold(all: &[Verified]) -> Option<CliError> {
+    let whys = all.iter().filter_map(|verified| match &verified.verdict {
+        Verdict::Unmeasurable(why) => Some(format!("{}: {why}", verified.what)),
+        Verdict::Passed | Verdict::Failed(_) | Verdict::Untried(_) => None,
+    });
+    first_of(whys, Exit::Privilege, "tenantmig verify says what each takes")
+}
+
+/// That classes of the audit could not be looked for, as `audit` says it by its exit code.
+fn unlooked(audit: &Section<Audit>) -> Option<CliError> {
+    let unmeasured = audit.given().map_or(&[][..], |audit| &audit.unmeasured);
+    let whys = unmeasured.iter().map(|of| format!("{}: {}", of.codes.join(", "), of.why));
+    first_of(whys, Exit::Temporary, "tenantmig audit says what helps")
+}
+
+fn first_of(mut whys: impl Iterator<Item = String>, exit: Exit, advice: &str) -> Option<CliError> {
+    let first = whys.next()?;
+    let more = whys.count();
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    Some(CliError::new(exit, format!("{first}{more}"), advice))
 }
 
 /// Why nobody was asked.
