@@ -5,6 +5,7 @@ mod found;
 mod functions;
 mod keys;
 mod kind;
+mod lost_indexes;
 mod moment;
 mod policies;
 mod replication;
@@ -33,6 +34,7 @@ pub const FAMILIES: &[&[Kind]] = &[
     tables::KINDS,
     policies::KINDS,
     moment::KINDS,
+    lost_indexes::KINDS,
 ];
 
 /// Every kind.

@@ -37,7 +37,7 @@ pub(super) const KINDS: &[Kind] = &[
 
 /// A statement is pg_stat_statements' text of it: normalised, and found by the table's name as a word in it, which another
 /// schema's table of that name matches too; so what is told is the statement.
-fn of_this_database(server: &Server) -> Stmt {
+pub(super) fn of_this_database(server: &Server) -> Stmt {
     let Some(schema) = &server.statements else {
         return sql!("SELECT NULL::oid AS userid, NULL::text AS query, NULL::bigint AS calls WHERE false");
     };

@@ -12,6 +12,8 @@ pub enum Deals {
     ForeignKey { table: QName, columns: Vec<Ident> },
     /// A table gets row-level security, with its partitions and children.
     Family { table: QName },
+    /// An index is made; its keys as the plan writes them.
+    Index { table: QName, keys: Vec<String> },
     /// Columns that the application's triggers set on every UPDATE, and that a backfill leaves as they are.
     Kept { table: QName, columns: Vec<Ident> },
 }

@@ -22,7 +22,7 @@ use serde::{
 use super::{Object, StepKind};
 use crate::{
     checks::{CheckKind, Gate, invalid_indexes::InvalidIndexes},
-    plan::{Lowering, Site},
+    plan::{Deals, Lowering, Site},
     sql,
     sql::{Expr, Ident, List, QName, Scalar, Stmt},
     unit::{Down, Growth, Hold, Lock, LockLevel, Op, Unit},
@@ -264,6 +264,14 @@ impl StepKind for CreateIndex {
 
     fn gates(&self, _cx: &Lowering<'_>) -> Vec<Gate> {
         vec![InvalidIndexes { tables: vec![self.table.clone()] }.lower()]
+    }
+
+    fn deals(&self) -> Option<Deals> {
+        let key = |part: &Part| match &part.key {
+            Key::Column(column) => column.as_str().to_owned(),
+            Key::Expr(expr) => expr.as_str().to_owned(),
+        };
+        Some(Deals::Index { table: self.table.clone(), keys: self.columns.iter().map(key).collect() })
     }
 
     fn needs(&self) -> Vec<(&'static str, Object)> {

@@ -207,12 +207,7 @@ fn the_json_says_what_the_ledger_has_and_twice_the_same() {
     }
     let differing: Vec<&String> = said.as_object().unwrap().keys().filter(|key| made[*key] != said[*key]).collect();
     assert_eq!(differing, Vec::<&String>::new());
-    // Whom policies bind measures the rest, and does not leave with 0.
-    scene.db.sql(&format!("GRANT ALL ON ALL TABLES IN SCHEMA app TO {auditor}"));
-    let words = ["report", "--verify", "--format", "json"];
-    let made = Tool::new(&scene.db).url(&scene.db.url_as(&auditor)).args(words).run();
-    let made = made.expect_code(77).stderr_has("not measured: ").stderr_has(" more").json();
-    assert!(made["verified"]["given"].as_array().is_some_and(|all| all.len() > 5), "{:#}", made["verified"]);
+    measures_what_it_may(&scene, &auditor);
     // What may not be measured is said to be so, on a page that is written all the same.
     scene.db.sql("REVOKE USAGE ON SCHEMA app FROM PUBLIC");
     let denied = scene.db.role("denied", "LOGIN");
@@ -241,6 +236,15 @@ fn the_json_says_what_the_ledger_has_and_twice_the_same() {
     let (file, _) = page(&scene, "once.html", &[], 0);
     let out = file.display().to_string();
     let _ = report(&scene, &["--out", &out]).expect_code(4).stderr_has("is there already");
+}
+
+/// Whom policies bind measures the rest, and does not leave with 0.
+fn measures_what_it_may(scene: &Scene, auditor: &str) {
+    scene.db.sql(&format!("GRANT ALL ON ALL TABLES IN SCHEMA app TO {auditor}"));
+    let words = ["report", "--verify", "--format", "json"];
+    let made = Tool::new(&scene.db).url(&scene.db.url_as(auditor)).args(words).run();
+    let made = made.expect_code(77).stderr_has("not measured: ").stderr_has(" more").json();
+    assert!(made["verified"]["given"].as_array().is_some_and(|all| all.len() > 5), "{:#}", made["verified"]);
 }
 
 #[test]

@@ -43,6 +43,7 @@ async fn live([app, backup, admin]: [String; 3], port: u16) -> Vec<Client> {
     let upsert = "INSERT INTO shop.accounts (tenant_id, email)
                   VALUES ('00000000-0000-0000-0000-000000000001', 'a1@example.org') ON CONFLICT (email) DO NOTHING";
     app.batch_execute(upsert).await.unwrap();
+    app.batch_execute("SELECT id FROM shop.accounts WHERE lower(email) = 'a1@example.org'").await.unwrap();
     let sink = app.copy_in::<_, &'static [u8]>("COPY shop.orders FROM STDIN").await.unwrap();
     futures_util::pin_mut!(sink);
     sink.close().await.unwrap();
@@ -109,11 +110,24 @@ fn every_hazard_of_a_leaky_schema_is_named_before_anything_is_touched() {
         "shop.readings_old: is a foreign partition of shop.readings",
         "leaky_app runs ON CONFLICT (email)",
         "leaky_app runs COPY FROM",
+        "shop.accounts_lower: serves statements on shop.accounts that ran 1 times",
         "ALTER ROLE leaky_backup BYPASSRLS",
         "shop.orders: is hidden from a session by a temporary table",
         "prepared transaction 'forgotten'",
     ] {
         assert!(text.stdout.contains(named), "{named}:\n{text}");
+    }
+    // A plan that makes the index behind the tenant deals with it; one of another key does not.
+    let text = std::fs::read_to_string(repo_path("tests/fixtures/schemas/leaky.toml")).unwrap();
+    for (key, expect) in [("lower(email)", false), ("upper(email)", true)] {
+        let index = format!(
+            "[[phase]]\nid = \"more\"\n[[phase.step]]\nkind = \"create_index\"\ntable = \"shop.accounts\"\n\
+             columns = [\"tenant_id\", {{ expr = \"{key}\" }}]\n"
+        );
+        let tool = Tool::without_database().url(&url);
+        let file = tool.file("more.toml", &format!("{text}\n{index}"));
+        let made = tool.args(["plan", file.to_str().unwrap(), "--format", "json"]).run().expect_code(0);
+        assert_eq!(codes(&made).contains("TM0441"), expect, "{key}: {made}");
     }
     assert_eq!(catalogue(&url), before, "a survey changes nothing");
     drop(sessions);

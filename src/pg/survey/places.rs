@@ -131,6 +131,7 @@ fn deal(deals: &Deals) -> serde_json::Value {
         Deals::ForeignKey { table, columns } => {
             json!({ "what": "foreign_key", "table": table.to_string(), "columns": names(columns) })
         }
+        Deals::Index { table, keys } => json!({ "what": "index", "table": table.to_string(), "keys": keys }),
         Deals::Family { table } => json!({ "what": "family", "table": table.to_string() }),
         Deals::Kept { table, columns } => {
             json!({ "what": "kept", "table": table.to_string(), "columns": names(columns) })
