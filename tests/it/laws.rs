@@ -33,6 +33,16 @@ fn every_deep_case(name: &str, law: impl AsyncFn(&World, &Case) -> Result<(), St
     every(name, deep().collect(), law);
 }
 
+/// Every case with TENANTMIG_SEAMS=all, as `make laws` has it; otherwise those of [`every_deep_case`].
+fn every_case_in_full(name: &str, law: impl AsyncFn(&World, &Case) -> Result<(), String> + Sync) {
+    if all_seams() { every_case(name, law) } else { every_deep_case(name, law) }
+}
+
+/// Whether there is time for all of it.
+fn all_seams() -> bool {
+    std::env::var("TENANTMIG_SEAMS").is_ok_and(|seams| seams == "all")
+}
+
 /// `TENANTMIG_LAW=key_` looks at the cases only whose name has that, while one is worked on.
 fn every(name: &str, cases: Vec<Case>, law: impl AsyncFn(&World, &Case) -> Result<(), String> + Sync) {
     let wanted = std::env::var("TENANTMIG_LAW").unwrap_or_default();

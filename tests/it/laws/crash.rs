@@ -2,8 +2,9 @@
 //! TENANTMIG_SEAMS=all a third of them is tried.
 
 use super::{
+    all_seams,
     cases::Case,
-    every_case, every_deep_case,
+    every_case_in_full, every_deep_case,
     world::{Crash, Draft, Driven, End, Way, World, same},
 };
 use tenantmig::{driver::Rest, engine::Outcome, pg::fingerprint::Fingerprint};
@@ -14,7 +15,7 @@ const ONE_IN: usize = 3;
 /// All of them with TENANTMIG_SEAMS=all, as `make laws` has it. Otherwise every third and the last; which third the case's name says, so
 /// that what all cases have in common is tried everywhere.
 fn chosen(case: &Case, seams: usize) -> impl Iterator<Item = usize> {
-    let all = std::env::var("TENANTMIG_SEAMS").is_ok_and(|seams| seams == "all");
+    let all = all_seams();
     let shift: usize = case.name.bytes().map(usize::from).sum();
     (1..=seams).filter(move |seam| all || *seam == seams || (seam + shift).is_multiple_of(ONE_IN))
 }
@@ -141,7 +142,7 @@ fn was_the_loss(why: &str) -> Result<(), String> {
 /// Killed in the middle of a statement: of a transaction nothing is left; of an index, its wreck.
 #[test]
 fn a_crash_in_a_waiting_statement_leaves_nothing_that_the_next_cannot_clear() {
-    every_case("waiting", async |world, case| {
+    every_case_in_full("waiting", async |world, case| {
         let draft = world.draft("law", case.steps);
         let start = world.print().await;
         world.up(&draft).await?;

@@ -9,7 +9,7 @@ use tenantmig::{
 };
 
 use super::{
-    every_case,
+    every_case_in_full,
     repeat::fills_rows,
     world::{Crash, Draft, End, Way, World, same},
 };
@@ -65,7 +65,7 @@ fn as_before(what: &str, draft: &Draft, before: &Fingerprint, after: &Fingerprin
 
 #[test]
 fn a_later_step_that_fails_takes_the_phase_back() {
-    every_case("later", async |world, case| {
+    every_case_in_full("later", async |world, case| {
         let fails = "[[phase.step]]\nid = \"no\"\nkind = \"assert\"\nsql = \"SELECT false\"\n";
         let draft = world.draft("law", &format!("{}\n{fails}", case.steps));
         let before = world.print().await;
@@ -80,7 +80,7 @@ fn a_later_step_that_fails_takes_the_phase_back() {
 
 #[test]
 fn a_unit_that_fails_at_its_end_unwinds_clean() {
-    every_case("fails", async |world, case| {
+    every_case_in_full("fails", async |world, case| {
         let draft = world.draft("law", case.steps);
         let before = world.print().await;
         for (_, unit) in draft.program.units() {
@@ -103,7 +103,7 @@ fn a_unit_that_fails_at_its_end_unwinds_clean() {
 
 #[test]
 fn an_undo_that_fails_is_stuck_and_goes_on_later() {
-    every_case("stuck", async |world, case| {
+    every_case_in_full("stuck", async |world, case| {
         let draft = world.draft("law", case.steps);
         let before = world.print().await;
         for (number, (_, unit)) in draft.program.units().enumerate() {
@@ -133,7 +133,7 @@ fn an_undo_that_fails_is_stuck_and_goes_on_later() {
 
 #[test]
 fn a_lock_that_is_not_had_fails_the_unit_and_leaves_nothing() {
-    every_case("locked", async |world, case| {
+    every_case_in_full("locked", async |world, case| {
         let draft = world.draft("law", case.steps);
         let before = world.print().await;
         let lockless = draft.program.units().all(|(_, unit)| unit.lock.level == LockLevel::None);
