@@ -30,10 +30,14 @@ impl Run {
 
     /// The first guard of phase `p` that must be asked before this unit of it is undone.
     pub(in crate::engine) fn ask_due(&self, program: &Program, p: usize, unit: usize) -> Option<usize> {
-        let guards = |of: &crate::unit::UnitId| program.find(of).is_some_and(|(number, ..)| number == unit);
-        let all = program.phases[p].before_undo.iter().enumerate();
-        let mut ours = all.filter(|(_, guard)| guard.of.as_ref().is_none_or(guards)).map(|(g, _)| g);
-        ours.find(|g| self.is_put_off(p, *g))
+        // A phase of many tables has as many guards, and this is asked before every undo: few are put off, and no unit is looked up.
+        let id = program.unit(unit).map(|(_, unit)| &unit.id);
+        let put_off = self.asks.put_off.range((p, 0)..(p + 1, 0)).map(|(_, g)| *g);
+        let mut due = put_off.filter(|g| {
+            let guard = program.phases[p].before_undo.get(*g);
+            guard.is_some_and(|guard| guard.of.is_none() || guard.of.as_ref() == id)
+        });
+        due.next()
     }
 
     pub(super) fn put_off(&mut self, program: &Program, guards: &[PutOff], agreed: &[Agreed]) -> Result<(), Illegal> {
