@@ -57,8 +57,8 @@ pub(super) async fn measured(
     let audit = if args.audit {
         let waivers = audit::waivers(args.waivers.as_deref())?;
         match audited(session, schema, run, &waivers).await {
-            Ok(audit) => {
-                errors.extend(unlooked(&audit));
+            Ok((audit, failed)) => {
+                errors.extend(failed);
                 audit
             }
             Err(error) => {
@@ -137,13 +137,6 @@ fn untold(all: &[Verified]) -> Option<CliError> {
     first_of(whys, Exit::Privilege, "tenantmig verify says what each takes")
 }
 
-/// That classes of the audit could not be looked for, as `audit` says it by its exit code.
-fn unlooked(audit: &Section<Audit>) -> Option<CliError> {
-    let unmeasured = audit.given().map_or(&[][..], |audit| &audit.unmeasured);
-    let whys = unmeasured.iter().map(|of| format!("{}: {}", of.codes.join(", "), of.why));
-    first_of(whys, Exit::Temporary, "tenantmig audit says what helps")
-}
-
 fn first_of(mut whys: impl Iterator<Item = String>, exit: Exit, advice: &str) -> Option<CliError> {
     let first = whys.next()?;
     let more = whys.count();
@@ -182,9 +175,9 @@ async fn audited(
     schema: &Ident,
     run: &RunRecord,
     waivers: &Waivers,
-) -> Result<Section<Audit>, DriveError> {
+) -> Result<(Section<Audit>, Option<CliError>), DriveError> {
     let said = run.program.tenancy.clone();
-    let Some(said) = said else { return Ok(Section::Missing("the plan has no [tenancy]".to_owned())) };
+    let Some(said) = said else { return Ok((Section::Missing("the plan has no [tenancy]".to_owned()), None)) };
     // Which tables belong to no tenant stands in the plan's text alone; one that reads files cannot be read here, and is audited
     // without.
     let plan = crate::plan::parse(&run.plan_text, &|_| Err("not kept".to_owned())).0;
@@ -200,6 +193,9 @@ async fn audited(
         told: Vec::new(),
     };
     let audited = pg::audit(session, tenancy, schema.as_str()).await.map_err(DriveError::Server)?;
+    // As `audit` says it by its exit code.
+    let failed = audited.failed.iter().map(|code| format!("{code} of the audit could not be looked for"));
+    let failed = first_of(failed, Exit::Temporary, "tenantmig audit says why");
     let today = chrono::Utc::now().date_naive();
     let sorted = waivers.sort(audited.survey.hazards, today);
     let open = sorted.open.into_iter().map(|hazard| finding(hazard, None));
@@ -210,7 +206,7 @@ async fn audited(
         why: of.why,
         advice: of.advice,
     });
-    Ok(Section::Given(Audit { findings, unmeasured: unmeasured.collect() }))
+    Ok((Section::Given(Audit { findings, unmeasured: unmeasured.collect() }), failed))
 }
 
 fn finding(hazard: Hazard, waiver: Option<&Waiver>) -> Finding {
