@@ -84,7 +84,7 @@ impl StepKind for CaptureLog {
                     sql!("INSERT INTO {} (pid, application) VALUES (0, 'tenantmig: noted from here on')", table),
                 ],
                 sql!("DROP TABLE IF EXISTS {}", table),
-                self.probe_table(),
+                has_columns(&self.table, COLUMNS),
             ),
             unit(
                 "function",
@@ -134,24 +134,6 @@ END
         )
     }
 
-    /// A table with the columns is as good, whatever else it has.
-    fn probe_table(&self) -> Probe {
-        let columns: Vec<Stmt> =
-            COLUMNS.iter().map(|(name, of, _)| sql!("({}, {})", Literal::new(*name), Literal::new(*of))).collect();
-        Probe::catalog(sql!(
-            "SELECT CASE WHEN k.oid IS NULL THEN 'absent' WHEN k.relkind <> 'r' OR d.lacks IS NOT NULL THEN 'conflict' ELSE 'present' END,
-                    CASE WHEN k.relkind <> 'r' THEN format('%s, which is no table', k.oid::regclass)
-                         ELSE 'a table of that name' || coalesce(' without ' || d.lacks, '') END,
-                    NULL::text[]
-               FROM (SELECT to_regclass({}) AS rel) t LEFT JOIN pg_class k ON k.oid = t.rel
-               CROSS JOIN LATERAL (SELECT string_agg(w.name || ' ' || w.type, ', ') AS lacks FROM (VALUES {}) AS w (name, type)
-                    WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = k.oid AND a.attname = w.name
-                                         AND format_type(a.atttypid, a.atttypmod) = w.type AND NOT a.attisdropped)) d",
-            Literal::new(self.table.to_string()),
-            List(&columns, ", ")
-        ))
-    }
-
     fn probe_function(&self, note: &QName) -> Probe {
         Probe::catalog(sql!(
             "SELECT CASE WHEN p.oid IS NULL THEN 'absent'
@@ -163,6 +145,24 @@ END
             Literal::new(format!("{note}(text, boolean)"))
         ))
     }
+}
+
+/// Finds the table of a log: one with the columns (name, type, the rest of the definition) is as good, whatever else it has.
+pub(super) fn has_columns(table: &QName, columns: &[(&str, &str, &str)]) -> Probe {
+    let columns: Vec<Stmt> =
+        columns.iter().map(|(name, of, _)| sql!("({}, {})", Literal::new(*name), Literal::new(*of))).collect();
+    Probe::catalog(sql!(
+        "SELECT CASE WHEN k.oid IS NULL THEN 'absent' WHEN k.relkind <> 'r' OR d.lacks IS NOT NULL THEN 'conflict' ELSE 'present' END,
+                CASE WHEN k.relkind <> 'r' THEN format('%s, which is no table', k.oid::regclass)
+                     ELSE 'a table of that name' || coalesce(' without ' || d.lacks, '') END,
+                NULL::text[]
+           FROM (SELECT to_regclass({}) AS rel) t LEFT JOIN pg_class k ON k.oid = t.rel
+           CROSS JOIN LATERAL (SELECT string_agg(w.name || ' ' || w.type, ', ') AS lacks FROM (VALUES {}) AS w (name, type)
+                WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = k.oid AND a.attname = w.name
+                                     AND format_type(a.atttypid, a.atttypmod) = w.type AND NOT a.attisdropped)) d",
+        Literal::new(table.to_string()),
+        List(&columns, ", ")
+    ))
 }
 
 #[cfg(test)]

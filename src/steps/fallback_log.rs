@@ -14,7 +14,7 @@
 
 use serde::Deserialize;
 
-use super::{Object, StepKind, shadow_log};
+use super::{Object, StepKind, capture_log::has_columns, shadow_log};
 use crate::{
     checks::no_fallback::{READERS, SLOT_S, lock, note},
     plan::{Lowering, Site},
@@ -127,7 +127,7 @@ impl StepKind for FallbackLog {
                     sql!("CREATE INDEX {} ON {} (slot, application)", index, table),
                 ],
                 sql!("DROP TABLE IF EXISTS {}", table),
-                self.probe_table(),
+                has_columns(&self.table, COLUMNS),
             ),
             unit(
                 "note",
@@ -207,24 +207,6 @@ END
             self.table,
             NOTES_A_SLOT
         )
-    }
-
-    /// A table with the columns is as good, whatever else it has.
-    fn probe_table(&self) -> Probe {
-        let columns: Vec<Stmt> =
-            COLUMNS.iter().map(|(name, of, _)| sql!("({}, {})", Literal::new(*name), Literal::new(*of))).collect();
-        Probe::catalog(sql!(
-            "SELECT CASE WHEN k.oid IS NULL THEN 'absent' WHEN k.relkind <> 'r' OR d.lacks IS NOT NULL THEN 'conflict' ELSE 'present' END,
-                    CASE WHEN k.relkind <> 'r' THEN format('%s, which is no table', k.oid::regclass)
-                         ELSE 'a table of that name' || coalesce(' without ' || d.lacks, '') END,
-                    NULL::text[]
-               FROM (SELECT to_regclass({}) AS rel) t LEFT JOIN pg_class k ON k.oid = t.rel
-               CROSS JOIN LATERAL (SELECT string_agg(w.name || ' ' || w.type, ', ') AS lacks FROM (VALUES {}) AS w (name, type)
-                    WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = k.oid AND a.attname = w.name
-                                         AND format_type(a.atttypid, a.atttypmod) = w.type AND NOT a.attisdropped)) d",
-            Literal::new(self.table.to_string()),
-            List(&columns, ", ")
-        ))
     }
 }
 
