@@ -4,7 +4,7 @@
 //!
 //! Writes have collapsed when they are fewer than `writes_percent` of those before; transactions fail when the share that is rolled back
 //! has risen by more than `rollback_points` of a hundred; refused statements count where the server's log can be read (see `observe`), and may be
-//! `denied_per_minute` more than before. Over a limit at two looks in a row, some twenty of them in the time, it fails at once.
+//! `denied_per_minute` more than before. Over a limit at two looks in a row, some twenty of them in the time, it fails at once; over it at the last, too.
 //! Where too little happens to tell, it says so and goes on; `sql` is asked at every look.
 //! Lock: none, but for what `sql` reads.
 //! Undo: nothing, for nothing was changed.
